@@ -1,0 +1,283 @@
+"""The nouns, frozen. Every other room speaks in these words.
+
+Units, everywhere:
+
+* cards are counted in **milliGPU** (1 card = 1000), as Kubernetes counts milliCPU: integers, never floats;
+* times in records are whole **epoch seconds, UTC**, and intervals are half-open ``[start, end)``;
+* clocks of the live side (when something was polled) are float epoch seconds;
+* telemetry is in Prometheus base units (seconds, bytes, joules, ratios 0..1), converted at the source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+MILLI_PER_GPU = 1000
+"""One whole card, in milliGPU."""
+
+
+class Scheduler(StrEnum):
+    """Who placed the job."""
+
+    SLURM = "slurm"
+    KUBERNETES = "kubernetes"
+
+
+class Disposition(StrEnum):
+    """What one card-second was, in exactly one of six words. Their sum is capacity."""
+
+    CHARGED = "charged"
+    RESERVED = "reserved"
+    IDLE = "idle"
+    DOWN = "down"
+    DISPUTED = "disputed"
+    UNKNOWN = "unknown"
+
+
+class LinkKind(StrEnum):
+    """How one claim lives inside another (docs/links.md has the rule for each)."""
+
+    LENDS = "lends"  # a Slinky NodeSet pod passes its cards on to the Slurm jobs inside it
+    SAME = "same"  # a slurm-bridge external job is its pods
+    INSIDE = "inside"  # pods made by a Slurm job, holding the cards that job holds
+    STAND_IN = "stand_in"  # a pod that only represents a Slurm job (virtual kubelet); holds nothing itself
+    OBSERVED = "observed"  # no key, but the same card at the same second
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class JobKey:
+    """Identity of one run of a job. Never a bare Slurm job id (ids are recycled), never a pod name.
+
+    ``id`` is, for Slurm, the SLUID where the release has one, else ``<JobIDRaw>@<Submit epoch>`` (a requeue gets a
+    new Submit, so each run has its own key); for Kubernetes, the UID of the pods' root owner.
+    """
+
+    scheduler: Scheduler
+    cluster: str
+    id: str
+
+    def __str__(self) -> str:
+        return f"{self.scheduler.value}/{self.cluster}/{self.id}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class NodeKey:
+    """A node as its own scheduler names it. Which machine that is, `exporters.machines` resolves."""
+
+    scheduler: Scheduler
+    cluster: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.scheduler.value}/{self.cluster}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is known about a job besides the cards it holds: names, people, states.
+
+    ``native_id`` is what the scheduler's own commands take: JobIDRaw for Slurm (``"18"``), ``namespace/Kind/name`` for
+    Kubernetes. ``display_id`` is what people type: ``6_0``, ``7+1``, ``vision/PyTorchJob/bert-ft``.
+    ``account`` is the Slurm account or the Kubernetes namespace; ``partition`` the Slurm partition or the queue label.
+    ``labels`` are the Kubernetes labels that a project map may select on (empty for Slurm).
+    ``state`` is the scheduler's own word, upper case for Slurm (``RUNNING``), the pod phase for Kubernetes.
+    ``start``/``end`` are None while the job has not started / not ended.
+    """
+
+    key: JobKey
+    native_id: str
+    display_id: str
+    name: str
+    user: str
+    account: str
+    partition: str
+    qos: str = ""
+    kind: str = ""
+    state: str = ""
+    submit: int | None = None
+    start: int | None = None
+    end: int | None = None
+    labels: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LinkKey:
+    """A key that a record carries and that may tie it to a claim of the other scheduler. A key is a statement, not a proof.
+
+    ``kind``/``cluster``/``value``: ``lends`` names the Slurm cluster and NodeName that this pod is;
+    ``same`` and ``inside`` name the Slurm cluster and JobIDRaw; ``stand_in`` has an empty value.
+    ``evidence`` is the label or field it was read from, for people.
+    """
+
+    kind: LinkKind
+    cluster: str
+    value: str
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A job holds ``milligpu`` on one node over ``[start, end)``; ``end`` None = still held.
+
+    ``unit`` is what holds: the run's id for Slurm, the pod UID for Kubernetes (a job may have many pods).
+    ``(job, unit, node)`` identifies a claim; the same identity with other content is a later version of it.
+    ``model`` is the GPU type as the scheduler spells it (``h100``), empty when it does not say.
+    ``profile`` is a MIG profile (``1g.10gb``) or ``shared`` for time-sliced replicas, empty for whole cards.
+    ``indices`` are GPU indices on the node and ``uuids`` card (or MIG device) UUIDs, as far as known: a card named in
+    neither is held by count. ``split_assumed`` marks a share per node that history does not tell (a Slurm job over
+    several nodes records only its total): equal parts, the remainder to the first nodes.
+    ``end_basis`` says what ended it: ``finished``, ``deleted`` (seen by the watch), ``vanished`` (missed by a relist),
+    or empty. ``keys`` are the link keys found on the record; ``label`` is a human name (the pod's ``namespace/name``).
+    """
+
+    job: JobKey
+    unit: str
+    node: NodeKey
+    milligpu: int
+    start: int
+    end: int | None
+    model: str = ""
+    profile: str = ""
+    indices: tuple[int, ...] = ()
+    uuids: tuple[str, ...] = ()
+    keys: tuple[LinkKey, ...] = ()
+    split_assumed: bool = False
+    end_basis: str = ""
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node's capacity and whether it takes work, as one scheduler sees it at one moment.
+
+    ``milligpu`` is what the node has (Slurm: configured gres; Kubernetes: capacity), not what is free.
+    ``up`` is False when drained, down, not ready, cordoned or in maintenance; ``reason`` says which, in its own words.
+    ``model`` is the GPU type; ``hostnames`` other names by which the same machine may be known (NodeHostName, the
+    ``kubernetes.io/hostname`` label), best first.
+    """
+
+    key: NodeKey
+    milligpu: int
+    up: bool
+    model: str = ""
+    reason: str = ""
+    hostnames: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """A job that waits for ``milligpu`` it does not have yet."""
+
+    job: JobKey
+    milligpu: int
+    partition: str = ""
+
+
+class Field(StrEnum):
+    """What a device reading may hold. Ratios are 0..1; counters (``*_total``) only ever grow until the device resets."""
+
+    ENGINE_ACTIVE = "engine_active_ratio"
+    SM_ACTIVE = "sm_active_ratio"
+    TENSOR_ACTIVE = "tensor_active_ratio"
+    DRAM_ACTIVE = "dram_active_ratio"
+    UTILIZATION = "utilization_ratio"
+    MEMORY_USED = "memory_used_bytes"
+    MEMORY_FREE = "memory_free_bytes"
+    POWER = "power_watts"
+    ENERGY = "energy_joules_total"
+    NVLINK_TX_RATE = "nvlink_transmit_bytes_per_second"
+    NVLINK_RX_RATE = "nvlink_receive_bytes_per_second"
+    NVLINK_TX = "nvlink_transmit_bytes_total"
+    NVLINK_RX = "nvlink_receive_bytes_total"
+    TEMPERATURE = "temperature_celsius"
+    XID = "xid_error_code"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One reading of one device (a card or a MIG instance), once per round, whatever number of copies were served.
+
+    ``host`` is the ``Hostname``/``hostname`` label; ``uuid`` the physical card's UUID; ``index`` its GPU index.
+    ``mig_profile``/``mig_instance`` are set for a MIG instance (``GPU_I_PROFILE``, ``GPU_I_ID``).
+    ``pods`` are the ``(namespace, name, uid)`` of every pod any copy was labelled with (uid empty when not served),
+    ``hpc_jobs`` every ``hpc_job`` label. ``at`` is when the round was fetched.
+    """
+
+    host: str
+    uuid: str
+    index: int
+    model: str
+    values: Mapping[Field, float]
+    at: float
+    mig_profile: str = ""
+    mig_instance: str = ""
+    pods: tuple[tuple[str, str, str], ...] = ()
+    hpc_jobs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """One record that could not be used, set aside with its reason; the batch goes on and nothing is lost.
+
+    ``record`` is the raw record as read (bytes decoded with surrogateescape, cut at a documented limit).
+    ``reason`` names what is wrong and, where possible, how to mend it.
+    """
+
+    source: str
+    record: str
+    reason: str
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of a history source: the raw text as read, and what it says.
+
+    ``raw`` is byte-exact (surrogateescape). ``excluded`` is the reason why it holds no cards (``no gpu``,
+    ``never started``), empty otherwise. ``pending`` is True while the job still waits or runs (it will be read again).
+    """
+
+    source: str
+    raw: str
+    job: Job
+    claims: tuple[Claim, ...] = ()
+    excluded: str = ""
+    pending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEvent:
+    """A stretch of a node's history: over ``[start, end)`` it was not available, or its capacity was other than now.
+
+    From ``sacctmgr show event``. ``end`` None = still so. ``milligpu`` None = the record does not say.
+    """
+
+    key: NodeKey
+    start: int
+    end: int | None
+    up: bool
+    milligpu: int | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What one source said in one poll. A source fills only what it can know.
+
+    ``ended`` are claims that ended since the source's previous poll (Kubernetes: it keeps no history, so each end is
+    told once, and the recorder must keep it). ``complete`` is False when part of the system could not be read (some
+    dcgm targets down); ``problems`` then says what, in sentences for people.
+    """
+
+    at: float
+    jobs: tuple[Job, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    ended: tuple[Claim, ...] = ()
+    nodes: tuple[Node, ...] = ()
+    demands: tuple[Demand, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    rejects: tuple[Reject, ...] = ()
+    complete: bool = True
+    problems: tuple[str, ...] = ()

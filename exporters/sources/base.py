@@ -1,0 +1,39 @@
+"""What every source is: a name, a clock of its own, and one method that reads one system.
+
+    class Load(Source):                       # the smallest source there could be
+        def poll(self, now: float) -> Snapshot:
+            return Snapshot(at=now, problems=(open("/proc/loadavg").read(),))
+
+The registry (`exporters.collector`) owns enabling, timing, success and logging; a source only knows how to read.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from exporters.model import Snapshot
+
+
+class SourceError(Exception):
+    """A source could not be read. The message names what, where and how to mend it; it is shown to the operator as is."""
+
+
+class Source(Protocol):
+    """One system, read on its own clock.
+
+    ``name`` is unique in a site and becomes the ``source`` label: ``slurmctld``, ``pods``, ``dcgm``.
+    ``cluster`` is the scheduler's cluster (empty for devices that belong to none).
+    ``interval`` is seconds between polls.
+    """
+
+    name: str
+    cluster: str
+    interval: float
+
+    def poll(self, now: float) -> Snapshot:
+        """Read the system once. Raises `SourceError` when it cannot be read: never returns partial truth as whole."""
+        ...
+
+    def close(self) -> None:
+        """Release connections, threads and child processes. Safe to call twice."""
+        ...

@@ -1,0 +1,45 @@
+"""What every test may use: golden files with an update switch, and the real servers of the lab."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.lab import servers
+
+TESTDATA = Path(__file__).parent / "testdata"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="rewrite golden files instead of comparing with them")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark in item.iter_markers("server"):
+        for name in mark.args:
+            servers.require(name)
+
+
+@pytest.fixture
+def testdata() -> Path:
+    """The folder of recorded worlds and golden files."""
+    return TESTDATA
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """``golden(name, text)`` compares ``text`` with tests/testdata/golden/<name>; ``--update-golden`` rewrites it."""
+
+    def check(name: str, text: str) -> None:
+        path = TESTDATA / "golden" / name
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(text.encode())
+            return
+        assert path.exists(), f"no golden file {name}: run pytest --update-golden, then read what it wrote"
+
+        assert text == path.read_bytes().decode(), f"differs from golden file {name} (--update-golden rewrites it)"
+
+    return check

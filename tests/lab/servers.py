@@ -1,0 +1,82 @@
+"""Which real servers this machine has, and what to do about the ones it lacks.
+
+A test that needs a server says so with ``@pytest.mark.server("slurm")``. Where the server is missing the test fails
+and says how to get it, unless ``METERBRIDGE_TEST_WITHOUT=slurm,prometheus`` names it: then it is skipped, out loud.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+SBIN = ("/usr/sbin", "/usr/local/sbin", "/sbin")
+
+
+@dataclass(frozen=True)
+class Server:
+    """Programs that make up a server, and the Debian packages that hold them."""
+
+    programs: tuple[str, ...]
+    packages: tuple[str, ...]
+    globs: tuple[str, ...] = ()  # where a program lives outside PATH
+
+
+SERVERS = {
+    "slurm": Server(
+        ("slurmctld", "slurmd", "slurmdbd", "sacct", "squeue", "scontrol", "sacctmgr", "sreport", "munged"),
+        ("slurmctld", "slurmd", "slurmdbd", "slurm-client", "slurm-wlm-basic-plugins", "slurm-wlm-mysql-plugin", "munge"),
+    ),
+    "mariadb": Server(("mariadbd", "mariadb-install-db"), ("mariadb-server",)),
+    "prometheus": Server(("prometheus", "promtool"), ("prometheus",)),
+    "alertmanager": Server(("prometheus-alertmanager", "amtool"), ("prometheus-alertmanager",)),
+    "postgresql": Server(("initdb", "postgres"), ("postgresql",), ("/usr/lib/postgresql/*/bin",)),
+    "chromium": Server(("chromium",), ("chromium",)),
+}
+
+
+def find(program: str) -> str | None:
+    """Full path of a program of the lab, also where PATH does not look (sbin, versioned PostgreSQL folders)."""
+    found = shutil.which(program) or shutil.which(program, path=os.pathsep.join(SBIN))
+    if found:
+        return found
+    for server in SERVERS.values():
+        for pattern in server.globs:
+            for folder in sorted(Path("/").glob(pattern.lstrip("/")), reverse=True):
+                if (folder / program).exists():
+                    return str(folder / program)
+    return None
+
+
+def program(name: str) -> str:
+    """Full path of a program; raises when `require` was not called for its server or it is missing."""
+    found = find(name)
+    if found is None:
+        raise FileNotFoundError(f"{name} is not installed on this machine")
+    return found
+
+
+def missing(name: str) -> list[str]:
+    """The programs of a server that this machine lacks."""
+    return [p for p in SERVERS[name].programs if find(p) is None]
+
+
+def require(name: str) -> None:
+    """Fail the calling test when a server is missing, or skip it when METERBRIDGE_TEST_WITHOUT names the server."""
+    without = {w.strip() for w in os.environ.get("METERBRIDGE_TEST_WITHOUT", "").split(",") if w.strip()}
+    unknown = without - SERVERS.keys()
+    if unknown:
+        pytest.fail(f"METERBRIDGE_TEST_WITHOUT names {', '.join(sorted(unknown))}; known: {', '.join(SERVERS)}")
+    if name in without:
+        pytest.skip(f"METERBRIDGE_TEST_WITHOUT names {name}")
+    lacking = missing(name)
+    if lacking:
+        packages = " ".join(SERVERS[name].packages)
+        pytest.fail(
+            f"{name} cannot be had here: no {', '.join(lacking)}. Get it: apt-get install {packages}. "
+            f"Or run without it: METERBRIDGE_TEST_WITHOUT={name} make test",
+            pytrace=False,
+        )
