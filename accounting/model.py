@@ -1,0 +1,145 @@
+"""The upper floor's nouns, frozen: what goes into a node-day, what comes out, and what finance receives.
+
+Quantities are integer **milliGPU-seconds**; times whole epoch seconds UTC, half-open; money is `Decimal`. A float never
+enters the ledger: telemetry is float and only decorates a line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from exporters.model import Claim, Disposition, JobKey, LinkKind, Scheduler
+
+DAY = 86_400
+"""Seconds in a UTC day, the length of a node-day."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class CapacityStretch:
+    """Over ``[start, end)`` one scheduler knew this machine with these cards of one model, available or not.
+
+    ``milligpu`` 0 with an empty model means the scheduler knew the node and it had no cards.
+    """
+
+    start: int
+    end: int
+    scheduler: Scheduler
+    cluster: str
+    node: str
+    model: str
+    milligpu: int
+    up: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class CoverageStretch:
+    """Over ``[start, end)`` the records of this scheduler's cluster were readable: what they do not mention was not so."""
+
+    start: int
+    end: int
+    scheduler: Scheduler
+    cluster: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeDay:
+    """The unit of work: everything known about one machine over one UTC day ``[start, start + DAY)``.
+
+    ``claims`` are all current claims that overlap the day, resolved to this machine and **not** clipped (links are
+    verified on whole intervals); the claims of linked jobs on other machines are not needed.
+    ``jobs_elsewhere`` lists, for link verification, the nodes of every Slurm run that a key on this day names.
+    """
+
+    machine: str
+    start: int
+    end: int
+    claims: tuple[Claim, ...]
+    capacity: tuple[CapacityStretch, ...]
+    coverage: tuple[CoverageStretch, ...]
+    projects: tuple[tuple[JobKey, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Posting:
+    """One side of a node-day's transaction, in milliGPU-seconds of one GPU model.
+
+    A transaction has one negative posting per model on the account ``capacity`` and positive ones on the six
+    dispositions; they sum to zero. ``job``/``unit`` name whose it is (None for idle, down, unknown).
+    ``linked`` names the other record of the same cards: the pods' external Slurm job, the outer job of an inner pod,
+    the opponent of a dispute. ``start``/``end`` is the stretch of the day that the posting covers (first to last second).
+    ``reason`` says why in words (``bridge remainder``, ``drained: bad fan``, ``key does not verify: ...``).
+    A posting with quantity 0 shows a linked record whose cards are counted on ``linked``; ``held`` is what it held.
+    """
+
+    account: str  # a Disposition value, or "capacity"
+    model: str
+    quantity: int
+    project: str = ""
+    job: JobKey | None = None
+    unit: str = ""
+    start: int = 0
+    end: int = 0
+    held: int = 0
+    link: LinkKind | None = None
+    linked: JobKey | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one statement line is made from: one project, job run and GPU model (or nobody, for idle and the like) in a period.
+
+    ``held`` and ``charged`` are milliGPU-seconds: what the job held, and what of it is counted on this line under
+    ``disposition``. ``disposition`` is None for a linked record that is shown but counted on ``linked``.
+    ``start``/``end`` are the run's first and last second inside the period.
+    Telemetry is float: ``active_seconds`` of ``observed_gpu_seconds`` the engine was busy.
+    """
+
+    project: str
+    job: JobKey | None
+    gpu_model: str
+    disposition: Disposition | None
+    held: int
+    charged: int
+    start: int
+    end: int
+    job_name: str = ""
+    user: str = ""
+    account: str = ""
+    partition: str = ""
+    qos: str = ""
+    linked: JobKey | None = None
+    reason: str = ""
+    observed_gpu_seconds: float = 0.0
+    active_seconds: float = 0.0
+    energy_joules: float = 0.0
+    samples_seen: int = 0
+    samples_expected: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One priced line of a statement: a `Usage` with its price. ``amount`` is rounded once, to the currency's cents."""
+
+    line_id: str
+    billing_period: str
+    usage: Usage
+    unit_price: Decimal
+    amount: Decimal
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeDayResult:
+    """A reconciled node-day: its transaction, and what could not be placed.
+
+    ``unplaced`` are claims on a machine of which no capacity is known, with the reason (they show up in ``rejects``).
+    """
+
+    machine: str
+    start: int
+    postings: Sequence[Posting]
+    unplaced: Sequence[tuple[Claim, str]] = ()
