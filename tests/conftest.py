@@ -9,6 +9,8 @@ import pytest
 
 from tests.lab import servers
 
+pytest_plugins = ("tests.lab.fixtures",)
+
 TESTDATA = Path(__file__).parent / "testdata"
 
 

@@ -26,7 +26,9 @@ def wait_for(condition: Callable[[], object], timeout: float, what: str, poll: f
 class Daemon:
     """One server process in the foreground, its output in ``log``, in a session of its own."""
 
-    def __init__(self, name: str, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.name = name
         self.log = log
         with log.open("ab") as out:

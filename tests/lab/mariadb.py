@@ -11,7 +11,7 @@ from tests.lab.daemons import Daemon
 
 
 class MariaDB:
-    """A server with one database and one user, its files under ``root``; as fast as a database that may be lost can be."""
+    """A server with one database and one user, its files under ``root``, as fast as a database to be lost can be."""
 
     def __init__(self, root: Path, database: str, user: str, password: str) -> None:
         self.root, self.database, self.user, self.password = root, database, user, password

@@ -23,12 +23,36 @@ class Server:
     programs: tuple[str, ...]
     packages: tuple[str, ...]
     globs: tuple[str, ...] = ()  # where a program lives outside PATH
+    libraries: tuple[str, ...] = ()  # shared libraries it needs, as globs under /usr/lib
 
 
 SERVERS = {
     "slurm": Server(
-        ("slurmctld", "slurmd", "slurmdbd", "sacct", "squeue", "scontrol", "sacctmgr", "sreport", "munged"),
-        ("slurmctld", "slurmd", "slurmdbd", "slurm-client", "slurm-wlm-basic-plugins", "slurm-wlm-mysql-plugin", "munge"),
+        (
+            "slurmctld",
+            "slurmd",
+            "slurmdbd",
+            "sacct",
+            "squeue",
+            "scontrol",
+            "sacctmgr",
+            "sreport",
+            "munged",
+            "mariadbd",
+            "mariadb-install-db",
+        ),
+        (
+            "slurmctld",
+            "slurmd",
+            "slurmdbd",
+            "slurm-client",
+            "slurm-wlm-basic-plugins",
+            "slurm-wlm-mysql-plugin",
+            "munge",
+            "mariadb-server",
+            "libnss-wrapper",
+        ),
+        libraries=("*/libnss_wrapper.so",),
     ),
     "mariadb": Server(("mariadbd", "mariadb-install-db"), ("mariadb-server",)),
     "prometheus": Server(("prometheus", "promtool"), ("prometheus",)),
@@ -60,8 +84,10 @@ def program(name: str) -> str:
 
 
 def missing(name: str) -> list[str]:
-    """The programs of a server that this machine lacks."""
-    return [p for p in SERVERS[name].programs if find(p) is None]
+    """The programs and libraries of a server that this machine lacks."""
+    server = SERVERS[name]
+    programs = [p for p in server.programs if find(p) is None]
+    return programs + [Path(lib).name for lib in server.libraries if not any(Path("/usr/lib").glob(lib))]
 
 
 def require(name: str) -> None:

@@ -138,12 +138,14 @@ def slurm_conf(layout: Layout) -> str:
 
 
 def gres_conf(layout: Layout) -> str:
-    """gres.conf: each type's cards are consecutive fake devices, so that indices run over the node as on real hardware."""
+    """gres.conf: each type's cards are consecutive fake devices, so indices run over the node as on hardware."""
     lines = ["AutoDetect=off"]
     for group in layout.groups:
         first = 0
         for kind, count in group.gpus.items():
-            files = f"{layout.devices}/gpu[{first}-{first + count - 1}]" if count > 1 else f"{layout.devices}/gpu{first}"
+            files = (
+                f"{layout.devices}/gpu[{first}-{first + count - 1}]" if count > 1 else f"{layout.devices}/gpu{first}"
+            )
             lines.append(f"NodeName={group.hostlist} Name=gpu Type={kind} File={files}")
             first += count
     return "\n".join([*lines, ""])
@@ -159,6 +161,7 @@ def slurmdbd_conf(layout: Layout, database: str, user: str, password: str) -> st
             "SlurmUser=root",
             "AuthType=auth/munge",
             f"AuthInfo=socket={layout.munge_socket}",
+            "CommunicationParameters=NoInAddrAny",
             f"LogFile={layout.log}/slurmdbd.log",
             f"PidFile={layout.state}/slurmdbd.pid",
             "DebugLevel=info",

@@ -1,0 +1,39 @@
+"""The lab's servers as fixtures: session-scoped, started when first asked for. A test marks what it needs:
+
+@pytest.mark.server("slurm")
+def test_something(slurm_lab: SlurmLab) -> None: ...
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab import servers
+from tests.lab.slurm import SlurmLab
+from tests.lab.slurm_config import NodeGroup
+
+SLURM_GROUPS = (
+    NodeGroup(4, {"h100": 8}),
+    NodeGroup(1, {"a100": 4, "1g.10gb": 7}, prefix="mx"),
+    NodeGroup(1, {}, prefix="cn"),
+)
+
+
+@pytest.fixture(scope="session")
+def slurm_lab() -> Iterator[SlurmLab]:
+    """A cluster ``lab``: gn01-gn04 with 8 h100, mx01 with 4 a100 and 7 MIG slices, cn01 without GPUs.
+
+    Accounts vision (alice, bob), nlp (carol) and theory (dave); QOS ``urgent`` preempts ``normal``.
+    """
+    servers.require("slurm")
+    root = Path(tempfile.mkdtemp(prefix="slurm-lab-"))
+    with SlurmLab(root, groups=SLURM_GROUPS) as lab:
+        lab.seed(
+            {"vision": ["alice", "bob"], "nlp": ["carol"], "theory": ["dave"]},
+            {"urgent": ["Priority=1000", "Preempt=normal"]},
+        )
+        yield lab

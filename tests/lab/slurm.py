@@ -1,0 +1,299 @@
+"""A real Slurm on this machine: MariaDB, munged, slurmdbd, slurmctld and any number of slurmd with fake GPUs.
+
+    with SlurmLab(Path(mkdtemp()), nodes=2) as lab:
+        lab.seed({"vision": ["alice"]})
+        job = lab.submit("sleep 2", "--gres=gpu:2", user="alice", account="vision")
+        lab.finish(job)
+        print(lab.run("sacct", "-X", "-P", "-j", job))
+
+It needs root (slurmd starts jobs for other users) and listens on loopback. Users exist inside the lab only: nss_wrapper
+shows them to the lab's own processes, the machine's passwd is not touched. Everything lives under ``root``, which is
+removed at the end; make it with ``tempfile.mkdtemp`` (pytest's tmp_path is closed to the users that jobs run as).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+import stat
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+from tests.lab import ports, servers, slurm_config
+from tests.lab.daemons import Daemon, sweep, wait_for
+from tests.lab.mariadb import MariaDB
+from tests.lab.slurm_config import Layout, NodeGroup
+
+ENDED = (
+    "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "DEADLINE", "OUT_OF_MEMORY",
+)  # fmt: skip
+UNENDED = ("PENDING", "RUNNING", "SUSPENDED", "COMPLETING", "RESIZING", "REQUEUED")
+FIRST_UID = 62001
+
+
+class SlurmLab:
+    """One cluster. ``groups`` says exactly which nodes there are; without it, ``nodes`` equal ones with ``gpus`` cards.
+
+    ``environment`` is what a client command needs to talk to this cluster; `run` uses it. ``cluster`` is its name.
+    ``extra`` are further lines for slurm.conf, ``enforce`` is AccountingStorageEnforce.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        nodes: int = 4,
+        gpus: int = 8,
+        gpu_type: str = "h100",
+        *,
+        groups: Sequence[NodeGroup] | None = None,
+        cluster: str = "lab",
+        users: Sequence[str] = ("alice", "bob", "carol", "dave"),
+        enforce: str = "associations,limits,qos",
+        extra: Sequence[str] = (),
+    ) -> None:
+        if os.geteuid() != 0:
+            raise PermissionError("the Slurm lab must run as root: slurmd starts jobs for other users")
+        self.root = root
+        self.cluster = cluster
+        self.users = tuple(users)
+        self.groups = tuple(groups) if groups is not None else (NodeGroup(nodes, {gpu_type: gpus}),)
+        self._database = MariaDB(root / "mariadb", "slurm_acct", "slurm", secrets.token_hex(8))
+        self._munge_folder = root / "munge"
+        names = self.node_names
+        ctld, dbd, *slurmds = ports.free(2 + len(names))
+        self.layout = Layout(
+            root=root,
+            cluster=cluster,
+            host=socket.gethostname().split(".")[0],
+            munge_socket=self._munge_folder / "socket",
+            ctld_port=ctld,
+            dbd_port=dbd,
+            slurmd_ports=dict(zip(names, slurmds, strict=True)),
+            database_port=self._database.port,
+            groups=self.groups,
+            enforce=enforce,
+            extra=extra,
+        )
+        self._daemons: dict[str, Daemon] = {}
+
+    # -- what it is ----------------------------------------------------------------------
+
+    @property
+    def node_names(self) -> list[str]:
+        """Every node, in slurm.conf order."""
+        return [name for group in self.groups for name in group.names]
+
+    @property
+    def capacity(self) -> dict[str, int]:
+        """Node name -> cards."""
+        return {name: group.cards for group in self.groups for name in group.names}
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a client command's environment needs besides the usual."""
+        wrapper = self.root / "passwd"
+        library = next(Path("/usr/lib").glob("*/libnss_wrapper.so"), Path("libnss_wrapper.so"))
+        return {
+            "SLURM_CONF": str(self.layout.conf),
+            "LD_PRELOAD": str(library),
+            "NSS_WRAPPER_PASSWD": str(wrapper),
+            "NSS_WRAPPER_GROUP": str(self.root / "group"),
+        }
+
+    # -- life ----------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Bring everything up and wait until every node is idle."""
+        self._write()
+        self._start_munge()
+        self._database.start()
+        self._start("slurmdbd", "slurmdbd", "-D").ready(lambda: self._answers("sacctmgr", "-n", "show", "cluster"))
+        self.run("sacctmgr", "-i", "add", "cluster", self.cluster)
+        self._start("slurmctld", "slurmctld", "-D", "-c").ready(lambda: self._answers("scontrol", "ping"))
+        for name in self.node_names:
+            self.start_node(name, wait=False)
+        wait_for(lambda: set(self.node_states().values()) == {"idle"}, 60, f"idle nodes: {self.node_states()}")
+
+    def stop(self) -> None:
+        """End every process of the lab, running jobs included, and remove its files."""
+        for name in ("slurmctld", *self.node_names, "slurmdbd", "munged"):
+            if name in self._daemons:
+                self._daemons[name].terminate()
+        for daemon in self._daemons.values():
+            daemon.stop(patience=2)
+        sweep("SLURM_CONF", str(self.layout.conf))
+        self._database.stop()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def start_node(self, name: str, *, wait: bool = True) -> None:
+        """Start one node's slurmd."""
+        self._start(name, "slurmd", "-D", "-N", name)
+        if wait:
+            wait_for(lambda: self.node_states()[name] == "idle", 60, f"idle {name}")
+
+    def stop_node(self, name: str) -> None:
+        """Kill one node's slurmd, as a crash does; slurmctld notices later."""
+        self._daemons.pop(name).stop(patience=0.5)
+
+    def stop_controller(self) -> None:
+        """Stop slurmctld: clients get no answer."""
+        self._daemons.pop("slurmctld").stop()
+
+    def start_controller(self) -> None:
+        """Start slurmctld again from its saved state."""
+        self._start("slurmctld", "slurmctld", "-D").ready(lambda: self._answers("scontrol", "ping"))
+
+    # -- use -----------------------------------------------------------------------------
+
+    def run(self, *command: str, stdin: str | None = None, environment: Mapping[str, str] | None = None) -> str:
+        """Run a client command and return what it printed; RuntimeError with its words when it fails."""
+        env = {**os.environ, **self.environment, **(environment or {})}
+        done = subprocess.run(command, env=env, input=stdin, capture_output=True, text=True, check=False, timeout=120)
+        if done.returncode != 0:
+            raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr}{done.stdout}")
+        return done.stdout
+
+    def seed(
+        self,
+        accounts: Mapping[str, Sequence[str]],
+        qos: Mapping[str, Sequence[str]] | None = None,
+        *,
+        parent: str = "root",
+    ) -> None:
+        """Make accounts with their users (they must be among the lab's ``users``), and QOS with their settings.
+
+        ``qos={"urgent": ["Priority=1000", "Preempt=normal"]}``; every account may use every QOS.
+        """
+        for name, settings in (qos or {}).items():
+            self.run("sacctmgr", "-i", "add", "qos", name)
+            if settings:
+                self.run("sacctmgr", "-i", "modify", "qos", name, "set", *settings)
+        for account, users in accounts.items():
+            self.run(
+                "sacctmgr",
+                "-i",
+                "add",
+                "account",
+                account,
+                f"parent={parent}",
+                f"Description={account}",
+                "Organization=lab",
+            )
+            if users:
+                self.run("sacctmgr", "-i", "add", "user", ",".join(users), f"account={account}")
+        if qos:
+            self.run("sacctmgr", "-i", "modify", "account", "root", "set", f"QOS+={','.join(qos)}")
+
+    def submit(self, script: str, *options: str, user: str = "", account: str = "", name: str = "") -> str:
+        """Submit a batch job and return its id (of an array, the array's; of het components, the leader's).
+
+        ``script`` is the body of a shell script; ``options`` go to sbatch as they are. Output goes nowhere.
+        """
+        command = ["sbatch", "--parsable", "--output=/dev/null", "--error=/dev/null", "--chdir=/"]
+        command += [f"--uid={user}", f"--gid={user}"] if user else []
+        command += [f"--account={account}"] if account else []
+        command += [f"--job-name={name}"] if name else []
+        return self.run(*command, *options, stdin=f"#!/bin/sh\n{script}\n").strip().split(";")[0]
+
+    def node_states(self) -> dict[str, str]:
+        """Node name -> state word as sinfo prints it (``idle``, ``mixed``, ``drained``, ``down*`` ...)."""
+        printed = self.run("sinfo", "-h", "-N", "-o", "%N %T", "-p", "all")
+        return dict(line.split() for line in printed.splitlines())
+
+    def state(self, job: str) -> str:
+        """A job's state in the queue, empty when the queue has forgotten it."""
+        printed = self.run("squeue", "-h", "-t", "all", "-o", "%T", "-j", job)
+        return printed.split("\n")[0].strip()
+
+    def wait_state(self, job: str, *states: str, timeout: float = 30) -> str:
+        """Wait until the queue shows a job in one of ``states``."""
+        return str(wait_for(lambda: (s := self.state(job)) in states and s, timeout, f"{job} in {'/'.join(states)}"))
+
+    def finish(self, *jobs: str, timeout: float = 60) -> None:
+        """Wait until accounting shows every run of these jobs (every task of an array, every component) ended.
+
+        A short job's row first comes from its end, nameless and without ReqTRES; its start fills them in seconds later.
+        """
+
+        def all_ended() -> bool:
+            printed = self.run("sacct", "-D", "-X", "-n", "-P", "-a", "-j", ",".join(jobs), "-o", "JobID,End,ReqTRES")
+            rows = [line.split("|") for line in printed.splitlines()]
+            seen = {row[0].split("_")[0].split("+")[0] for row in rows}
+            return seen >= set(jobs) and all(row[1] != "Unknown" and row[2] for row in rows)
+
+        wait_for(all_ended, timeout, f"end of {', '.join(jobs)} in accounting", poll=0.2)
+
+    def idle(self, timeout: float = 60) -> None:
+        """Wait until nothing waits, runs or completes."""
+        wait_for(lambda: not self.run("squeue", "-h").strip(), timeout, "empty queue", poll=0.2)
+
+    def rollup(self, start: int, end: int) -> None:
+        """Make slurmdbd sum up ``[start, end)`` (epoch seconds) now: sreport prints nothing before."""
+        stamp = "%Y-%m-%dT%H:%M:%S"
+        window = [time.strftime(stamp, time.gmtime(t)) for t in (start, end)]
+        self.run("sacctmgr", "-i", "rollup", *window, environment={"TZ": "UTC"})
+
+    # -- inside --------------------------------------------------------------------------
+
+    def _start(self, name: str, *command: str) -> Daemon:
+        daemon = Daemon(
+            name, [servers.program(command[0]), *command[1:]], self.layout.log / f"{name}.out", self.environment
+        )
+        self._daemons[name] = daemon
+        return daemon
+
+    def _answers(self, *command: str) -> bool:
+        env = {**os.environ, **self.environment}
+        done = subprocess.run(command, env=env, capture_output=True, check=False, timeout=30)
+        return done.returncode == 0 and b"DOWN" not in done.stdout
+
+    def _start_munge(self) -> None:
+        folder = self._munge_folder
+        key = folder / "key"
+        key.write_bytes(secrets.token_bytes(1024))
+        key.chmod(0o400)
+        command = [
+            "munged", "--force", "--foreground", f"--key-file={key}", f"--socket={self.layout.munge_socket}",
+            f"--pid-file={folder / 'pid'}", f"--log-file={folder / 'log'}", f"--seed-file={folder / 'seed'}",
+        ]  # fmt: skip
+        self._start("munged", *command).ready(self.layout.munge_socket.exists)
+
+    def _write(self) -> None:
+        layout = self.layout
+        for folder in (layout.conf.parent, layout.state / "ctld", layout.log, layout.devices, self._munge_folder):
+            folder.mkdir(parents=True)
+        self.root.chmod(0o755)
+        for folder in self.root.parents:
+            if not folder.stat().st_mode & stat.S_IXOTH:
+                raise PermissionError(f"jobs of other users must reach {self.root}, but {folder} is closed to them")
+        for index in range(max((group.cards for group in self.groups), default=0)):
+            device = layout.devices / f"gpu{index}"
+            os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+            device.chmod(0o666)
+        database = self._database
+        layout.conf.write_text(slurm_config.slurm_conf(layout))
+        (layout.conf.parent / "gres.conf").write_text(slurm_config.gres_conf(layout))
+        (layout.conf.parent / "cgroup.conf").write_text("CgroupAutomount=no\n")
+        dbd = layout.conf.parent / "slurmdbd.conf"
+        dbd.write_text(slurm_config.slurmdbd_conf(layout, database.database, database.user, database.password))
+        dbd.chmod(0o600)
+        uids = range(FIRST_UID, FIRST_UID + len(self.users))
+        for file, line in (("passwd", "{0}:x:{1}:{1}::/:/bin/sh\n"), ("group", "{0}:x:{1}:\n")):
+            ours = "".join(line.format(user, uid) for user, uid in zip(self.users, uids, strict=True))
+            (self.root / file).write_text(Path("/etc", file).read_text() + ours)
