@@ -104,7 +104,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True, order=True)
 class LinkKey:
-    """A key that a record carries and that may tie it to a claim of the other scheduler. A key is a statement, not a proof.
+    """A key that a record carries and that may tie it to a claim of the other scheduler. A key is no proof.
 
     ``kind``/``cluster``/``value``: ``lends`` names the Slurm cluster and NodeName that this pod is;
     ``same`` and ``inside`` name the Slurm cluster and JobIDRaw; ``stand_in`` has an empty value.
@@ -128,8 +128,9 @@ class Claim:
     ``indices`` are GPU indices on the node and ``uuids`` card (or MIG device) UUIDs, as far as known: a card named in
     neither is held by count. ``split_assumed`` marks a share per node that history does not tell (a Slurm job over
     several nodes records only its total): equal parts, the remainder to the first nodes.
+    ``native_id`` is what a link key names it by: JobIDRaw for Slurm, ``namespace/name`` of the pod for Kubernetes.
     ``end_basis`` says what ended it: ``finished``, ``deleted`` (seen by the watch), ``vanished`` (missed by a relist),
-    or empty. ``keys`` are the link keys found on the record; ``label`` is a human name (the pod's ``namespace/name``).
+    or empty. ``keys`` are the link keys found on the record.
     """
 
     job: JobKey
@@ -145,12 +146,15 @@ class Claim:
     keys: tuple[LinkKey, ...] = ()
     split_assumed: bool = False
     end_basis: str = ""
-    label: str = ""
+    native_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
     """A node's capacity and whether it takes work, as one scheduler sees it at one moment.
+
+    A node with cards of several models yields one `Node` per model, all with the same key; one without cards yields one
+    with ``milligpu`` 0.
 
     ``milligpu`` is what the node has (Slurm: configured gres; Kubernetes: capacity), not what is free.
     ``up`` is False when drained, down, not ready, cordoned or in maintenance; ``reason`` says which, in its own words.
@@ -176,7 +180,7 @@ class Demand:
 
 
 class Field(StrEnum):
-    """What a device reading may hold. Ratios are 0..1; counters (``*_total``) only ever grow until the device resets."""
+    """What a device reading may hold. Ratios are 0..1; counters (``*_total``) grow until a device reset."""
 
     ENGINE_ACTIVE = "engine_active_ratio"
     SM_ACTIVE = "sm_active_ratio"

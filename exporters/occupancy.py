@@ -32,7 +32,7 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Part:
-    """``milligpu`` of a pool under one disposition. ``owner`` -1 = nobody; ``opponent`` is set on a conflict of two leaves."""
+    """Some of a pool under one disposition. ``owner`` -1 = nobody; ``opponent``: the other side of a conflict."""
 
     disposition: Disposition
     owner: int
