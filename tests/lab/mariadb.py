@@ -56,6 +56,7 @@ class MariaDB:
                 "--innodb-flush-log-at-trx-commit=0",
                 "--innodb-buffer-pool-size=128M",
                 "--innodb-lock-wait-timeout=900",
+                "--loose-innodb-snapshot-isolation=OFF",  # on by default since MariaDB 11.6; slurmdbd cannot have it
             ],
             self.root / "log",
         )

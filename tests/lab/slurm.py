@@ -6,13 +6,15 @@
         lab.finish(job)
         print(lab.run("sacct", "-X", "-P", "-j", job))
 
-It needs root (slurmd starts jobs for other users) and listens on loopback. Users exist inside the lab only: nss_wrapper
-shows them to the lab's own processes, the machine's passwd is not touched. Everything lives under ``root``, which is
-removed at the end; make it with ``tempfile.mkdtemp`` (pytest's tmp_path is closed to the users that jobs run as).
+It needs root (slurmd starts jobs for other users) and listens on loopback. Users and host names exist inside the lab
+only: nss_wrapper shows them to the lab's own processes, the machine's files are not touched. Everything lives under
+``root``, which is removed at the end; make it with ``tempfile.mkdtemp`` (pytest's tmp_path is closed to the users that
+jobs run as). Releases 22.05, 24.11 and 26.05 have been seen to work.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import secrets
 import shutil
@@ -93,16 +95,25 @@ class SlurmLab:
         """Node name -> cards."""
         return {name: group.cards for group in self.groups for name in group.names}
 
+    @functools.cached_property
+    def release(self) -> tuple[int, int]:
+        """Slurm's release, as (22, 5)."""
+        printed = subprocess.run(
+            [servers.program("slurmctld"), "-V"], check=True, capture_output=True, text=True
+        ).stdout
+        major, minor, *_ = printed.split()[-1].split(".")
+        return int(major), int(minor)
+
     @property
     def environment(self) -> dict[str, str]:
         """What a client command's environment needs besides the usual."""
-        wrapper = self.root / "passwd"
         library = next(Path("/usr/lib").glob("*/libnss_wrapper.so"), Path("libnss_wrapper.so"))
         return {
             "SLURM_CONF": str(self.layout.conf),
             "LD_PRELOAD": str(library),
-            "NSS_WRAPPER_PASSWD": str(wrapper),
+            "NSS_WRAPPER_PASSWD": str(self.root / "passwd"),
             "NSS_WRAPPER_GROUP": str(self.root / "group"),
+            "NSS_WRAPPER_HOSTS": str(self.root / "hosts"),
         }
 
     # -- life ----------------------------------------------------------------------------
@@ -128,7 +139,8 @@ class SlurmLab:
         self._start("slurmctld", "slurmctld", "-D", "-c").ready(lambda: self._answers("scontrol", "ping"))
         for name in self.node_names:
             self.start_node(name, wait=False)
-        wait_for(lambda: set(self.node_states().values()) == {"idle"}, 60, f"idle nodes: {self.node_states()}")
+        for name in self.node_names:
+            self._daemons[name].ready(lambda name=name: self.node_states()[name] == "idle")
 
     def stop(self) -> None:
         """End every process of the lab, running jobs included, and remove its files."""
@@ -143,9 +155,9 @@ class SlurmLab:
 
     def start_node(self, name: str, *, wait: bool = True) -> None:
         """Start one node's slurmd."""
-        self._start(name, "slurmd", "-D", "-N", name)
+        daemon = self._start(name, "slurmd", "-D", "-N", name)
         if wait:
-            wait_for(lambda: self.node_states()[name] == "idle", 60, f"idle {name}")
+            daemon.ready(lambda: self.node_states()[name] == "idle")
 
     def stop_node(self, name: str) -> None:
         """Kill one node's slurmd, as a crash does; slurmctld notices later."""
@@ -289,10 +301,12 @@ class SlurmLab:
         database = self._database
         layout.conf.write_text(slurm_config.slurm_conf(layout))
         (layout.conf.parent / "gres.conf").write_text(slurm_config.gres_conf(layout))
-        (layout.conf.parent / "cgroup.conf").write_text("CgroupAutomount=no\n")
+        (layout.conf.parent / "cgroup.conf").write_text("CgroupPlugin=disabled\n" if self.release >= (23, 11) else "")
         dbd = layout.conf.parent / "slurmdbd.conf"
         dbd.write_text(slurm_config.slurmdbd_conf(layout, database.database, database.user, database.password))
         dbd.chmod(0o600)
+        # Daemons told not to listen everywhere bind to what their host name resolves to: here, loopback.
+        (self.root / "hosts").write_text(f"127.0.0.1 localhost {layout.host} {socket.gethostname()}\n")
         uids = range(FIRST_UID, FIRST_UID + len(self.users))
         for file, line in (("passwd", "{0}:x:{1}:{1}::/:/bin/sh\n"), ("group", "{0}:x:{1}:\n")):
             ours = "".join(line.format(user, uid) for user, uid in zip(self.users, uids, strict=True))
