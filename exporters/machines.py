@@ -36,12 +36,13 @@ class Machines:
     aliases: Mapping[NodeKey, str]
     lenders: Mapping[tuple[str, str], tuple[tuple[int, int, str], ...]]
 
-    def _plain(self, name: str) -> str:
+    def plain(self, name: str) -> str:
+        """A bare host name as a machine name, by the rule alone."""
         return short_name(name) if self.rule == "short_name" else name.lower()
 
     def static(self, key: NodeKey) -> str:
         """The machine of a node by configuration, alias or rule, whatever pods ran."""
-        return self.names.get(str(key)) or self.aliases.get(key) or self._plain(key.name)
+        return self.names.get(str(key)) or self.aliases.get(key) or self.plain(key.name)
 
     def resolve(self, key: NodeKey, start: int, end: int) -> list[Stretch]:
         """Stretches ``(machine, start, end)`` that partition ``[start, end)`` of this node.

@@ -58,7 +58,8 @@ class SourceReading:
     """One source's part of a round, as the recorder sees it.
 
     ``polled_at`` is when the source was last read successfully: the recorder keeps it as evidence of coverage, and
-    time without it becomes ``unknown``, not ``idle``. ``claims`` are held now, ``ended`` since the last reading.
+    time without it becomes ``unknown``, not ``idle``. ``scheduler`` is empty for device sources. ``claims`` are held
+    now, ``ended`` since the last reading.
     """
 
     source: str
@@ -69,6 +70,7 @@ class SourceReading:
     ended: Sequence[Claim] = ()
     nodes: Sequence[Node] = ()
     rejects: Sequence[Reject] = ()
+    scheduler: str = ""
 
 
 @dataclass(frozen=True, slots=True)

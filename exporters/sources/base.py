@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from exporters.model import Snapshot
+from exporters.model import Scheduler, Snapshot
 
 
 class SourceError(Exception):
@@ -22,12 +22,15 @@ class Source(Protocol):
     """One system, read on its own clock.
 
     ``name`` is unique in a site and becomes the ``source`` label: ``slurmctld``, ``pods``, ``dcgm``.
-    ``cluster`` is the scheduler's cluster (empty for devices that belong to none).
+    ``scheduler`` is whose records it reads (None for devices) and ``cluster`` that scheduler's cluster (empty for
+    devices). A source that tells each end only once (Kubernetes keeps no history) repeats its ``ended`` claims until
+    ``acknowledge(at)`` confirms that the snapshot of that moment was recorded.
     ``interval`` is seconds between polls.
     """
 
     name: str
     cluster: str
+    scheduler: Scheduler | None
     interval: float
 
     def poll(self, now: float) -> Snapshot:

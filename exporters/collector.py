@@ -1,0 +1,324 @@
+"""The registry: polls each source on its own clock, times it, keeps its last good data with its age, and joins.
+
+A scrape never reaches a source: it gets the page of the last join. One source that fails, hangs or lies never breaks
+the others: its last good data stays, marked stale, and what it alone could have proved becomes `unknown`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from exporters.attribution import Reading, attribute
+from exporters.exposition.page import Page
+from exporters.exposition.writer import Writer
+from exporters.links import FOREVER
+from exporters.machines import Rule, machines_of
+from exporters.meter import Meter, holdings
+from exporters.model import Claim, Job, JobKey, LinkKind, Snapshot
+from exporters.projects import ProjectMap
+from exporters.recorder import Forget, Recorder, Round, SourceReading
+from exporters.series import families
+from exporters.sources.base import Source, SourceError
+from exporters.view import SourceStatus, View
+
+log = logging.getLogger(__name__)
+
+STALE_AFTER = 3
+"""A source is stale once it was not read for this many of its own intervals."""
+
+PENDING_ROUNDS = 240
+"""Rounds kept in memory while the ledger cannot be written: an hour at 15 s. Older ones are dropped, and counted."""
+
+
+@dataclass(frozen=True)
+class JoinSettings:
+    """What a join depends on besides what sources say; the fields are those of `exporters.config.Config`."""
+
+    projects: ProjectMap
+    models: Mapping[str, str] = field(default_factory=dict)
+    match: Rule = "short_name"
+    machine_names: Mapping[str, str] = field(default_factory=dict)
+    grace: int = 120
+    interval: float = 15.0
+    linger: float = 300.0
+
+
+@dataclass
+class _Polled:
+    """One source with what is known of it."""
+
+    source: Source
+    snapshot: Snapshot | None = None
+    last_success: float = 0.0
+    recorded: float = 0.0
+    success: bool = False
+    duration: float = 0.0
+    polls: int = 0
+    failures: int = 0
+    rejects: int = 0
+    error: str = ""
+
+    def fresh(self, now: float) -> bool:
+        return self.snapshot is not None and now - self.last_success <= STALE_AFTER * self.source.interval
+
+    def status(self) -> SourceStatus:
+        s = self.snapshot
+        return SourceStatus(
+            self.source.name,
+            self.source.cluster,
+            self.success,
+            self.last_success,
+            self.duration,
+            self.polls,
+            self.failures,
+            self.rejects,
+            s is not None and s.complete,
+            self.error,
+            s.problems if s else (),
+            self.source.scheduler,
+        )
+
+
+class Collector:
+    """All sources of one exporter, joined. Thread-safe: every source polls in its own thread, joins take turns.
+
+    ``clock`` gives now in epoch seconds; the demo and the tests drive it. Use `start`/`stop` for a running exporter, or
+    `poll_all` and `join` for one round at a time.
+    """
+
+    def __init__(
+        self,
+        sources: Iterable[Source],
+        settings: JoinSettings,
+        recorder: Recorder | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.settings = settings
+        self.recorder = recorder or Forget()
+        self.clock = clock
+        self._polled = [_Polled(s) for s in sources]
+        names = [(p.source.name, p.source.cluster) for p in self._polled]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two sources share a name: {sorted(names)}")
+        device_interval = max([p.source.interval for p in self._polled if p.source.scheduler is None], default=15.0)
+        self.meter = Meter(gap=STALE_AFTER * device_interval, linger=settings.linger)
+        self._writer = Writer()
+        self._page: Page | None = None
+        self._view: View | None = None
+        self._jobs: dict[JobKey, Job] = {}
+        self._lenders: dict[tuple[str, str], Claim] = {}
+        self._pending: deque[Round] = deque()
+        self._dropped = 0
+        self._recorded_at = 0.0
+        self._lock = threading.Lock()
+        self._recording = threading.Lock()
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    # -- one round ------------------------------------------------------------------------------------------------
+
+    def poll(self, polled: _Polled) -> bool:
+        """Poll one source now. A failure is kept as its status and logged; the last good data stays."""
+        began = time.perf_counter()
+        now = self.clock()
+        try:
+            snapshot = polled.source.poll(now)
+        except SourceError as e:
+            log.warning("source=%s cluster=%s failed: %s", polled.source.name, polled.source.cluster, e)
+            return self._failed(polled, str(e), began)
+        except Exception as e:  # a fault of ours in one source must not end its thread, nor the others
+            log.exception("source=%s cluster=%s failed unexpectedly", polled.source.name, polled.source.cluster)
+            return self._failed(polled, f"unexpected {type(e).__name__}: {e}", began)
+        with self._lock:
+            polled.snapshot, polled.last_success = snapshot, snapshot.at
+            polled.success, polled.error = True, ""
+            polled.polls += 1
+            polled.rejects += len(snapshot.rejects)
+            polled.duration = time.perf_counter() - began
+        for problem in snapshot.problems:
+            log.warning("source=%s cluster=%s %s", polled.source.name, polled.source.cluster, problem)
+        return True
+
+    def _failed(self, polled: _Polled, error: str, began: float) -> bool:
+        with self._lock:
+            polled.success, polled.error = False, error
+            polled.failures += 1
+            polled.polls += 1
+            polled.duration = time.perf_counter() - began
+        return False
+
+    def poll_all(self) -> list[SourceStatus]:
+        """Poll every source once, in turn; their status afterwards."""
+        for polled in self._polled:
+            self.poll(polled)
+        return self.statuses()
+
+    def statuses(self) -> list[SourceStatus]:
+        """How every source is doing."""
+        return [p.status() for p in self._polled]
+
+    def join(self) -> View:
+        """Join the last good data of all sources, write the page, and hand the round to the recorder."""
+        began = time.perf_counter()
+        now = self.clock()
+        with self._lock:
+            view = self._joined(now)
+            telemetry = self.meter.step(view.picture, view.projects)
+            view = View(
+                view.picture,
+                self._jobs,
+                view.projects,
+                self.meter,
+                view.sources,
+                time.perf_counter() - began,
+                len(self._pending),
+                self._recorded_at,
+            )
+            self._page = Page(self._writer.render(families(view)))
+            self._view = view
+            self._pending.append(Round(now, self._unrecorded(), holdings(view.picture), telemetry))
+            while len(self._pending) > PENDING_ROUNDS:
+                self._pending.popleft()
+                self._dropped += 1
+                log.error("recorder: a round was dropped after %d waited, %d so far", PENDING_ROUNDS, self._dropped)
+        with self._recording:  # outside the lock: a slow ledger delays no poll and no page
+            self._record(now)
+        return view
+
+    def _joined(self, now: float) -> View:
+        polled = [(p, p.snapshot) for p in self._polled if p.snapshot is not None]
+        readings = [
+            Reading(
+                p.source.scheduler,
+                p.source.cluster,
+                p.fresh(now),
+                s.jobs,
+                s.claims,
+                s.nodes,
+                s.demands,
+                s.samples if p.fresh(now) else (),
+            )
+            for p, s in polled
+        ]
+        machines = machines_of(
+            [n for r in readings for n in r.nodes],
+            [*self._remember_lenders(readings, polled)],
+            rule=self.settings.match,
+            names=self.settings.machine_names,
+        )
+        picture = attribute(readings, machines, self.settings.models, grace=self.settings.grace, now=now)
+        self._jobs.update(picture.jobs)
+        keep = {*picture.jobs, *self.meter.jobs}
+        self._jobs = {k: j for k, j in self._jobs.items() if k in keep}
+        projects = {k: self.settings.projects.project(j, now) for k, j in self._jobs.items()}
+        for h in picture.shown:  # the remainder of an external job stays with the project its pods pay for
+            if h.link and h.outer and h.link.kind is LinkKind.SAME:
+                projects[h.outer.job] = projects.get(h.claim.job, "")
+        for h in picture.held:
+            if h.link and h.outer and h.link.kind is LinkKind.SAME and h.claim.job in projects:
+                projects[h.outer.job] = projects[h.claim.job]
+            projects.setdefault(h.claim.job, self.settings.projects.project(_nameless(h.claim), now))
+        return View(picture, self._jobs, projects, self.meter, tuple(self.statuses()))
+
+    def _remember_lenders(self, readings: Sequence[Reading], polled: Sequence[tuple[_Polled, Snapshot]]) -> list[Claim]:
+        """NodeSet pods seen so far, the latest of each Slurm node: its node is resolved by it even after it is gone."""
+        claims = [c for r in readings for c in r.claims] + [c for _, s in polled for c in s.ended]
+        for claim in sorted(claims, key=lambda c: (FOREVER if c.end is None else c.end, c.start)):
+            for key in claim.keys:
+                if key.kind is LinkKind.LENDS:
+                    self._lenders[key.cluster, key.value] = claim
+        return list(self._lenders.values())
+
+    def _unrecorded(self) -> list[SourceReading]:
+        """The part of each source that was read since it was last recorded."""
+        found = []
+        for p in self._polled:
+            s = p.snapshot
+            if s is None or p.last_success <= p.recorded:
+                continue
+            scheduler = p.source.scheduler.value if p.source.scheduler else ""
+            found.append(
+                SourceReading(
+                    f"{p.source.name}/{p.source.cluster}".rstrip("/"),
+                    p.source.cluster,
+                    s.at,
+                    s.jobs,
+                    s.claims,
+                    s.ended,
+                    s.nodes,
+                    s.rejects,
+                    scheduler,
+                )
+            )
+            p.recorded = p.last_success
+        return found
+
+    def _record(self, now: float) -> None:
+        """Hand over what waits, oldest first. What cannot be kept now waits for the next join; it is never skipped."""
+        while self._pending:
+            round_ = self._pending[0]
+            try:
+                self.recorder.record(round_)
+            except Exception as e:  # noqa: BLE001 - any ledger trouble: keep the round, say so, go on serving
+                log.error("recorder: %d rounds wait, the ledger cannot be written: %s", len(self._pending), e)  # noqa: TRY400
+                return
+            self._pending.popleft()
+            self._recorded_at = now
+            for p in self._polled:
+                acknowledge = getattr(p.source, "acknowledge", None)
+                polled_at = next((r.polled_at for r in round_.readings if r.cluster == p.source.cluster), None)
+                if acknowledge is not None and polled_at is not None:
+                    acknowledge(polled_at)
+
+    # -- what is served -------------------------------------------------------------------------------------------
+
+    def page(self) -> Page | None:
+        """The page of the last join; None before the first."""
+        return self._page
+
+    def view(self) -> View | None:
+        """The last join; None before the first."""
+        return self._view
+
+    def ready(self) -> bool:
+        """True once every source was read at least once and joined: before that, a missing job proves nothing."""
+        return self._view is not None and all(s.last_success > 0 for s in self._view.sources)
+
+    # -- running --------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Poll every source on its own clock and join on ours, until `stop`."""
+        for p in self._polled:
+            self._spawn(f"poll-{p.source.name}", p.source.interval, lambda p=p: self.poll(p))  # type: ignore[misc]
+        self._spawn("join", self.settings.interval, self.join)
+
+    def _spawn(self, name: str, interval: float, step: Callable[[], object]) -> None:
+        def loop() -> None:
+            due = time.monotonic()
+            while not self._stop.is_set():
+                step()
+                due = max(due + interval, time.monotonic())
+                self._stop.wait(due - time.monotonic())
+
+        thread = threading.Thread(target=loop, name=name, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def stop(self) -> None:
+        """Stop polling, flush the recorder, close the sources."""
+        self._stop.set()
+        for p in self._polled:
+            p.source.close()
+        for thread in self._threads:
+            thread.join(timeout=30)
+        self.recorder.close()
+
+
+def _nameless(claim: Claim) -> Job:
+    """A stand-in for a job that no source described."""
+    return Job(claim.job, claim.native_id, claim.native_id, "", "", "", "")

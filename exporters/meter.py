@@ -1,0 +1,187 @@
+"""Per-job and per-project counters, integrated from successive pictures of the site.
+
+A scrape sees gauges at moments; what a job used is an integral. This room adds up, between one round and the next, the
+card-seconds each owner held and what the cards' readings say was done in them: counter differences where a counter
+exists and the card did not change hands, else rate times time. A gap is not zero: after more than ``gap`` seconds
+without a reading only what the record proves is counted (cards held), and the missing readings show as expected but
+not seen.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from exporters.attribution import CardUse, Picture
+from exporters.model import MILLI_PER_GPU, Claim, Disposition, Field, JobKey
+from exporters.recorder import Holding, Telemetry
+
+
+@dataclass(slots=True)
+class Use:
+    """What was used, in base units. Counters only: each grows or stays.
+
+    ``gpu_seconds`` is held time from the record; ``observed_seconds`` the part of it that readings cover, against which
+    ``active_seconds`` and ``tensor_seconds`` make ratios.
+    """
+
+    gpu_seconds: float = 0.0
+    observed_seconds: float = 0.0
+    active_seconds: float = 0.0
+    tensor_seconds: float = 0.0
+    energy_joules: float = 0.0
+    nvlink_transmit_bytes: float = 0.0
+    nvlink_receive_bytes: float = 0.0
+    samples_seen: int = 0
+    samples_expected: int = 0
+
+    def add(self, other: Use) -> None:
+        """Add another use to this one."""
+        for f in fields(self):
+            setattr(self, f.name, getattr(self, f.name) + getattr(other, f.name))
+
+
+@dataclass(slots=True)
+class Total:
+    """A job's counters and when it was last seen."""
+
+    use: Use
+    project: str
+    seen_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Last:
+    """A device's previous reading and whose it was."""
+
+    at: float
+    values: Mapping[Field, float]
+    owners: frozenset[tuple[JobKey, str]]
+
+
+class Meter:
+    """The running totals of one exporter. Call `step` once per join, in time order."""
+
+    def __init__(self, gap: float, linger: float) -> None:
+        """``gap``: seconds after which a missing reading is a gap. ``linger``: how long an ended job stays."""
+        self.gap = gap
+        self.linger = linger
+        self.jobs: dict[JobKey, Total] = {}
+        self.projects: dict[tuple[str, str, str], Use] = defaultdict(Use)
+        self.memory: dict[JobKey, float] = {}
+        self._at: float | None = None
+        self._devices: dict[tuple[str, str, str], _Last] = {}
+        self._known: set[tuple[JobKey, str, str]] = set()
+
+    def step(self, picture: Picture, projects: Mapping[JobKey, str]) -> list[Telemetry]:
+        """Add the time since the previous picture to the totals; return the same per claim, for the recorder."""
+        started = picture.at if self._at is None else self._at
+        uses: dict[tuple[JobKey, str, str], Use] = defaultdict(Use)
+        self._hold(picture, uses)
+        self._observe(picture, started, uses)
+        for (key, _, _), use in uses.items():
+            project = projects[key]
+            total = self.jobs.setdefault(key, Total(Use(), project, picture.at))
+            total.use.add(use)
+            total.project, total.seen_at = project, picture.at
+            self.projects[key.scheduler.value, key.cluster, project].add(use)
+        for key in [k for k, t in self.jobs.items() if picture.at - t.seen_at > self.linger]:
+            del self.jobs[key]
+        self._at = picture.at
+        return [
+            _telemetry(owner, use, started, picture.at) for owner, use in sorted(uses.items()) if use.samples_expected
+        ]
+
+    def _hold(self, picture: Picture, uses: dict[tuple[JobKey, str, str], Use]) -> None:
+        """Card-seconds held: from the record, so the first sight of a claim counts from its start."""
+        known = set()
+        for held in picture.held:
+            if held.disposition is not Disposition.CHARGED:
+                continue
+            claim = held.claim
+            owner = (claim.job, claim.unit, held.machine)
+            since = float(claim.start) if owner not in self._known or self._at is None else self._at
+            use = uses[owner]
+            use.gpu_seconds += held.milligpu / MILLI_PER_GPU * max(0.0, picture.at - max(since, claim.start))
+            use.samples_expected += -(-held.milligpu // MILLI_PER_GPU)
+            known.add(owner)
+        self._known = known
+
+    def _observe(self, picture: Picture, started: float, uses: dict[tuple[JobKey, str, str], Use]) -> None:
+        """What the readings say was done since the previous ones."""
+        memory: dict[JobKey, float] = defaultdict(float)
+        devices: dict[tuple[str, str, str], _Last] = {}
+        for card in picture.cards:
+            sample = card.sample
+            name = (card.machine, sample.uuid, sample.mig_instance)
+            last = self._devices.get(name)
+            owners = frozenset((c.job, c.unit) for c, _ in card.shares)
+            if last is not None and sample.at <= last.at:  # the same reading again: its source was not read since
+                devices[name] = last
+            else:
+                devices[name] = _Last(sample.at, sample.values, owners)
+                weight = sum(m for _, m in card.shares) or MILLI_PER_GPU
+                for claim, share in card.shares:
+                    uses[claim.job, claim.unit, card.machine].add(self._used(card, claim, share, weight, last, started))
+            used = sample.values.get(Field.MEMORY_USED)
+            if used is not None and card.shares:
+                for claim, share in card.shares:
+                    memory[claim.job] += used * share / sum(m for _, m in card.shares)
+        self._devices = devices
+        self.memory = dict(memory)
+
+    def _used(self, card: CardUse, claim: Claim, share: int, weight: int, last: _Last | None, started: float) -> Use:
+        """One owner's use of one device since its previous reading."""
+        sample, values = card.sample, card.sample.values
+        since = max(last.at if last else started, claim.start)
+        seconds = max(0.0, sample.at - since)
+        use = Use(samples_seen=1)
+        if seconds <= self.gap:
+            use.observed_seconds = seconds * share / MILLI_PER_GPU
+            busy = values.get(Field.ENGINE_ACTIVE, values.get(Field.UTILIZATION, 0.0))
+            use.active_seconds = busy * seconds * share / MILLI_PER_GPU
+            use.tensor_seconds = values.get(Field.TENSOR_ACTIVE, 0.0) * seconds * share / MILLI_PER_GPU
+        part = share / weight
+        same = last is not None and (claim.job, claim.unit) in last.owners
+        for counter, rate, name in (
+            (Field.ENERGY, Field.POWER, "energy_joules"),
+            (Field.NVLINK_TX, Field.NVLINK_TX_RATE, "nvlink_transmit_bytes"),
+            (Field.NVLINK_RX, Field.NVLINK_RX_RATE, "nvlink_receive_bytes"),
+        ):
+            before = last.values.get(counter) if same and last else None
+            after = values.get(counter)
+            if before is not None and after is not None and after >= before:
+                setattr(use, name, (after - before) * part)
+            elif seconds <= self.gap:
+                setattr(use, name, values.get(rate, 0.0) * seconds * part)
+        return use
+
+
+def _telemetry(owner: tuple[JobKey, str, str], use: Use, start: float, end: float) -> Telemetry:
+    """A claim's use since the previous round, for the recorder."""
+    return Telemetry(
+        owner[0],
+        owner[1],
+        owner[2],
+        start,
+        end,
+        use.observed_seconds,
+        use.active_seconds,
+        use.tensor_seconds,
+        use.energy_joules,
+        use.nvlink_transmit_bytes,
+        use.nvlink_receive_bytes,
+        min(use.samples_seen, use.samples_expected),
+        use.samples_expected,
+    )
+
+
+def holdings(picture: Picture) -> list[Holding]:
+    """Which card is in whose hands, for the recorder: the one fact that neither scheduler keeps."""
+    uuids = {(c.machine, c.sample.index): c.sample.uuid for c in picture.cards if not c.sample.mig_instance}
+    return [
+        Holding(h.machine, index, uuids.get((h.machine, index), ""), h.claim.job, h.claim.unit, MILLI_PER_GPU)
+        for h in (*picture.held, *picture.shown)
+        for index in h.cards
+    ]

@@ -1,0 +1,231 @@
+"""What the rows of the metric table are computed from, and how: one function per kind of row.
+
+Each takes a `View`, the last join with the registry's own state, and yields ``(label values, value)``.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from exporters.attribution import Picture
+from exporters.exposition.family import Row
+from exporters.meter import Meter, Use
+from exporters.model import MILLI_PER_GPU, Disposition, Job, JobKey, Scheduler
+from exporters.projects import UNMAPPED
+
+Rows = Callable[["View"], Iterable[Row]]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """How one source is doing: what the registry knows of it besides its data.
+
+    ``last_success`` is epoch seconds (0 = never), ``duration`` the seconds of its last poll; ``rejects`` and
+    ``failures`` count since the exporter started. ``error`` is the last poll's failure, for people.
+    """
+
+    name: str
+    cluster: str
+    success: bool
+    last_success: float
+    duration: float
+    polls: int
+    failures: int
+    rejects: int
+    complete: bool = True
+    error: str = ""
+    problems: tuple[str, ...] = ()
+    scheduler: Scheduler | None = None
+
+
+@dataclass(frozen=True)
+class View:
+    """Everything that a row may be computed from."""
+
+    picture: Picture
+    jobs: Mapping[JobKey, Job]
+    projects: Mapping[JobKey, str]
+    meter: Meter
+    sources: tuple[SourceStatus, ...]
+    join_seconds: float = 0.0
+    recorder_pending: int = 0
+    recorder_last: float = 0.0
+
+    def project(self, job: JobKey) -> str:
+        """The project that pays for a job."""
+        return self.projects.get(job, UNMAPPED)
+
+    def uuids(self) -> dict[tuple[str, int], str]:
+        """UUID of each whole card by machine and index, as far as devices were read."""
+        return {(c.machine, c.sample.index): c.sample.uuid for c in self.picture.cards if not c.sample.mig_instance}
+
+
+def _gpus(milligpu: int) -> float:
+    return milligpu / MILLI_PER_GPU
+
+
+def _job(key: JobKey) -> tuple[str, str, str]:
+    return (key.scheduler.value, key.cluster, key.id)
+
+
+def held_by_job(view: View) -> Iterable[Row]:
+    """Cards counted on each job, per GPU model."""
+    sums: dict[tuple[str, ...], int] = defaultdict(int)
+    for h in view.picture.held:
+        if h.disposition is Disposition.CHARGED:
+            sums[(*_job(h.claim.job), h.model)] += h.milligpu
+    return [(labels, _gpus(v)) for labels, v in sums.items()]
+
+
+def held_by_project(view: View) -> Iterable[Row]:
+    """Cards counted on each project, per GPU model."""
+    sums: dict[tuple[str, ...], int] = defaultdict(int)
+    for h in view.picture.held:
+        if h.disposition is Disposition.CHARGED:
+            key = h.claim.job
+            sums[view.project(key), key.scheduler.value, key.cluster, h.model] += h.milligpu
+    return [(labels, _gpus(v)) for labels, v in sums.items()]
+
+
+def shown(view: View) -> Iterable[Row]:
+    """Cards that a linked job uses and another job is counted for."""
+    sums: dict[tuple[str, ...], int] = defaultdict(int)
+    for h in view.picture.shown:
+        if h.outer is not None and h.link is not None:
+            outer = h.outer.job
+            sums[*_job(h.claim.job), h.link.kind.value, *_job(outer)] += h.claim.milligpu
+    return [(labels, _gpus(v)) for labels, v in sums.items()]
+
+
+def cards(view: View) -> Iterable[Row]:
+    """Which card is in whose hands."""
+    uuids = view.uuids()
+    return [
+        ((*_job(h.claim.job), h.machine, str(index), uuids.get((h.machine, index), "")), 1.0)
+        for h in view.picture.held
+        if h.disposition is Disposition.CHARGED
+        for index in h.cards
+    ]
+
+
+def _dispositions(view: View) -> dict[tuple[str, str, Disposition], int]:
+    sums: dict[tuple[str, str, Disposition], int] = {
+        (machine, model, d): 0 for machine, model in view.picture.capacity for d in Disposition
+    }
+    for h in view.picture.held:
+        sums[h.machine, h.model, h.disposition] += h.milligpu
+    for (machine, model), (disposition, milligpu) in view.picture.rest.items():
+        sums[machine, model, disposition] += milligpu
+    return sums
+
+
+def fleet(view: View) -> Iterable[Row]:
+    """Cards of the fleet by model and disposition; every disposition always has a row."""
+    sums: dict[tuple[str, ...], int] = defaultdict(int)
+    for (_, model, disposition), milligpu in _dispositions(view).items():
+        sums[model, disposition.value] += milligpu
+    return [(labels, _gpus(v)) for labels, v in sums.items()]
+
+
+def nodes(view: View) -> Iterable[Row]:
+    """Cards of each machine by model and disposition."""
+    return [((machine, model, d.value), _gpus(v)) for (machine, model, d), v in _dispositions(view).items()]
+
+
+def fleet_capacity(view: View) -> Iterable[Row]:
+    """Cards of the fleet by model."""
+    sums: dict[tuple[str, ...], int] = defaultdict(int)
+    for (_, model), milligpu in view.picture.capacity.items():
+        sums[(model,)] += milligpu
+    return [(labels, _gpus(v)) for labels, v in sums.items()]
+
+
+def pending(view: View) -> Iterable[Row]:
+    """Cards that waiting jobs ask for, per scheduler."""
+    sums: dict[tuple[str, ...], int] = defaultdict(int)
+    for s in view.sources:  # a scheduler with nothing waiting says 0, not nothing
+        if s.scheduler is not None:
+            sums[s.scheduler.value, s.cluster] += 0
+    for d in view.picture.demands:
+        sums[d.job.scheduler.value, d.job.cluster] += d.milligpu
+    return [(labels, _gpus(v)) for labels, v in sums.items()]
+
+
+def disputed(view: View) -> Iterable[Row]:
+    """Cards in dispute on each job, with the opponent."""
+    sums: dict[tuple[str, ...], int] = defaultdict(int)
+    for h in view.picture.held:
+        if h.disposition is Disposition.DISPUTED:
+            sums[(*_job(h.claim.job), str(h.opponent.job) if h.opponent else "")] += h.milligpu
+    return [(labels, _gpus(v)) for labels, v in sums.items()]
+
+
+def job_info(view: View) -> Iterable[Row]:
+    """What is known of each job besides numbers."""
+    keys = {h.claim.job for h in (*view.picture.held, *view.picture.shown)} | set(view.meter.jobs)
+    keys |= {d.job for d in view.picture.demands}
+    for key in keys:
+        job = view.jobs.get(key)
+        if job is not None:
+            names = (job.display_id, job.name, job.user, job.account, job.partition, job.qos, job.kind, job.state)
+            yield ((*_job(key), view.project(key), *names), 1.0)
+
+
+def job_uses(pick: Callable[[Use], float]) -> Callable[[View], Iterable[Row]]:
+    """A counter of each job's use."""
+    return lambda view: [(_job(key), float(pick(total.use))) for key, total in view.meter.jobs.items()]
+
+
+def project_uses(pick: Callable[[Use], float]) -> Callable[[View], Iterable[Row]]:
+    """A counter of each project's use."""
+    return lambda view: [
+        ((project, scheduler, cluster), float(pick(use)))
+        for (scheduler, cluster, project), use in view.meter.projects.items()
+    ]
+
+
+def project_memory(view: View) -> Iterable[Row]:
+    """GPU memory in use per project."""
+    sums: dict[tuple[str, ...], float] = defaultdict(float)
+    for key, used in view.meter.memory.items():
+        sums[view.project(key), key.scheduler.value, key.cluster] += used
+    return list(sums.items())
+
+
+def source(pick: Callable[[SourceStatus], float]) -> Callable[[View], Iterable[Row]]:
+    """A number of each source's status."""
+    return lambda view: [((s.name, s.cluster), float(pick(s))) for s in view.sources]
+
+
+def memory_by_job(view: View) -> Iterable[Row]:
+    """GPU memory in use per job."""
+    return [(_job(key), used) for key, used in view.meter.memory.items()]
+
+
+def orphaned(view: View) -> Iterable[Row]:
+    """Cards that a job holds and its own pods leave unused."""
+    return [(_job(key), _gpus(milligpu)) for key, milligpu in view.picture.orphaned.items()]
+
+
+def unplaced(view: View) -> Iterable[Row]:
+    """Cards claimed on machines of which no capacity is known."""
+    sums: dict[tuple[str, ...], int] = defaultdict(int)
+    for machine, claim in view.picture.unplaced:
+        sums[*_job(claim.job), machine] += claim.milligpu
+    return [(labels, _gpus(v)) for labels, v in sums.items()]
+
+
+def devices(view: View) -> Iterable[Row]:
+    """Devices read in the last round, by whether an owner is known."""
+    owned = sum(1 for c in view.picture.cards if c.shares)
+    return [(("true",), float(owned)), (("false",), float(len(view.picture.cards) - owned))]
+
+
+def source_age(view: View) -> Iterable[Row]:
+    """Age of each source's data at the join."""
+    return [
+        ((s.name, s.cluster), view.picture.at - s.last_success if s.last_success else float("inf"))
+        for s in view.sources
+    ]
