@@ -6,8 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.lab import servers
+
+# A busy machine is slow, and that is no failure of a property.
+settings.register_profile("meterbridge", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("meterbridge")
 
 pytest_plugins = ("tests.lab.fixtures",)
 

@@ -1,0 +1,35 @@
+"""Statements: what finance receives, as files.
+
+    chargeback-2026-10.csv          every line (`chargeback`)
+    chargeback-2026-10-summary.csv  the totals, and capacity (`summary`)
+    chargeback-2026-10-notes.txt    the rules it was made by (`notes`)
+
+The same lines give the same bytes, whatever their order. A file is either the old one or the new one, never half.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from accounting.rating import Rates
+from accounting.statements.chargeback import chargeback_csv
+from accounting.statements.compose import Statement, compose
+from accounting.statements.files import write_atomic
+from accounting.statements.notes import Terms, notes_text
+from accounting.statements.summary import summary_csv
+
+__all__ = ["Statement", "Terms", "chargeback_csv", "compose", "summary_csv", "write_statement"]
+
+
+def write_statement(folder: Path, statement: Statement, rates: Rates, terms: Terms) -> list[Path]:
+    """Write the three files of a statement into ``folder`` (made if missing) and return their paths.
+
+    Raises OSError when the folder cannot be written; what was there before is then still whole.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = f"chargeback-{statement.billing_period}"
+    return [
+        write_atomic(folder / f"{stem}.csv", chargeback_csv(statement)),
+        write_atomic(folder / f"{stem}-summary.csv", summary_csv(statement)),
+        write_atomic(folder / f"{stem}-notes.txt", notes_text(statement, rates, terms)),
+    ]

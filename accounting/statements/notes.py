@@ -1,0 +1,67 @@
+"""The rules a statement was made by, in words, beside it: a CSV has no room for them, and a reader needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+
+from jinja2 import Environment, StrictUndefined
+
+from accounting.rating import Rates
+from accounting.statements.chargeback import money
+from accounting.statements.compose import Statement
+from accounting.statements.hours import seconds_text
+from exporters.model import Disposition
+
+HOLD_FROM = {
+    "scheduled": "the moment it is bound to its node (PodScheduled)",
+    "started": "the first start of one of its containers",
+}
+"""From when a pod holds its cards, in words."""
+
+_MEANINGS = {
+    Disposition.CHARGED: "held by a job whose project pays",
+    Disposition.RESERVED: "held by something that only passes cards on, with no job inside",
+    Disposition.IDLE: "in service, and nobody asked",
+    Disposition.DOWN: "drained, down, not ready or in maintenance",
+    Disposition.DISPUTED: "claimed by two with no link between them, or above capacity; nobody pays until it is ruled",
+    Disposition.UNKNOWN: "without evidence, because a source could not be read; never billed, and never called idle",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """A site's choices that a reader of its statements must know.
+
+    ``time_zone`` is the IANA zone in which the billing month begins and ends; ``hold_from`` maps each Kubernetes
+    cluster to one of `HOLD_FROM`. Raises ValueError for another word.
+    """
+
+    time_zone: str = "UTC"
+    hold_from: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for cluster, word in self.hold_from.items():
+            if word not in HOLD_FROM:
+                raise ValueError(f"hold_from of {cluster}: {word!r} is not one of {', '.join(HOLD_FROM)}")
+
+
+def notes_text(statement: Statement, rates: Rates, terms: Terms) -> Iterator[str]:
+    """Yield the text of ``chargeback-YYYY-MM-notes.txt``. The same statement gives the same bytes."""
+    environment = Environment(trim_blocks=True, undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)  # noqa: S701 -- plain text
+    template = environment.from_string(files(__package__).joinpath("notes.template.txt").read_text("utf-8"))
+    sums = {word: sum(t.quantity for t in statement.totals if t.disposition is word) for word in Disposition}
+    capacity = seconds_text(statement.capacity)
+    prices = [(model, money(price, rates.minor_digits)) for model, price in sorted(rates.gpu_hour.items())]
+    if rates.default is not None:
+        prices.append(("any other model", money(rates.default, rates.minor_digits)))
+    yield template.render(
+        period=statement.billing_period,
+        words=[(w.value, seconds_text(sums[w]).rjust(len(capacity)), _MEANINGS[w]) for w in Disposition],
+        capacity=capacity,
+        terms=terms,
+        hold_from=[(cluster, HOLD_FROM[word]) for cluster, word in sorted(terms.hold_from.items())],
+        rates=rates,
+        prices=prices,
+    )

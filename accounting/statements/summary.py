@@ -1,0 +1,63 @@
+"""The summary: one row per disposition, project and scheduler, and a last row ``capacity`` that they sum to exactly.
+
+    billing_period,disposition,project,scheduler,gpu_seconds,gpu_hours,amount,currency
+
+``gpu_seconds`` has three decimals and is exact (milliGPU-seconds). ``gpu_hours`` and ``amount`` sum to the last
+printed digit too, and to the lines of ``chargeback-YYYY-MM.csv``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from accounting.statements.chargeback import money
+from accounting.statements.compose import Statement
+from accounting.statements.csvtext import csv_lines, text
+from accounting.statements.hours import hours_text, seconds_text
+
+SUMMARY_COLUMNS = (
+    "billing_period",
+    "disposition",
+    "project",
+    "scheduler",
+    "gpu_seconds",
+    "gpu_hours",
+    "amount",
+    "currency",
+)
+"""The columns of ``chargeback-YYYY-MM-summary.csv``."""
+
+
+def summary_csv(statement: Statement) -> Iterator[str]:
+    """Yield the lines of ``chargeback-YYYY-MM-summary.csv``: dispositions in their own order, then ``capacity``."""
+    rows = [*summary_rows(statement, text), capacity_row(statement)]
+    return csv_lines(SUMMARY_COLUMNS, rows)
+
+
+def summary_rows(statement: Statement, name: Callable[[str], str]) -> Iterator[tuple[str, ...]]:
+    """Yield one tuple of `SUMMARY_COLUMNS` per disposition, project and scheduler; ``name`` makes a name safe."""
+    for total in statement.totals:
+        yield (
+            statement.billing_period,
+            total.disposition.value,
+            name(total.project),
+            total.scheduler,
+            seconds_text(total.quantity),
+            hours_text(total.micro_hours),
+            money(total.amount, statement.minor_digits),
+            statement.currency,
+        )
+
+
+def capacity_row(statement: Statement) -> tuple[str, ...]:
+    """Give the last row of a summary: what all the others sum to."""
+    return (
+        statement.billing_period,
+        "capacity",
+        "",
+        "",
+        seconds_text(statement.capacity),
+        hours_text(statement.capacity_micro),
+        money(statement.amount, statement.minor_digits),
+        statement.currency,
+    )

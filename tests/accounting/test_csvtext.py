@@ -1,0 +1,72 @@
+"""CSV cells: hostile names become text, and a strict reader gets back what was written."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from accounting.statements.csvtext import TEXT_LIMIT, csv_lines, printable, text
+
+HOSTILE = st.text(
+    st.sampled_from("a=+-@\t\r\n ,\"'＝＋－＠\u200b\u202e\x00\x7f\x85\u2028\udc80\udcff\ud800é"), max_size=10
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        ("resnet50", "resnet50"),
+        ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"),
+        ("+1", "'+1"),
+        ("-1", "'-1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("  =1+1", "'  =1+1"),
+        ("＝1+1", "'＝1+1"),
+        ("\t=1", r"\t=1"),
+        ("\r=1", r"\r=1"),
+        ("a=b", "a=b"),
+        ("two\nlines", r"two\nlines"),
+        ("bell\x07", r"bell\x07"),
+        ("exe\u202efdp", r"exe\u202efdp"),
+        ("next\x85line", r"next\x85line"),
+        ("not utf-8 \udcff", r"not utf-8 \xff"),
+        ("lone \ud800", r"lone \ud800"),
+        ("Zürich 東京 😀", "Zürich 東京 😀"),
+        ("", ""),
+    ],
+)
+def test_a_name_becomes_a_cell_that_is_text(name: str, cell: str) -> None:
+    assert cell == text(name)
+
+
+def test_a_long_name_is_cut_and_says_so() -> None:
+    cut = printable("x" * (TEXT_LIMIT + 1))
+
+    assert "x" * (TEXT_LIMIT - 1) + "…" == cut
+
+
+def test_a_name_of_the_limit_is_whole() -> None:
+    assert "x" * TEXT_LIMIT == printable("x" * TEXT_LIMIT)
+
+
+@given(HOSTILE)
+def test_no_cell_is_a_formula_or_more_than_one_line_of_utf8(name: str) -> None:
+    cell = text(name)
+
+    assert cell.strip(" ")[:1] not in tuple("=+-@＝＋－＠")
+    assert cell.isprintable()
+    assert cell == cell.encode("utf-8").decode("utf-8")
+
+
+@given(st.lists(st.lists(HOSTILE, min_size=2, max_size=4), max_size=4))
+def test_a_strict_reader_gets_back_what_was_written(names: list[list[str]]) -> None:
+    rows = [[text(name) for name in row] for row in names]
+
+    written = "".join(csv_lines(["a", "b"], rows))
+
+    assert [["a", "b"], *rows] == list(csv.reader(io.StringIO(written, newline=""), strict=True))
+    assert len(rows) + 1 == written.count("\r\n") == written.count("\n")
