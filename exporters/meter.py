@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from exporters.attribution import CardUse, Picture
 from exporters.model import MILLI_PER_GPU, Claim, Disposition, Field, JobKey
@@ -23,7 +23,8 @@ class Use:
     """What was used, in base units. Counters only: each grows or stays.
 
     ``gpu_seconds`` is held time from the record; ``observed_seconds`` the part of it that readings cover, against which
-    ``active_seconds`` and ``tensor_seconds`` make ratios.
+    ``active_seconds`` and ``tensor_seconds`` make ratios. ``measured`` names the fields that some reading told: a field
+    that no reading told is unknown, not zero, and is not served.
     """
 
     gpu_seconds: float = 0.0
@@ -35,11 +36,18 @@ class Use:
     nvlink_receive_bytes: float = 0.0
     samples_seen: int = 0
     samples_expected: int = 0
+    measured: set[str] = field(default_factory=set)
 
     def add(self, other: Use) -> None:
         """Add another use to this one."""
-        for f in fields(self):
-            setattr(self, f.name, getattr(self, f.name) + getattr(other, f.name))
+        for name in NUMBERS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.measured |= other.measured
+
+
+NUMBERS = tuple(f.name for f in fields(Use) if f.name != "measured")
+TELEMETRY = ("active_seconds", "tensor_seconds", "energy_joules", "nvlink_transmit_bytes", "nvlink_receive_bytes")
+"""The fields of `Use` that only readings can tell."""
 
 
 @dataclass(slots=True)
@@ -139,9 +147,13 @@ class Meter:
         use = Use(samples_seen=1)
         if seconds <= self.gap:
             use.observed_seconds = seconds * share / MILLI_PER_GPU
-            busy = values.get(Field.ENGINE_ACTIVE, values.get(Field.UTILIZATION, 0.0))
-            use.active_seconds = busy * seconds * share / MILLI_PER_GPU
-            use.tensor_seconds = values.get(Field.TENSOR_ACTIVE, 0.0) * seconds * share / MILLI_PER_GPU
+            for name, busy in (
+                ("active_seconds", values.get(Field.ENGINE_ACTIVE, values.get(Field.UTILIZATION))),
+                ("tensor_seconds", values.get(Field.TENSOR_ACTIVE)),
+            ):
+                if busy is not None:
+                    setattr(use, name, busy * seconds * share / MILLI_PER_GPU)
+                    use.measured.add(name)
         part = share / weight
         same = last is not None and (claim.job, claim.unit) in last.owners
         for counter, rate, name in (
@@ -153,8 +165,11 @@ class Meter:
             after = values.get(counter)
             if before is not None and after is not None and after >= before:
                 setattr(use, name, (after - before) * part)
-            elif seconds <= self.gap:
-                setattr(use, name, values.get(rate, 0.0) * seconds * part)
+            elif seconds <= self.gap and rate in values:
+                setattr(use, name, values[rate] * seconds * part)
+            elif after is None:
+                continue
+            use.measured.add(name)
         return use
 
 

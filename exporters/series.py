@@ -54,56 +54,56 @@ def _uses() -> list[SeriesRow]:
             "gpu_seconds",
             "seconds",
             "Card-seconds held, from the scheduler's records: cards times time",
-            lambda u: u.gpu_seconds,
+            "gpu_seconds",
         ),
         (
             "gpu_observed_seconds",
             "seconds",
             "Card-seconds held of which device readings tell what was done in them",
-            lambda u: u.observed_seconds,
+            "observed_seconds",
         ),
         (
             "gpu_active_seconds",
             "seconds",
             "Card-seconds in which the engine was busy (DCGM GR_ENGINE_ACTIVE, else GPU_UTIL), integrated",
-            lambda u: u.active_seconds,
+            "active_seconds",
         ),
         (
             "gpu_tensor_active_seconds",
             "seconds",
             "Card-seconds in which tensor cores were busy (DCGM PIPE_TENSOR_ACTIVE), integrated",
-            lambda u: u.tensor_seconds,
+            "tensor_seconds",
         ),
         (
             "gpu_energy_joules",
             "joules",
             "Energy of the cards held (DCGM TOTAL_ENERGY_CONSUMPTION, else power integrated)",
-            lambda u: u.energy_joules,
+            "energy_joules",
         ),
         (
             "nvlink_transmit_bytes",
             "bytes",
             "NVLink bytes sent by the cards held, headers included",
-            lambda u: u.nvlink_transmit_bytes,
+            "nvlink_transmit_bytes",
         ),
         (
             "nvlink_receive_bytes",
             "bytes",
             "NVLink bytes received by the cards held, headers included",
-            lambda u: u.nvlink_receive_bytes,
+            "nvlink_receive_bytes",
         ),
-        ("gpu_samples", "", "Device readings seen for the cards held", lambda u: u.samples_seen),
+        ("gpu_samples", "", "Device readings seen for the cards held", "samples_seen"),
         (
             "gpu_samples_expected",
             "",
             "Device readings that a complete round would have had for the cards held",
-            lambda u: u.samples_expected,
+            "samples_expected",
         ),
     )
     rows = []
-    for name, unit, text, pick in quantities:
+    for name, unit, text, quantity in quantities:
         rows.append(
-            SeriesRow(f"meterbridge_job_{name}_total", "counter", unit, f"{text}, per job.", JOB, v.job_uses(pick))
+            SeriesRow(f"meterbridge_job_{name}_total", "counter", unit, f"{text}, per job.", JOB, v.job_uses(quantity))
         )
         rows.append(
             SeriesRow(
@@ -112,7 +112,7 @@ def _uses() -> list[SeriesRow]:
                 unit,
                 f"{text}, per project.",
                 PROJECT,
-                v.project_uses(pick),
+                v.project_uses(quantity),
             )
         )
     return rows

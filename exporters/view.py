@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from exporters.attribution import Picture
 from exporters.exposition.family import Row
-from exporters.meter import Meter, Use
+from exporters.meter import TELEMETRY, Meter, Use
 from exporters.model import MILLI_PER_GPU, Disposition, Job, JobKey, Scheduler
 from exporters.projects import UNMAPPED
 
@@ -173,17 +173,24 @@ def job_info(view: View) -> Iterable[Row]:
             yield ((*_job(key), view.project(key), *names), 1.0)
 
 
-def job_uses(pick: Callable[[Use], float]) -> Callable[[View], Iterable[Row]]:
-    """A counter of each job's use."""
-    return lambda view: [(_job(key), float(pick(total.use))) for key, total in view.meter.jobs.items()]
-
-
-def project_uses(pick: Callable[[Use], float]) -> Callable[[View], Iterable[Row]]:
-    """A counter of each project's use."""
+def job_uses(name: str) -> Rows:
+    """The counter ``name`` (a field of `Use`) of each job; telemetry only of jobs that some reading told it of."""
     return lambda view: [
-        ((project, scheduler, cluster), float(pick(use)))
-        for (scheduler, cluster, project), use in view.meter.projects.items()
+        (_job(key), float(getattr(total.use, name))) for key, total in view.meter.jobs.items() if _told(total.use, name)
     ]
+
+
+def project_uses(name: str) -> Rows:
+    """The counter ``name`` (a field of `Use`) of each project; telemetry only where some reading told it."""
+    return lambda view: [
+        ((project, scheduler, cluster), float(getattr(use, name)))
+        for (scheduler, cluster, project), use in view.meter.projects.items()
+        if _told(use, name)
+    ]
+
+
+def _told(use: Use, name: str) -> bool:
+    return name not in TELEMETRY or name in use.measured
 
 
 def project_memory(view: View) -> Iterable[Row]:
