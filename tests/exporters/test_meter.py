@@ -1,0 +1,135 @@
+"""Integration of readings into counters: rates, counters, resets, gaps and cards that change hands."""
+
+from __future__ import annotations
+
+import pytest
+
+from exporters.attribution import Picture, Reading, attribute
+from exporters.machines import machines_of
+from exporters.meter import Meter, Use, holdings
+from exporters.model import Claim, Field, Sample
+from exporters.projects import UNMAPPED
+from tests.exporters import world as w
+
+JOB = w.slurm_job(18)
+OTHER = w.slurm_job(19)
+
+
+def picture(at: float, claims: list[Claim], samples: tuple[Sample, ...]) -> Picture:
+    nodes = [w.slurm_node("gn01")]
+    readings = [Reading(w.SLURM, "lab", True, (), claims, nodes), Reading(None, "", True, samples=samples)]
+    return attribute(readings, machines_of(nodes, claims), {}, grace=60, now=at)
+
+
+def run(*rounds: tuple[float, list[Claim], dict[Field, float] | None]) -> Meter:
+    """A meter that has seen these rounds; None = the round has no readings."""
+    meter = Meter(gap=45, linger=300)
+    for at, claims, values in rounds:
+        samples = () if values is None else w.samples("gn01", at, values)
+        meter.step(picture(at, claims, samples), {JOB.key: "p", OTHER.key: "p"})
+    return meter
+
+
+def use(meter: Meter) -> Use:
+    return meter.jobs[JOB.key].use
+
+
+def test_held_time_counts_from_the_start_of_the_record_not_from_the_first_look() -> None:
+    claims = [w.slurm_claim(JOB, "gn01", 2000, (0, 1), start=1000)]
+
+    meter = run((1600.0, claims, None), (1615.0, claims, None))
+
+    assert 2 * 615 == use(meter).gpu_seconds
+
+
+def test_a_ratio_is_integrated_over_the_cards_held() -> None:
+    claims = [w.slurm_claim(JOB, "gn01", 2000, (0, 1), start=1000)]
+
+    meter = run((1000.0, claims, {Field.ENGINE_ACTIVE: 0.5}), (1015.0, claims, {Field.ENGINE_ACTIVE: 0.5}))
+
+    assert pytest.approx(2 * 15 * 0.5) == use(meter).active_seconds
+    assert pytest.approx(30.0) == use(meter).observed_seconds
+
+
+def test_energy_is_the_difference_of_the_counter_and_a_reset_falls_back_to_power() -> None:
+    claims = [w.slurm_claim(JOB, "gn01", 1000, (0,), start=1000)]
+
+    meter = run(
+        (1000.0, claims, {Field.ENERGY: 5000.0, Field.POWER: 100.0}),
+        (1015.0, claims, {Field.ENERGY: 7000.0, Field.POWER: 100.0}),
+        (1030.0, claims, {Field.ENERGY: 10.0, Field.POWER: 100.0}),
+    )
+
+    assert pytest.approx(2000.0 + 15 * 100.0) == use(meter).energy_joules
+
+
+def test_a_card_that_changes_hands_gives_the_new_job_only_its_own_time() -> None:
+    first = [w.slurm_claim(JOB, "gn01", 1000, (0,), start=1000)]
+    second = [w.slurm_claim(OTHER, "gn01", 1000, (0,), start=1010)]
+
+    meter = run(
+        (1000.0, first, {Field.ENERGY: 0.0, Field.POWER: 100.0}),
+        (1015.0, second, {Field.ENERGY: 9000.0, Field.POWER: 100.0}),
+    )
+
+    assert pytest.approx(5 * 100.0) == meter.jobs[OTHER.key].use.energy_joules
+
+
+def test_a_gap_is_not_zero_use_it_is_missing_readings() -> None:
+    claims = [w.slurm_claim(JOB, "gn01", 1000, (0,), start=1000)]
+    busy = {Field.ENGINE_ACTIVE: 1.0}
+
+    meter = run((1000.0, claims, busy), (1015.0, claims, None), (1100.0, claims, busy), (1115.0, claims, busy))
+
+    assert 115 == use(meter).gpu_seconds
+    assert pytest.approx(15.0) == use(meter).observed_seconds
+    assert (3, 4) == (use(meter).samples_seen, use(meter).samples_expected)
+
+
+def test_the_same_reading_twice_is_counted_once() -> None:
+    claims = [w.slurm_claim(JOB, "gn01", 1000, (0,), start=1000)]
+    meter = Meter(gap=45, linger=300)
+    reading = w.samples("gn01", 1000.0, {Field.POWER: 100.0})
+
+    for at in (1000.0, 1005.0, 1010.0):
+        meter.step(picture(at, claims, reading), {JOB.key: "p"})
+
+    assert 1 == use(meter).samples_seen
+
+
+def test_an_ended_job_stays_for_its_linger_and_then_goes_while_its_project_stays() -> None:
+    claims = [w.slurm_claim(JOB, "gn01", 1000, (0,), start=1000)]
+
+    soon = run((1000.0, claims, None), (1015.0, claims, None), (1200.0, [], None))
+    late = run((1000.0, claims, None), (1015.0, claims, None), (1400.0, [], None))
+
+    assert JOB.key in soon.jobs
+    assert {} == late.jobs
+    assert 15 == late.projects["slurm", "lab", "p"].gpu_seconds
+
+
+def test_a_field_that_no_reading_told_is_not_measured() -> None:
+    claims = [w.slurm_claim(JOB, "gn01", 1000, (0,), start=1000)]
+
+    meter = run((1000.0, claims, {Field.ENGINE_ACTIVE: 0.0}), (1015.0, claims, {Field.ENGINE_ACTIVE: 0.0}))
+
+    assert {"active_seconds"} == use(meter).measured
+
+
+def test_the_recorder_is_told_the_same_that_the_counters_add_up() -> None:
+    claims = [w.slurm_claim(JOB, "gn01", 2000, (0, 1), start=1000)]
+    meter = Meter(gap=45, linger=300)
+    told = []
+    for at in (1000.0, 1015.0, 1030.0):
+        told += meter.step(picture(at, claims, w.samples("gn01", at, {Field.POWER: 250.0})), {JOB.key: UNMAPPED})
+
+    assert pytest.approx(use(meter).energy_joules) == sum(t.energy_joules for t in told)
+    assert use(meter).samples_expected == sum(t.samples_expected for t in told)
+
+
+def test_holdings_name_each_card_by_index_and_uuid() -> None:
+    claims = [w.slurm_claim(JOB, "gn01", 2000, (2, 3), start=1000)]
+
+    found = holdings(picture(1000.0, claims, w.samples("gn01", 1000.0, {})))
+
+    assert [(2, "GPU-gn01-2"), (3, "GPU-gn01-3")] == [(h.index, h.uuid) for h in found]
