@@ -10,14 +10,13 @@ Only the disposition ``charged`` is priced; every other line has price 0 and amo
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
 from accounting.model import Line, Usage
-from exporters.model import MILLI_PER_GPU, Disposition
+from exporters.model import MILLI_PER_GPU, Disposition, JobKey
 
 MILLIGPU_SECONDS_PER_HOUR = 3600 * MILLI_PER_GPU
 """milliGPU-seconds in one GPU-hour."""
@@ -122,16 +121,14 @@ def line_id(billing_period: str, usage: Usage) -> str:
     So a late record changes a line's amount but not its name, and the order of lines does not matter. It begins with
     a letter lest a spreadsheet read it as a number.
     """
-    job, linked = usage.job, usage.linked
-    what = (
-        billing_period,
-        usage.project,
-        (job.scheduler.value, job.cluster, job.id) if job else None,
-        usage.gpu_model,
-        usage.disposition.value if usage.disposition else None,
-        (linked.scheduler.value, linked.cluster, linked.id) if linked else None,
-    )
-    return "L" + hashlib.sha256(json.dumps(what, separators=(",", ":")).encode()).hexdigest()[:20]
+    word = usage.disposition.value if usage.disposition else ""
+    what = (billing_period, usage.project, *_names(usage.job), usage.gpu_model, word, *_names(usage.linked))
+    text = "".join([f"{len(part)}:{part}," for part in what])  # lengths, so that no two identities read the same
+    return "L" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:20]
+
+
+def _names(job: JobKey | None) -> tuple[str, str, str]:
+    return (job.scheduler.value, job.cluster, job.id) if job else ("", "", "")
 
 
 def line_order(line: Line) -> tuple[bool, str, tuple[str, str], int, str, str, int, str]:

@@ -14,10 +14,11 @@ disposition is a linked record: it is shown, and its cards are counted on the re
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import date, timedelta
 from decimal import Decimal
+from functools import lru_cache
 
-from accounting.model import Line, Usage
+from accounting.model import DAY, Line, Usage
 from accounting.statements.compose import Statement
 from accounting.statements.csvtext import csv_lines, text
 from accounting.statements.hours import hours_text, micro_hours
@@ -118,7 +119,14 @@ def _telemetry(usage: Usage) -> tuple[str, str, str]:
 
 def moment(epoch: int) -> str:
     """Print epoch seconds as ISO 8601 in UTC: ``2026-10-01T00:00:00Z``."""
-    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    day, second = divmod(epoch, DAY)
+    return f"{_date(day)}T{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}Z"
+
+
+@lru_cache(maxsize=1024)
+def _date(day: int) -> str:
+    """Print a day counted from the epoch; a month has few, and each is printed often."""
+    return (date(1970, 1, 1) + timedelta(days=day)).isoformat()
 
 
 def money(amount: Decimal, minor_digits: int) -> str:

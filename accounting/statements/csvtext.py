@@ -16,6 +16,9 @@ TEXT_LIMIT = 1024
 _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
 # Control characters, line and paragraph separators, marks that reorder or hide text, and bytes that were not UTF-8.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
+_ORDINARY = re.compile(
+    r"(?:\w[\w .:/@-]{0,254})?", re.ASCII
+)  # what nearly every name is: nothing to do, and quick to see
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
@@ -41,6 +44,8 @@ def text(value: str) -> str:
     >>> text("=cmd|' /C calc'!A0")
     "'=cmd|' /C calc'!A0"
     """
+    if _ORDINARY.fullmatch(value):
+        return value
     plain = printable(value)
     return "'" + plain if _FORMULA.match(plain) else plain
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from accounting.model import Usage
 from accounting.rating import rate
 from accounting.statements import chargeback_csv, compose
-from accounting.statements.chargeback import COLUMNS, chargeback_rows
+from accounting.statements.chargeback import COLUMNS, chargeback_rows, moment
 from exporters.model import Disposition
 from tests.accounting.usages import GPU_HOUR, OCTOBER, PERIOD, RATES, charged, kube, nobodys, pencil_month, slurm
 
@@ -79,6 +82,11 @@ def test_nobodys_line_names_no_job() -> None:
         "disposition": "idle",
         "line_id": row["line_id"],
     } == named
+
+
+@given(st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)))
+def test_moments_are_iso_8601_in_utc(when: datetime) -> None:
+    assert when.strftime("%Y-%m-%dT%H:%M:%SZ") == moment(int(when.timestamp()))
 
 
 def test_no_telemetry_is_empty_and_never_zero() -> None:
