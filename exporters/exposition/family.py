@@ -1,12 +1,14 @@
 """What the writer writes: one family with its rows, frozen.
 
-Family(
-    name="meterbridge_job_gpu_seconds_total",
-    help="GPU-seconds held by the job.",
-    type="counter",
-    labels=("scheduler", "cluster", "job_id"),
-    rows=[(("slurm", "hpc", "18"), 7200.0)],
-)
+    Family(
+        name="meterbridge_job_gpu_seconds_total",
+        help="GPU-seconds held by the job.",
+        type="counter",
+        labels=("scheduler", "cluster", "job_id"),
+        rows=[(("slurm", "hpc", "18"), 7200.0)],
+    )
+
+is written as the family's two comment lines and ``meterbridge_job_gpu_seconds_total{cluster="hpc",…} 7200.0``.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ TYPES = ("gauge", "counter", "info", "unknown")
 Type = Literal["gauge", "counter", "info", "unknown"]
 
 _SUFFIX = {"counter": "_total", "info": "_info"}
-_METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_METRIC_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")  # colons are for recording rules
 _LABEL_NAME = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 
 Row = tuple[tuple[str, ...], float]
@@ -48,7 +50,7 @@ class Family:
 
     def __post_init__(self) -> None:
         if not _METRIC_NAME.fullmatch(self.name):
-            raise ValueError(f"family {self.name!r}: not a metric name; use letters, digits, '_' and ':'")
+            raise ValueError(f"family {self.name!r}: not a metric name; use letters, digits and '_'")
         if self.type not in TYPES:
             raise ValueError(f"family {self.name}: unknown type {self.type!r}; one of {', '.join(TYPES)}")
         suffix = _SUFFIX.get(self.type, "")

@@ -21,6 +21,7 @@ _TIME = re.compile(r"-?[0-9]{1,18}")
 _PAIR = r'[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\]|\\.)*"'
 _LABELS = re.compile(rf"\{{(?:{_PAIR}(?:,{_PAIR})*,?)?\}}", re.DOTALL)
 _EACH = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"', re.DOTALL)
+_SEPARATED = re.compile(r"[ \t}]")
 _ESCAPE = re.compile(r'\\[\\n"]')
 _UNESCAPED = {r"\\": "\\", r"\n": "\n", r"\"": '"'}
 _COMMENT = re.compile(
@@ -94,7 +95,12 @@ def _labels_after(end: int, left: str, known: Mapping[str, Mapping[str, str]]) -
 
 
 def parse_odd(line: str) -> Line:
-    """Any line that prometheus-client accepts as a sample. Raises ValueError as it does."""
+    """Any line that prometheus-client accepts as a sample. Raises ValueError as it does.
+
+    One exception: it takes a lone word that spells a number (``NaN``) for a series ``Na``; Prometheus does not.
+    """
+    if not _SEPARATED.search(line):
+        raise ValueError("a name without a value")
     try:
         (metric,) = text_string_to_metric_families(line)
     except (IndexError, OverflowError) as error:  # the reference trips over a few malformed lines instead of refusing

@@ -1,7 +1,7 @@
 """Which form of a page a scraper asked for. Pure functions of two request headers.
 
 Two forms are served: Prometheus text 0.0.4, which everything reads and which an absent or unknown ``Accept`` gets, and
-OpenMetrics 1.0, which Prometheus asks for first. The rule is RFC 9110's: the highest ``q`` wins, the first among equals.
+OpenMetrics 1.0, which Prometheus asks for first. The rule is that of RFC 9110: the highest ``q`` wins, then the first.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ def format_values(values: Sequence[float]) -> list[str]:
     >>> format_values([1, 1e-05, 1234567.0, -1234567.0, float("inf")])
     ['1.0', '1e-05', '1.234567e+06', '-1234567.0', '+Inf']
 
-    prometheus-client writes what Python's ``repr`` writes, but positive values from a million on with an exponent (as Go
-    does), and the words for what is not finite in Go's spelling.
+    prometheus-client writes what Python's ``repr`` writes, but positive values from a million on with an exponent, as
+    Go does, and the words for what is not finite in Go's spelling.
     """
     array = np.array(values, dtype=np.float64)
     texts = list(map(repr, array.tolist()))

@@ -4,7 +4,7 @@ An exporter serves the same series round after round; only the values change. So
 (``name{labels} ``) is parsed when it is first met and remembered, and a body whose lines stand where they stood in an
 earlier round is read by position: one prefix comparison per line, one float per wanted series. When the order changed,
 or anything is new, the exact path takes over for that body. Both paths give what prometheus-client's parser gives for
-any input it accepts.
+any input it accepts. (Comments are checked on the exact path only: they say nothing that is kept.)
 
 >>> reader = Reader(wanted={"up"})
 >>> reader.read(b'up{node="a"} 1\nbuild_info{version="2"} 1\n').samples()
