@@ -90,19 +90,31 @@ def missing(name: str) -> list[str]:
     return programs + [Path(lib).name for lib in server.libraries if not any(Path("/usr/lib").glob(lib))]
 
 
+def without() -> set[str]:
+    """The servers that METERBRIDGE_TEST_WITHOUT names. Raises ValueError for a name that is no server."""
+    named = {w.strip() for w in os.environ.get("METERBRIDGE_TEST_WITHOUT", "").split(",") if w.strip()}
+    unknown = named - SERVERS.keys()
+    if unknown:
+        raise ValueError(f"METERBRIDGE_TEST_WITHOUT names {', '.join(sorted(unknown))}; known: {', '.join(SERVERS)}")
+    return named
+
+
+def unavailable(name: str, lacking: list[str]) -> str:
+    """Say that a server cannot be had, how to get it, and how to go on without it."""
+    packages = " ".join(SERVERS[name].packages)
+    return (
+        f"{name} cannot be had here: no {', '.join(lacking)}. Get it: apt-get install {packages}. "
+        f"Or run without it: METERBRIDGE_TEST_WITHOUT={name} make test"
+    )
+
+
 def require(name: str) -> None:
     """Fail the calling test when a server is missing, or skip it when METERBRIDGE_TEST_WITHOUT names the server."""
-    without = {w.strip() for w in os.environ.get("METERBRIDGE_TEST_WITHOUT", "").split(",") if w.strip()}
-    unknown = without - SERVERS.keys()
-    if unknown:
-        pytest.fail(f"METERBRIDGE_TEST_WITHOUT names {', '.join(sorted(unknown))}; known: {', '.join(SERVERS)}")
-    if name in without:
+    try:
+        left_out = without()
+    except ValueError as e:
+        pytest.fail(str(e), pytrace=False)
+    if name in left_out:
         pytest.skip(f"METERBRIDGE_TEST_WITHOUT names {name}")
-    lacking = missing(name)
-    if lacking:
-        packages = " ".join(SERVERS[name].packages)
-        pytest.fail(
-            f"{name} cannot be had here: no {', '.join(lacking)}. Get it: apt-get install {packages}. "
-            f"Or run without it: METERBRIDGE_TEST_WITHOUT={name} make test",
-            pytrace=False,
-        )
+    if lacking := missing(name):
+        pytest.fail(unavailable(name, lacking), pytrace=False)

@@ -1,0 +1,55 @@
+# Every target sets up what it needs by itself; a bare Debian machine needs python3, make and git.
+
+SHELL := /bin/sh
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast lint bench docs lock servers clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
+
+demo: $(VENV)/.package ## a recorded site: series from both schedulers, and a chargeback that adds up to capacity
+	$(VENV)/bin/meterbridge demo
+
+test: lint servers ## everything, with the real servers (METERBRIDGE_TEST_WITHOUT=slurm,... leaves some out)
+	$(PYTHON) -m pytest
+
+test-fast: $(VENV)/.package ## what needs no server
+	$(PYTHON) -m pytest -m "not server"
+
+lint: $(VENV)/.package ## style, types and the direction of imports
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+bench: $(VENV)/.package ## speed and memory, as ratios measured side by side, also in build/bench.json
+	$(PYTHON) -m tests.bench
+
+docs: $(VENV)/.package ## docs/metrics.md and docs/cli.md from the code
+	$(PYTHON) -m tests.reference
+
+lock: $(VENV)/.package ## requirements.lock from pyproject.toml
+	$(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-emit-find-links --no-header --quiet --extra postgres --extra grafana --extra dask --group dev \
+	    pyproject.toml -o requirements.lock
+
+servers: $(VENV)/.package ## the real servers that the tests start, through apt
+	$(PYTHON) -m tests.lab.install
+
+clean: ## remove what was made here (not the servers)
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/.python: tests/lab/venv.sh
+	tests/lab/venv.sh $(VENV)
+	touch $@
+
+$(VENV)/.lock: $(VENV)/.python requirements.lock
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	touch $@
+
+$(VENV)/.package: $(VENV)/.lock pyproject.toml
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
