@@ -1,0 +1,91 @@
+"""What `make` does on a bare machine: the parts that can be tried without one."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.lab import install, servers
+
+ROOT = Path(__file__).parent.parent
+
+
+class Machine:
+    """A machine that has ``programs``, and whose apt knows ``archive``."""
+
+    def __init__(self, programs: set[str], archive: dict[str, set[str]]) -> None:
+        self.programs, self.archive = programs, archive
+        self.asked: list[list[str]] = []
+
+    def install(self, packages: list[str]) -> bool:
+        self.asked.append(packages)
+        for package in packages:
+            self.programs |= self.archive.get(package, set())
+        return all(package in self.archive for package in packages)
+
+    def lacking(self, name: str) -> list[str]:
+        return [p for p in servers.SERVERS[name].programs if p not in self.programs]
+
+
+def test_what_is_there_is_not_installed_again() -> None:
+    machine = Machine({"prometheus", "promtool"}, {})
+
+    assert [] == install.provide(["prometheus"], machine.install, machine.lacking)
+    assert [] == machine.asked
+
+
+def test_a_program_that_moved_to_a_package_of_its_own_is_found() -> None:
+    machine = Machine(set(), {"prometheus": {"prometheus"}, "promtool": {"promtool"}})
+
+    assert [] == install.provide(["prometheus"], machine.install, machine.lacking)
+    assert [["prometheus"], ["promtool"]] == machine.asked
+
+
+def test_a_server_that_cannot_be_had_is_named_and_the_others_are_installed() -> None:
+    machine = Machine(set(), {"chromium": {"chromium"}})
+
+    (problem,) = install.provide(["alertmanager", "chromium"], machine.install, machine.lacking)
+
+    assert (
+        "alertmanager cannot be had here: no prometheus-alertmanager, amtool. "
+        "Get it: apt-get install prometheus-alertmanager. "
+        "Or run without it: METERBRIDGE_TEST_WITHOUT=alertmanager make test"
+    ) == problem
+    assert {"chromium"} == machine.programs
+
+
+def test_a_name_that_is_no_server_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METERBRIDGE_TEST_WITHOUT", "slurm,slrum")
+
+    with pytest.raises(ValueError, match="names slrum; known: slurm, mariadb"):
+        servers.without()
+
+
+def test_an_interpreter_that_does_not_suit_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    old = tmp_path / "python3.9"
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+
+    ran = subprocess.run(
+        [ROOT / "tests/lab/venv.sh", tmp_path / "venv"],
+        env=os.environ | {"METERBRIDGE_PYTHON": str(old)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert 1 == ran.returncode
+    assert "no Python 3.11, 3.12 or 3.13 here" in ran.stderr
+    assert not (tmp_path / "venv").exists()
+
+
+def test_continuous_integration_runs_make_test() -> None:
+    script = ROOT / ".ci/run"
+
+    assert script.stat().st_mode & stat.S_IXUSR
+    assert "set -euo pipefail" in script.read_text()
+    assert "make test" == script.read_text().splitlines()[-1].removeprefix("exec ")
