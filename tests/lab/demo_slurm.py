@@ -1,0 +1,228 @@
+"""The recording of a real Slurm -> the Slurm files of the demo site: every time moved by the mapping, nothing else.
+
+``live``: for every recorded second the jobs of ``squeue --json`` and the node lines of ``scontrol -d -o show node``,
+each version once. ``accounting``: the rows of ``sacct`` and of ``sacctmgr show event``, likewise. The one thing
+computed is durations: in the month a duration is the difference of two moved times, as Slurm itself computes it when it
+prints (Elapsed = End - Start - Suspended, CPUTime = Elapsed x CPUs), so those fields are left out
+here and computed on demand.
+"""
+
+from __future__ import annotations
+
+import json
+import lzma
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tests.lab.demo_time import TimeMap
+
+Raw = dict[str, Any]
+
+JOB_TIMES = (
+    "accrue_time", "deadline", "eligible_time", "end_time", "last_sched_evaluation", "preempt_time", "resize_time",
+    "start_time", "submit_time", "suspend_time",
+)  # fmt: skip
+"""Fields of a job in ``squeue --json`` that are epoch seconds, 0 = not set."""
+
+ROW_TIMES = ("Submit", "Eligible", "Start", "End")
+COMPUTED = ("Elapsed", "ElapsedRaw", "CPUTime", "CPUTimeRAW", "Reserved", "ResvCPU", "ResvCPURAW")
+"""Fields of sacct that are differences of times."""
+
+EVENT_TIMES = ("TimeStart", "TimeEnd")
+_ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
+NOT_SET = 4294967294
+
+
+class RecordingError(Exception):
+    """The recording does not hold what the demo site needs; record again."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recording as read: one dict per second, and the outputs asked once at the end."""
+
+    cluster: str
+    begin: int
+    seconds: int
+    lines: Sequence[Raw]
+    once: Mapping[str, str]
+
+    @classmethod
+    def read(cls, file: Path) -> Recording:
+        """Read what `tests.lab.demo_capture.record` wrote."""
+        with lzma.open(file, "rt", encoding="utf-8") as stream:
+            head, *lines, last = [json.loads(line) for line in stream]
+        return cls(head["cluster"], head["begin"], head["seconds"], lines, last["outputs"])
+
+    def time_map(self) -> TimeMap:
+        """The mapping of this recording's seconds to the month."""
+        return TimeMap(self.begin, self.seconds)
+
+
+class _Once:
+    """Keeps each distinct value once and gives its number."""
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self._numbers: dict[str, int] = {}
+
+    def number(self, value: Any) -> int:
+        key = json.dumps(value)
+        if key not in self._numbers:
+            self._numbers[key] = len(self.values)
+            self.values.append(value)
+        return self._numbers[key]
+
+
+def live(recording: Recording) -> Raw:
+    """``{"moments", "jobs": [[number, ...], ...], "nodes": [[number, ...], ...], "job_versions", "node_versions"}``.
+
+    The state at a moment of the month is the last one whose moment has been reached. A sample taken at the beginning
+    of a second shows what happened up to the end of the one before, so it stands at that one's moment. A job that the
+    sample shows because it started within the few milliseconds before it was taken is left to the next sample.
+    """
+    month = recording.time_map()
+    jobs, nodes = _Once(), _Once()
+    found: Raw = {"moments": [], "jobs": [], "nodes": []}
+    head: Raw = {}
+    for line in recording.lines:
+        second = line["second"] - 1
+        if not 0 <= second <= recording.seconds:
+            continue
+        seen = recording.begin + second
+        answer = json.loads(line["outputs"]["squeue --json"])
+        head = {k: v for k, v in answer.items() if k != "jobs"}
+        here = [job for job in answer["jobs"] if job["submit_time"] <= seen]
+        found["moments"].append(month.moments[second])
+        found["jobs"].append([jobs.number(_job(_as_of(job, seen), month)) for job in here])
+        texts = line["outputs"]["scontrol -d -o show node"].splitlines()
+        found["nodes"].append([nodes.number(_node(text, month)) for text in texts if text.strip()])
+    return {**found, "head": head, "job_versions": jobs.values, "node_versions": nodes.values}
+
+
+def _as_of(job: Raw, seen: int) -> Raw:
+    """Refuse a job whose record is ahead of its sample's second; the recording was late there."""
+    running = job["job_state"] in ("RUNNING", "SUSPENDED", "COMPLETING")
+    if running and job["start_time"] > seen:
+        raise RecordingError(
+            f"job {job['job_id']} started at {job['start_time']}, after the second {seen} of its sample"
+        )
+    return job
+
+
+def _job(job: Raw, month: TimeMap) -> Raw:
+    moved = dict(job)
+    for name in JOB_TIMES:
+        if moved.get(name) not in (0, None, NOT_SET):
+            moved[name] = month(moved[name])
+    if job["pre_sus_time"]:  # seconds that it ran before its last suspension or since its last resumption
+        moved["pre_sus_time"] = month(job["start_time"] + job["pre_sus_time"]) - month(job["start_time"])
+    return moved
+
+
+def _node(text: str, month: TimeMap) -> str:
+    name = re.match(r"NodeName=(\S+)", text)
+    if not name:
+        raise RecordingError(f"not a node line: {text[:80]!r}")
+    text = re.sub(r"NodeHostName=\S+", f"NodeHostName={name[1]}", text)
+    return move_text(text, month)
+
+
+def move_text(text: str, month: TimeMap) -> str:
+    """Move every ISO time (UTC) in a text."""
+
+    def moved(found: re.Match[str]) -> str:
+        moment = int(datetime.fromisoformat(found[0] + "+00:00").timestamp())
+        return datetime.fromtimestamp(month(moment), UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+    return _ISO.sub(moved, text)
+
+
+def accounting(recording: Recording) -> Raw:
+    """``{"fields", "samples": [[moment, [row, ...]], ...], "rows"}`` for sacct, the same for events, and the help text.
+
+    A sample holds what accounting knew at that moment of the month. ``Suspended`` is moved as the sum of its moved
+    intervals, which the live samples tell.
+    """
+    month = recording.time_map()
+    pauses = suspensions(recording)
+    tables: Raw = {"help": recording.once["sacct --helpformat"], "version": recording.once["sacct --version"]}
+    for name, separator, key in (("sacct", "\x1f", "jobs"), ("sacctmgr show event", "|", "events")):
+        rows = _Once()
+        samples: list[tuple[int, list[int]]] = []
+        fields: list[str] = []
+        for line in recording.lines:
+            if name not in line["outputs"] or line["second"] > recording.seconds:
+                continue
+            header, *texts = line["outputs"][name].splitlines()
+            fields = header.split(separator)
+            numbers = []
+            for text in texts:
+                if not text:
+                    continue
+                row = dict(zip(fields, text.split(separator), strict=True))
+                numbers.append(rows.number(_row(row, month, pauses) if key == "jobs" else _event(row, month)))
+            samples.append((month.moments[line["second"]], numbers))
+        tables[key] = {"fields": fields, "samples": samples, "rows": rows.values}
+    return tables
+
+
+def _row(row: dict[str, str], month: TimeMap, pauses: Mapping[tuple[str, int], Sequence[tuple[int, int]]]) -> list[str]:
+    moved = dict(row)
+    for name in ROW_TIMES:
+        if row[name].isdigit():
+            moved[name] = str(month(int(row[name])))
+    for name in COMPUTED:
+        moved[name] = ""
+    recorded = clock(row["Suspended"])
+    if recorded:
+        intervals = pauses.get((row["JobIDRaw"], int(row["Submit"])), ())
+        if sum(b - a for a, b in intervals) != recorded:
+            raise RecordingError(f"job {row['JobIDRaw']} was suspended {recorded} s, the samples show {intervals}")
+        moved["Suspended"] = str(sum(month(b) - month(a) for a, b in intervals))
+    else:
+        moved["Suspended"] = "0"
+    return list(moved.values())
+
+
+def _event(row: dict[str, str], month: TimeMap) -> list[str]:
+    moved = dict(row)
+    for name in EVENT_TIMES:
+        if row[name].isdigit():
+            moved[name] = str(month(int(row[name])))
+    moved["Duration"] = ""
+    return list(moved.values())
+
+
+def clock(text: str) -> int:
+    """``[days-]hours:minutes:seconds`` -> seconds."""
+    days, _, rest = text.rpartition("-")
+    hours, minutes, seconds = (int(part) for part in rest.split(":"))
+    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
+
+
+def suspensions(recording: Recording) -> dict[tuple[str, int], list[tuple[int, int]]]:
+    """(job id, submit) -> its suspensions that ended, as recorded seconds, from the live samples."""
+    moments: dict[tuple[str, int], list[tuple[str, int]]] = defaultdict(list)
+    for line in recording.lines:
+        for job in json.loads(line["outputs"]["squeue --json"])["jobs"]:
+            if job["suspend_time"]:
+                seen = (job["job_state"], job["suspend_time"])
+                key = (str(job["job_id"]), job["submit_time"])
+                if seen not in moments[key]:
+                    moments[key].append(seen)
+    found: dict[tuple[str, int], list[tuple[int, int]]] = {}
+    for key, turns in moments.items():
+        stopped: int | None = None
+        for state, moment in turns:
+            if state == "SUSPENDED":
+                stopped = moment
+            elif stopped is not None:
+                found.setdefault(key, []).append((stopped, moment))
+                stopped = None
+    return found
