@@ -1,0 +1,153 @@
+"""The ledger's database: connections, transactions, and the few statements that the two databases write differently.
+
+There is one writer at a time: SQLite by ``BEGIN IMMEDIATE``, PostgreSQL by an advisory lock held to the end of the
+transaction. So ids are handed out densely, in the order of writing, and a run that crashed and was repeated leaves the
+same rows as one that did not. Readers never wait: each reads one snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event, func, select, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+T = TypeVar("T")
+
+BUSY_SECONDS = 60
+"""How long a writer waits for another one before it gives up."""
+
+CHUNK = 1000
+"""Most values in one ``IN (...)``: both databases take more, but the text of the statement grows with it."""
+
+_LOCK = 0x6D65746572
+_WRITING = "meterbridge_writing"
+_COPY_FROM = 50
+
+
+class LedgerError(Exception):
+    """The ledger cannot be opened or used as asked. The message names what, where and how to mend it."""
+
+
+def connect(url: str) -> Engine:
+    """An engine for ``sqlite:///FILE`` or ``postgresql://USER@HOST/DATABASE``. Raises `LedgerError` on any other."""
+    try:
+        address = make_url(url)
+    except ArgumentError as error:
+        raise LedgerError(f"not a database address: {url!r}; write sqlite:///FILE or postgresql://…") from error
+    backend = address.get_backend_name()
+    if backend == "sqlite":
+        return _sqlite(address)
+    if backend == "postgresql":
+        return create_engine(address.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+    raise LedgerError(f"a ledger lives in SQLite or PostgreSQL, not in {backend}: {address!r}")
+
+
+def _sqlite(address: URL) -> Engine:
+    if not address.database or address.database == ":memory:":
+        raise LedgerError("a ledger in memory forgets: give SQLite a file, sqlite:///meterbridge.db")
+    engine = create_engine(address, connect_args={"timeout": BUSY_SECONDS})
+
+    @event.listens_for(engine, "connect")
+    def settings(connection: Any, _: object) -> None:
+        connection.isolation_level = None  # the driver must not begin transactions of its own
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-65536"):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        writing = connection.get_execution_options().get(_WRITING)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    return engine
+
+
+@contextmanager
+def write(engine: Engine) -> Iterator[Connection]:
+    """One transaction that changes the ledger: commits at the end, rolls back on any error, alone at its work."""
+    with engine.connect() as connection:
+        writer = connection.execution_options(**{_WRITING: True})
+        with writer.begin():
+            if engine.dialect.name == "postgresql":
+                writer.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+            yield writer
+
+
+@contextmanager
+def read(engine: Engine) -> Iterator[Connection]:
+    """One snapshot of the ledger: whatever is written meanwhile is not seen."""
+    options: dict[str, Any] = {"isolation_level": "REPEATABLE READ"} if engine.dialect.name == "postgresql" else {}
+    with engine.connect() as connection:
+        reader = connection.execution_options(**options)
+        with reader.begin():
+            yield reader
+
+
+def chunks(values: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
+    """``values`` in lists of at most ``size``."""
+    rest = iter(values)
+    while part := list(islice(rest, size)):
+        yield part
+
+
+def next_id(connection: Connection, table: Table) -> int:
+    """The first free id of a table. Only a writer may ask."""
+    return int(connection.execute(select(func.coalesce(func.max(table.c.id), 0))).scalar_one()) + 1
+
+
+def insert_many(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert many rows, the fast way of each database (COPY on PostgreSQL). Values are in the order of ``columns``."""
+    if not rows:
+        return
+    names = ", ".join(f'"{c}"' for c in columns)
+    if connection.dialect.name == "postgresql" and len(rows) >= _COPY_FROM:
+        driver: Any = connection.connection.driver_connection
+        with driver.cursor() as cursor, cursor.copy(f'COPY "{table.name}" ({names}) FROM STDIN') as copy:
+            for row in rows:
+                copy.write_row(row)
+        return
+    mark = "%s" if connection.dialect.name == "postgresql" else "?"
+    marks = ", ".join([mark] * len(columns))
+    connection.exec_driver_sql(f'INSERT INTO "{table.name}" ({names}) VALUES ({marks})', list(rows))  # noqa: S608
+
+
+def upsert(table: Table, dialect: str) -> Any:
+    """An INSERT that knows ``on_conflict_do_nothing`` and ``on_conflict_do_update``, in the given dialect."""
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+
+
+def insert_missing(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], key: Sequence[str]) -> None:
+    """Insert rows whose ``key`` columns are not there yet; leave the others as they are."""
+    if rows:
+        connection.execute(
+            upsert(table, connection.dialect.name).on_conflict_do_nothing(index_elements=list(key)),
+            [dict(r) for r in rows],
+        )
+
+
+def storable(value: str) -> str:
+    r"""Text that both databases take: bytes that were not UTF-8, and NUL, become ``\xNN``. Raw records are kept apart.
+
+    >>> storable("caf\udce9")
+    'caf\\xe9'
+    """
+    if value.isascii() and "\0" not in value:
+        return value
+    try:
+        data = value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # a lone surrogate out of a JSON escape
+        data = value.encode("utf-8", "backslashreplace")
+    return data.decode("utf-8", "backslashreplace").replace("\0", "\\x00")
+
+
+def raw_bytes(value: str) -> bytes:
+    """The bytes of a record that was read with surrogateescape."""
+    try:
+        return value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "surrogatepass")

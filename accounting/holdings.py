@@ -1,0 +1,66 @@
+"""Which card was in whose hands, in intervals: sightings in successive rounds, joined.
+
+As with `accounting.sightings`, an interval that goes on has no end and lasts to the end of the rounds' coverage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select, update
+
+from accounting.database import insert_many, next_id, storable
+from accounting.identities import job_ids
+from accounting.tables import holdings as table
+from accounting.tables import jobs as jobs_table
+from exporters.model import JobKey, Scheduler
+from exporters.recorder import Holding
+
+Card = tuple[str, int, str, JobKey, str]
+"""Machine, GPU index, UUID, job, unit."""
+
+Held = Mapping[Card, tuple[int, int]]
+"""Open intervals: row id and milliGPU by card and holder."""
+
+
+def recall(connection: Connection, recorder: str) -> dict[Card, tuple[int, int]]:
+    """The open intervals that an earlier recorder of this name left."""
+    c, j = table.c, jobs_table.c
+    query = (
+        select(c.id, c.machine, c.card, c.uuid, j.scheduler, j.cluster, j.run, c.unit, c.milligpu)
+        .join(jobs_table, j.id == c.job_id)
+        .where(c.recorder == recorder, c.end_at.is_(None))
+    )
+    return {
+        (machine, card, uuid, JobKey(Scheduler(scheduler), cluster, run), unit): (number, milligpu)
+        for number, machine, card, uuid, scheduler, cluster, run, unit, milligpu in connection.execute(query)
+    }
+
+
+def take(connection: Connection, recorder: str, holdings: Iterable[Holding], held: Held, at: int) -> dict[Card, Any]:
+    """Open intervals for what is new at ``at``, close what is over, leave the rest alone; returns what is held now."""
+    now: dict[Card, int] = {}
+    for h in holdings:
+        card = (h.machine, h.index, h.uuid, h.job, h.unit)
+        now[card] = now.get(card, 0) + h.milligpu
+    after = {card: row for card, row in held.items() if now.get(card) == row[1]}
+    close(connection, [row[0] for card, row in held.items() if card not in after], at)
+    new = sorted(card for card in now if card not in after)
+    ids = job_ids(connection, {card[3] for card in new})
+    rows = []
+    for number, card in enumerate(new, start=next_id(connection, table) if new else 0):
+        machine, index, uuid, job, unit = card
+        rows.append(
+            (number, recorder, storable(machine), index, storable(uuid), ids[job], storable(unit), now[card], at, None)
+        )
+        after[card] = (number, now[card])
+    insert_many(connection, table, [c.name for c in table.columns], rows)
+    return after
+
+
+def close(connection: Connection, numbers: list[int], at: int) -> None:
+    """End intervals at ``at``."""
+    if numbers:
+        statement = update(table).where(table.c.id == bindparam("b_id"))
+        connection.execute(statement.values(end_at=at), [{"b_id": n} for n in numbers])

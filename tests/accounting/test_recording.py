@@ -1,0 +1,367 @@
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Engine, event, select
+
+from accounting.intake import ingest_history
+from accounting.recording import LedgerRecorder
+from accounting.rejects import rejects
+from accounting.tables import records, splits, telemetry
+from exporters.model import Claim, Job, JobKey, Node, Reject
+from exporters.recorder import Holding, Round, SourceReading, Telemetry
+from tests.accounting import views
+from tests.accounting.conftest import NewLedger
+from tests.accounting.site import DAY, T0, History, ended, gn, held, kn, node, pod, pod_job, run, slurm_job, workload
+
+
+def pods(
+    at: float,
+    claims: Sequence[Claim] = (),
+    gone: Sequence[Claim] = (),
+    nodes: Sequence[Node] = (),
+    jobs: Sequence[Job] = (),
+    rejected: Sequence[Reject] = (),
+) -> SourceReading:
+    return SourceReading("pods", "kube", at, jobs, claims, gone, nodes, rejected, "kubernetes")
+
+
+def slurm(
+    at: float, claims: Sequence[Claim] = (), nodes: Sequence[Node] = (), jobs: Sequence[Job] = ()
+) -> SourceReading:
+    return SourceReading("slurmctld", "lab", at, jobs, claims, (), nodes, (), "slurm")
+
+
+def round_(
+    at: float, *readings: SourceReading, holdings: Iterable[Holding] = (), telemetry: Iterable[Telemetry] = ()
+) -> Round:
+    return Round(at, readings, tuple(holdings), tuple(telemetry))
+
+
+def card(index: int, job: JobKey, milligpu: int = 1000, machine: str = "gn01") -> Holding:
+    return Holding(machine, index, f"GPU-{index}", job, job.id, milligpu)
+
+
+def piece(start: float, end: float, seconds: float = 10.0, job: JobKey | None = None) -> Telemetry:
+    job = job or run(1)
+    return Telemetry(job, job.id, "gn01", start, end, seconds, seconds / 2, 1.0, 100.0, 5.0, 6.0, 3, 4)
+
+
+def record(engine: Engine, *rounds: Round, **more: Any) -> LedgerRecorder:
+    recorder = LedgerRecorder(engine, **({"gap": 60.0} | more))
+    for r in rounds:
+        recorder.record(r)
+    return recorder
+
+
+def pod_spans(engine: Engine) -> list[tuple[Any, ...]]:
+    """(run, node, milligpu, start, end, basis)."""
+    return [(r[0], r[1], r[3], r[4], r[5], r[12]) for r in views.current_claims(engine)]
+
+
+def test_a_pod_seen_then_told_as_ended_is_one_claim_with_its_end(engine: Engine) -> None:
+    a = pod("a", 1, T0 + 3)
+    record(
+        engine,
+        round_(T0 + 10, pods(T0 + 10, [a])),
+        round_(T0 + 25, pods(T0 + 25, [a])),
+        round_(T0 + 40, pods(T0 + 40, gone=[replace(a, end=T0 + 33, end_basis="finished")])),
+    )
+
+    assert [("uid-a", "gn01", 1000, T0 + 3, T0 + 33, "finished")] == pod_spans(engine)
+    assert 2 == len(views.rows(engine, select(records.c.raw)))
+    assert [] == rejects(engine)
+
+
+def test_a_pod_that_is_gone_without_a_word_ends_at_its_last_sighting(engine: Engine) -> None:
+    a = pod("a", 1, T0 + 3)
+    record(engine, round_(T0 + 10, pods(T0 + 10, [a])), round_(T0 + 25, pods(T0 + 25, [a])))
+    record(engine, round_(T0 + 500, pods(T0 + 500)))  # another process, after the exporter was down
+
+    assert [("uid-a", "gn01", 1000, T0 + 3, T0 + 25, "vanished")] == pod_spans(engine)
+
+
+def test_an_end_told_after_the_fact_replaces_the_assumed_one_and_is_shown(engine: Engine) -> None:
+    a = pod("a", 1, T0 + 3)
+    record(
+        engine,
+        round_(T0 + 10, pods(T0 + 10, [a])),
+        round_(T0 + 25, pods(T0 + 25)),
+        round_(T0 + 40, pods(T0 + 40, gone=[replace(a, end=T0 + 12, end_basis="deleted")])),
+    )
+
+    assert [("uid-a", "gn01", 1000, T0 + 3, T0 + 12, "deleted")] == pod_spans(engine)
+    assert ["changed"] == [r.kind for r in rejects(engine)]
+
+
+def test_a_pod_whose_owner_becomes_known_later_stays_one_pod(engine: Engine) -> None:
+    a = pod("a", 1, T0 + 3)
+    known = replace(a, job=workload("root"))
+    record(engine, round_(T0 + 10, pods(T0 + 10, [a])), round_(T0 + 25, pods(T0 + 25, [known])))
+
+    assert [("uid-root", "gn01", 1000, T0 + 3, None, "")] == pod_spans(engine)
+
+
+def test_a_reading_that_was_recorded_already_adds_only_what_is_told_once(engine: Engine) -> None:
+    a = pod("a", 1, T0 + 3)
+    reading = pods(T0 + 10, [a], nodes=[node(kn(1))])
+    recorder = record(engine, round_(T0 + 10, reading))
+    before = views.everything(engine)
+    recorder.record(round_(T0 + 10, reading))
+    record(engine, round_(T0 + 10, reading))
+
+    assert before == views.everything(engine)
+
+    recorder.record(round_(T0 + 25, pods(T0 + 10, gone=[replace(a, end=T0 + 9)])))
+
+    assert [("uid-a", "gn01", 1000, T0 + 3, T0 + 9, "")] == pod_spans(engine)
+
+
+def test_equal_sightings_of_a_node_are_one_interval_and_a_change_begins_another(engine: Engine) -> None:
+    up, down = node(kn(1)), node(kn(1), up=False, reason="cordoned")
+    record(
+        engine,
+        round_(T0, pods(T0, nodes=[up, node(kn(2))])),
+        round_(T0 + 30, pods(T0 + 30, nodes=[up, node(kn(2))])),
+        round_(T0 + 60, pods(T0 + 60, nodes=[down])),
+    )
+
+    assert [
+        ("gn01", "h100", 8000, False, T0 + 60, None, ""),
+        ("gn01", "h100", 8000, True, T0, T0 + 60, "changed"),
+        ("gn02", "h100", 8000, True, T0, T0 + 60, "left"),
+    ] == [(*c[:3], bool(c[3]), *c[4:]) for c in views.capacities(engine)]
+    assert [("pods", "kube", T0, T0 + 60)] == views.covered(engine, "live")
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_longer_gap_leaves_a_hole(engine: Engine, restarted: bool) -> None:
+    up, holding = node(gn(1)), card(0, run(1))
+    recorder = record(engine, *(round_(t, slurm(t, nodes=[up]), holdings=[holding]) for t in (T0, T0 + 50, T0 + 90)))
+    if restarted:
+        recorder = LedgerRecorder(engine, gap=60)
+    recorder.record(round_(T0 + 151, slurm(T0 + 151, nodes=[up]), holdings=[holding]))
+
+    assert [("slurmctld", "lab", T0, T0 + 90), ("slurmctld", "lab", T0 + 151, T0 + 151)] == views.covered(
+        engine, "live"
+    )
+    assert [(T0, T0 + 90, "silent"), (T0 + 151, None, "")] == [c[4:] for c in views.capacities(engine)]
+    assert [(T0, T0 + 90), (T0 + 151, None)] == [c[4:] for c in views.cards(engine)]
+
+
+def test_a_restart_within_the_gap_leaves_no_trace(engine: Engine) -> None:
+    a, up, holding = pod("a", 1, T0), node(kn(1)), card(0, workload("a"))
+    for n in range(4):
+        at = T0 + 50 * n
+        record(engine, round_(at, pods(at, [a], nodes=[up]), holdings=[holding])).close()
+
+    assert [("gn01", "h100", 8000, T0, None)] == [(*c[:3], *c[4:6]) for c in views.capacities(engine)]
+    assert [("gn01", 0, "uid-a", 1000, T0, None)] == views.cards(engine)
+    assert [("pods", "kube", T0, T0 + 150)] == views.covered(engine, "live")
+    assert 1 == len(views.rows(engine, select(records.c.raw)))
+
+
+def test_a_card_that_changes_hands_changes_intervals(engine: Engine) -> None:
+    record(
+        engine,
+        round_(T0, holdings=[card(0, run(1)), card(1, run(1))]),
+        round_(T0 + 15, holdings=[card(0, run(2)), card(1, run(1), 500)]),
+        round_(T0 + 30, holdings=[card(1, run(1), 250), card(1, run(1), 250)]),
+    )
+
+    assert [
+        ("gn01", 0, f"1@{T0}", 1000, T0, T0 + 15),
+        ("gn01", 0, f"2@{T0}", 1000, T0 + 15, T0 + 30),
+        ("gn01", 1, f"1@{T0}", 1000, T0, T0 + 15),
+        ("gn01", 1, f"1@{T0}", 500, T0 + 15, None),
+    ] == views.cards(engine)
+
+
+def test_telemetry_adds_up_per_node_day_and_survives_a_close(engine: Engine) -> None:
+    midnight = T0 + DAY
+    recorder = record(
+        engine,
+        round_(midnight - 30, telemetry=[piece(midnight - 40, midnight - 30)]),
+        round_(midnight + 5, telemetry=[piece(midnight - 5, midnight + 5, 8.0)]),
+        flush_seconds=3600,
+    )
+    recorder.close()
+    recorder.record(round_(midnight + 20, telemetry=[piece(midnight + 10, midnight + 20)]))
+    recorder.close()
+    t = telemetry.c
+    found = views.rows(engine, select(t.start_at, t.gpu_seconds, t.active_seconds, t.samples_seen, t.samples_expected))
+
+    assert [(T0, 14.0, 7.0, 3, 4), (midnight, 14.0, 7.0, 6, 8)] == found
+
+
+def test_telemetry_is_written_at_least_every_flush(engine: Engine) -> None:
+    noon = T0 + DAY // 2
+    recorder = record(engine, round_(noon, telemetry=[piece(noon - 10, noon)]), flush_seconds=30)
+    recorder.record(round_(noon + 29, telemetry=[piece(noon, noon + 29)]))
+    before = views.rows(engine, select(telemetry.c.samples_seen))
+    recorder.record(round_(noon + 30, telemetry=[piece(noon + 29, noon + 30)]))
+
+    assert [(3,)] == before
+    assert [(9,)] == views.rows(engine, select(telemetry.c.samples_seen))
+
+
+def test_a_repeated_round_adds_no_telemetry(engine: Engine) -> None:
+    same = round_(T0, telemetry=[piece(T0 - 10, T0)])
+    recorder = record(engine, same, same, flush_seconds=0)
+    recorder.close()
+    record(engine, same, flush_seconds=0).close()
+
+    assert [(3,)] == views.rows(engine, select(telemetry.c.samples_seen))
+
+
+def test_a_round_that_could_not_be_kept_leaves_nothing_and_may_be_tried_again(engine: Engine) -> None:
+    recorder = record(engine, round_(T0, holdings=[card(0, run(1))]), flush_seconds=0)
+    broken = True
+
+    def fail(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        if broken and "recorders" in statement:
+            raise OSError("disk full")
+
+    event.listen(engine, "before_cursor_execute", fail)
+    try:
+        second = round_(
+            T0 + 9, slurm(T0 + 9, nodes=[node(gn(1))]), holdings=[card(0, run(2))], telemetry=[piece(T0, T0 + 9)]
+        )
+        with pytest.raises(OSError, match="disk full"):
+            recorder.record(second)
+
+        assert [("gn01", 0, f"1@{T0}", 1000, T0, None)] == views.cards(engine)
+        assert [] == views.capacities(engine)
+
+        broken = False
+        recorder.record(second)
+    finally:
+        event.remove(engine, "before_cursor_execute", fail)
+
+    assert [(T0, T0 + 9), (T0 + 9, None)] == [c[4:] for c in views.cards(engine)]
+    assert [(3,)] == views.rows(engine, select(telemetry.c.samples_seen))
+
+
+def test_what_slurm_shows_live_is_kept_as_its_split_and_not_as_claims(engine: Engine) -> None:
+    a = [replace(held(5, 1, T0, None, 2), indices=(4, 5)), held(5, 2, T0, None, 6)]
+    unsure = held(6, 3, T0, None, assumed=True)
+    for at in (T0, T0 + 15):
+        record(engine, round_(at, slurm(at, [*a, unsure], jobs=[slurm_job(5, T0, state="RUNNING")])))
+
+    assert [] == views.current_claims(engine)
+    assert [('[["gn01","h100","",2000,[4,5],[]],["gn02","h100","",6000,[],[]]]',)] == views.rows(
+        engine, select(splits.c.split)
+    )
+
+
+def test_what_history_says_of_a_job_goes_before_what_was_seen_live(engine: Engine) -> None:
+    ingest_history(engine, History([ended(1, T0, T0 + 60)]), now=T0 + DAY, start=T0)
+    at = T0 + DAY + 5
+    record(engine, round_(at, slurm(at, jobs=[slurm_job(1, T0, state="RUNNING"), slurm_job(2, T0, state="RUNNING")])))
+
+    assert {f"1@{T0}": "COMPLETED", f"2@{T0}": "RUNNING"} == {j[3]: j[12] for j in views.all_jobs(engine)}
+
+
+def test_a_changed_label_of_a_job_is_kept(engine: Engine) -> None:
+    before, after = (replace(pod_job("a"), labels={"team": t}) for t in ("x", "y"))
+    record(engine, round_(T0, pods(T0, jobs=[before])), round_(T0 + 15, pods(T0 + 15, jobs=[after])))
+
+    assert ['{"team":"y"}'] == [j[-1] for j in views.all_jobs(engine)]
+
+
+def test_a_reject_told_in_every_reading_is_one_row(engine: Engine) -> None:
+    bad = Reject("pods", "{half", "not JSON")
+    record(engine, *(round_(T0 + t, pods(T0 + t, rejected=[bad])) for t in (0, 15, 30)))
+
+    assert [("unreadable", b"{half", "not JSON")] == views.asides(engine)
+
+
+def test_two_recorders_share_a_ledger(engine: Engine) -> None:
+    one = record(engine, round_(T0, holdings=[card(0, run(1))]), name="one")
+    two = record(engine, round_(T0 + 1, holdings=[card(0, run(2), machine="gn02")]), name="two")
+    one.record(round_(T0 + 15))
+    two.record(round_(T0 + 16, holdings=[card(0, run(2), machine="gn02")]))
+
+    assert [("gn01", 0, f"1@{T0}", 1000, T0, T0 + 15), ("gn02", 0, f"2@{T0}", 1000, T0 + 1, None)] == views.cards(
+        engine
+    )
+
+
+def test_an_unchanged_round_writes_a_handful_of_rows_whatever_the_size_of_the_fleet(engine: Engine) -> None:
+    claims = [pod(f"p{n}", n % 40, T0) for n in range(200)]
+    holdings = [card(n % 8, workload(f"p{n}"), machine=f"gn{n % 40:02}") for n in range(200)]
+    nodes = [node(kn(n)) for n in range(40)]
+
+    def one(at: float) -> Round:
+        return round_(at, pods(at, claims, nodes=nodes, jobs=[pod_job("p0")]), holdings=holdings)
+
+    recorder = record(engine, one(T0))
+    written: list[str] = []
+
+    def watch(connection: Any, cursor: Any, statement: str, parameters: Any, *rest: Any) -> None:
+        if statement.lstrip().split()[0] in {"INSERT", "UPDATE", "DELETE", "COPY"}:
+            written.append(statement)
+
+    event.listen(engine, "before_cursor_execute", watch)
+    recorder.record(one(T0 + 15))
+    event.remove(engine, "before_cursor_execute", watch)
+
+    assert 3 == len(written), written
+
+
+_STEPS = st.lists(
+    st.tuples(
+        st.integers(1, 90),  # seconds to the next round: up to 60 join
+        st.sets(st.integers(0, 2)),  # nodes there
+        st.sets(st.integers(0, 2)),  # nodes down
+        st.dictionaries(st.integers(0, 2), st.integers(1, 2)),  # card -> job
+        st.booleans(),  # restart before this round
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(steps=_STEPS)
+def test_intervals_are_what_the_sightings_say(
+    new_ledger: NewLedger, steps: list[tuple[int, set[int], set[int], dict[int, int], bool]]
+) -> None:
+    engine = new_ledger()
+    at, recorder, rounds = T0, LedgerRecorder(engine, gap=60), []
+    for wait, there, down, hands, restart in steps:
+        at += wait
+        nodes = [node(kn(n), up=n not in down) for n in sorted(there)]
+        rounds.append((at, {(n, n not in down) for n in there}, set(hands.items())))
+        if restart:
+            recorder = LedgerRecorder(engine, gap=60)
+        one = round_(at, pods(at, nodes=nodes), holdings=[card(c, run(j)) for c, j in hands.items()])
+        recorder.record(one)
+        recorder.record(one)
+    last = at
+    expected_nodes, expected_cards = set(), set()
+    for (a, there, hands), (b, *_) in pairwise([*rounds, (last, set(), set())]):
+        if b - a <= 60:
+            expected_nodes |= {(second, n, up) for n, up in there for second in range(a, b)}
+            expected_cards |= {(second, c, j) for c, j in hands for second in range(a, b)}
+    nodes_told = {
+        (second, int(name[2:]), bool(up))
+        for name, _, _, up, start, end, _ in views.capacities(engine)
+        for second in range(start, last if end is None else end)
+    }
+    cards_told = {
+        (second, c, int(r.split("@")[0]))
+        for _, c, r, _, start, end in views.cards(engine)
+        for second in range(start, last if end is None else end)
+    }
+
+    assert expected_nodes == nodes_told
+    assert expected_cards == cards_told
+    assert sum(b - a for (a, *_), (b, *_) in pairwise(rounds) if b - a <= 60) == sum(
+        end - start for *_, start, end in views.covered(engine, "live")
+    )
