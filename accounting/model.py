@@ -36,7 +36,7 @@ class CapacityStretch:
 
 @dataclass(frozen=True, slots=True, order=True)
 class CoverageStretch:
-    """Over ``[start, end)`` the records of this scheduler's cluster were readable: what they do not mention was not so."""
+    """Over ``[start, end)`` the records of a scheduler's cluster were readable: what they do not mention was not so."""
 
     start: int
     end: int
@@ -48,9 +48,10 @@ class CoverageStretch:
 class NodeDay:
     """The unit of work: everything known about one machine over one UTC day ``[start, start + DAY)``.
 
-    ``claims`` are all current claims that overlap the day, resolved to this machine and **not** clipped (links are
-    verified on whole intervals); the claims of linked jobs on other machines are not needed.
-    ``jobs_elsewhere`` lists, for link verification, the nodes of every Slurm run that a key on this day names.
+    ``claims`` are all current claims on this machine that overlap the day, **not** clipped (links are verified on whole
+    intervals), and those that a link key ties to one of them, whenever they were: a pod that goes on a little into the
+    next day is verified by a job that does not, and a job's remainder is paid by the project of pods that ended the day
+    before. The claims of linked jobs on other machines are not needed. ``projects`` says who pays for each job.
     """
 
     machine: str
@@ -69,12 +70,13 @@ class Posting:
     A transaction has one negative posting per model on the account ``capacity`` and positive ones on the six
     dispositions; they sum to zero. ``job``/``unit`` name whose it is (None for idle, down, unknown).
     ``linked`` names the other record of the same cards: the pods' external Slurm job, the outer job of an inner pod,
-    the opponent of a dispute. ``start``/``end`` is the stretch of the day that the posting covers (first to last second).
-    ``reason`` says why in words (``bridge remainder``, ``drained: bad fan``, ``key does not verify: ...``).
-    A posting with quantity 0 shows a linked record whose cards are counted on ``linked``; ``held`` is what it held.
+    the opponent of a dispute. ``start``/``end`` is the stretch of the day that it covers, first to last second.
+    ``reason`` says why in words (``bad fan``, ``no records of slurm hpc1``, ``interval is not inside that of ...``).
+    A posting with quantity 0 shows a record whose cards are counted on ``linked``. ``held`` is what the claim held, on
+    whatever account it is counted: over a claim's postings it sums to all that the claim holds while capacity is known.
     """
 
-    account: str  # a Disposition value, or "capacity"
+    account: str  # a Disposition value, "capacity", or empty for a linked record that is only shown
     model: str
     quantity: int
     project: str = ""
@@ -90,7 +92,7 @@ class Posting:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one statement line is made from: one project, job run and GPU model (or nobody, for idle and the like) in a period.
+    """What one statement line is made from: one project, job run and GPU model (or nobody: idle ...) in a period.
 
     ``held`` and ``charged`` are milliGPU-seconds: what the job held, and what of it is counted on this line under
     ``disposition``. ``disposition`` is None for a linked record that is shown but counted on ``linked``.
@@ -136,7 +138,8 @@ class Line:
 class NodeDayResult:
     """A reconciled node-day: its transaction, and what could not be placed.
 
-    ``unplaced`` are claims on a machine of which no capacity is known, with the reason (they show up in ``rejects``).
+    ``unplaced`` are claims that found no cards, wholly or in part, with the reason (they show up in ``rejects``): no
+    capacity of the machine is known, or the claim alone is larger than it.
     """
 
     machine: str

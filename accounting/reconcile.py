@@ -1,11 +1,11 @@
 """A node-day's claims -> postings that sum to zero. Pure: the same day gives the same postings, in any order of input.
 
-The day is cut wherever something begins or ends. In each stretch the claims are nested (`exporters.links.nest`) and
+The day is cut wherever something begins or ends. In each stretch the claims are nested (`exporters.nesting.nest`) and
 each pool of cards is divided (`exporters.occupancy.divide`), the very functions the live side uses; the parts times the
 stretch's seconds are summed into one posting per owner and reason.
 
-What nobody holds is ``unknown`` unless every scheduler that has the machine was readable, then ``down`` if none of them
-would have placed work on it, else ``idle``: missing evidence is never billed, and never called idle either.
+What nobody holds is ``unknown`` unless every scheduler that has the cards was readable, then ``down`` if none of them
+would have placed work on them, else ``idle``: missing evidence is never billed, and never called idle either.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from accounting.model import CapacityStretch, NodeDay, NodeDayResult, Posting
-from exporters.links import FOREVER, Link, Nest, find_links, nest
-from exporters.machines import Pool, merge_pools, pool_of
+from exporters.links import FOREVER, Link, end_of, find_links
 from exporters.model import Claim, Disposition, JobKey, LinkKind, Scheduler
+from exporters.nesting import Nest, nest, rest_of_lender
 from exporters.occupancy import Part, divide
+from exporters.pools import Pool, allot, merge_pools, pool_of
 from exporters.projects import UNMAPPED
 
 VERSION = 1
@@ -27,6 +28,9 @@ VERSION = 1
 
 CAPACITY = "capacity"
 """The account that every other posting of a node-day balances against."""
+
+REMAINDER = "remainder of the external job beyond its pods"
+"""Why an external Slurm job pays for cards itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,28 +51,27 @@ class Rules:
 def reconcile(day: NodeDay, rules: Rules) -> NodeDayResult:
     """Divide one machine's capacity over one day. The postings of each GPU model sum to zero.
 
-    Claims in a stretch for which no capacity is known are not posted: they come back as ``unplaced`` with the reason.
+    Claims in a stretch for which no capacity is known are not posted, nor is what one claim holds beyond the capacity:
+    they come back as ``unplaced`` with the reason.
     """
-    claims = sorted(day.claims, key=_order)
-    links = find_links(claims, grace=rules.grace)
-    work = _Work(day, claims, links, rules)
-    borders = _borders(day, claims)
-    for start, end in pairwise(borders):
+    claims: list[Claim] = sorted(day.claims, key=_order)
+    work = _Work(day, claims, find_links(claims, grace=rules.grace), rules)
+    for start, end in pairwise(_borders(day, claims)):
         work.stretch(start, end)
     return NodeDayResult(day.machine, day.start, work.postings(), work.unplaced())
 
 
-def _order(claim: Claim) -> tuple[int, Scheduler, str, JobKey, str, str, int]:
-    """Oldest first: in a dispute the later claim is the one that has to explain itself."""
-    return (claim.start, claim.job.scheduler, claim.native_id, claim.job, claim.unit, claim.model, claim.milligpu)
+def _order(claim: Claim) -> tuple[object, ...]:
+    """Oldest first: in a dispute the later claim is the one that has to explain itself. Total, but for equal claims."""
+    head = (claim.start, claim.job.scheduler, claim.native_id, claim.job, claim.unit, claim.model, claim.milligpu)
+    cards = (claim.profile, claim.indices, claim.uuids, claim.split_assumed)
+    return (*head, claim.node, end_of(claim), claim.end_basis, *cards, claim.keys)
 
 
 def _borders(day: NodeDay, claims: Sequence[Claim]) -> list[int]:
     moments = {day.start, day.end}
-    for c in claims:
-        moments.update((c.start, FOREVER if c.end is None else c.end))
-    for s in (*day.capacity, *day.coverage):
-        moments.update((s.start, s.end))
+    moments.update(*((c.start, end_of(c)) for c in claims))
+    moments.update(*((s.start, s.end) for s in day.capacity), *((s.start, s.end) for s in day.coverage))
     return sorted(m for m in moments if day.start <= m <= day.end)
 
 
@@ -90,6 +93,20 @@ class _Sum:
 _Key = tuple[str, str, str, JobKey | None, str, LinkKind | None, JobKey | None, str]
 
 
+@dataclass(slots=True)
+class _Moment:
+    """What is so throughout one stretch: who is where, and what evidence there is."""
+
+    start: int
+    end: int
+    pools: Sequence[Pool]
+    nested: Nest
+    rest: Disposition
+    why: str
+    down: Mapping[tuple[str, str], str]  # Slurm nodes that are not available, with their reasons
+    unread: frozenset[str]  # Slurm clusters that could not be read
+
+
 class _Work:
     """One node-day being reconciled: sums per posting key, and the claims that found no capacity."""
 
@@ -97,8 +114,8 @@ class _Work:
         self.day, self.claims, self.links, self.rules = day, claims, links, rules
         self.sums: dict[_Key, _Sum] = defaultdict(_Sum)
         self.lost: dict[int, str] = {}
-        self.reasons = {n.inner: n.reason for n in links if not n.verified}
-        self.projects = dict(day.projects)
+        self.stand_ins = {n.inner for n in links if n.kind is LinkKind.STAND_IN}
+        self.projects = dict(sorted(day.projects))
         # the remainder of an external job stays with the project that its pods pay for
         self.payers = {
             claims[n.outer].job: self.projects.get(claims[n.inner].job, UNMAPPED)
@@ -109,101 +126,133 @@ class _Work:
     def stretch(self, start: int, end: int) -> None:
         """Divide every pool over ``[start, end)``, in which nothing changes."""
         here = [s for s in self.day.capacity if s.start <= start < s.end]
-        active = [i for i, c in enumerate(self.claims) if c.start <= start and (c.end is None or c.end > start)]
-        views: dict[tuple[Scheduler, str], list[Pool]] = defaultdict(list)
-        for s in here:
-            views[s.scheduler, s.cluster].append(Pool(s.model, s.milligpu))
-        pools = merge_pools(views, self.rules.models)
+        active = [i for i, c in enumerate(self.claims) if c.start <= start < end_of(c) and c.milligpu > 0]
+        pools = merge_pools(_views(here), self.rules.models)
         if not pools:
+            why = "has no cards" if here else "has no known capacity"
             for i in active:
-                if self.claims[i].milligpu > 0:
-                    self.lost.setdefault(i, f"no capacity of {self.day.machine} is known at that time")
+                if i not in self.stand_ins:
+                    self.lost.setdefault(i, f"{self.day.machine} {why} at that time")
             return
-        slurm_down = _all_down([s for s in here if s.scheduler is Scheduler.SLURM])
-        nested = nest(active, self.claims, self.links, pool_down=slurm_down)
-        rest, why = self._rest(here, start)
-        for n, pool in enumerate(pools):
-            leaves = [f for f in nested.leaves if pool_of(self.claims[f.owner], pools, self.rules.models) == n]
-            for part in divide(pool.milligpu, leaves, rest):
-                self._post(part, pool.model, nested, start, end, why)
-            self._add((CAPACITY, pool.model, "", None, "", None, None, ""), -pool.milligpu, 0, start, end)
-        for i in nested.shown:
-            self._show(i, nested, pools, start, end)
+        moment = self._moment(start, end, here, pools, active)
+        counted: dict[int, int] = defaultdict(int)
+        owned: list[tuple[str, Part]] = []
+        for pool, leaves in zip(pools, allot(pools, moment.nested.leaves, self.claims, self.rules.models), strict=True):
+            self._add((CAPACITY, pool.model, "", None, "", None, None, ""), -pool.milligpu, 0, moment)
+            for part in divide(pool.milligpu, leaves, moment.rest):
+                if part.owner < 0:
+                    key = (part.disposition.value, pool.model, "", None, "", None, None, moment.why)
+                    self._add(key, part.milligpu, 0, moment)
+                else:
+                    owned.append((pool.model, part))
+                    counted[part.owner] += part.milligpu
+            for leaf in leaves:
+                if leaf.milligpu > pool.milligpu:
+                    more = f"holds {leaf.milligpu} milliGPU of {pool.model or 'its model'}, {self.day.machine} has"
+                    self.lost.setdefault(leaf.owner, f"{more} {pool.milligpu}")
+        for model, part in sorted(owned, key=lambda found: found[1].opponent >= 0):
+            # what the claim holds besides its own parts (cards of the jobs inside, a dispute counted on its opponent)
+            # is told once, on its first part
+            beside = self.claims[part.owner].milligpu - counted[part.owner]
+            counted[part.owner] += beside
+            self._post(part, model, part.milligpu + beside, moment)
+        for i in moment.nested.shown:
+            self._show(i, moment)
 
-    def _rest(self, here: Sequence[CapacityStretch], moment: int) -> tuple[Disposition, str]:
-        """What the cards are that nobody holds, and why."""
-        covered = {(s.scheduler, s.cluster) for s in self.day.coverage if s.start <= moment < s.end}
-        unread = sorted({f"{s.scheduler.value} {s.cluster}" for s in here if (s.scheduler, s.cluster) not in covered})
-        if unread:
-            return Disposition.UNKNOWN, f"no records of {', '.join(unread)}"
-        if _all_down(here):
-            return Disposition.DOWN, "; ".join(sorted({s.reason for s in here if s.reason}))
-        return Disposition.IDLE, ""
+    def _moment(
+        self, start: int, end: int, here: Sequence[CapacityStretch], pools: Sequence[Pool], active: Sequence[int]
+    ) -> _Moment:
+        covered = {(s.scheduler, s.cluster) for s in self.day.coverage if s.start <= start < s.end}
+        unread = frozenset(
+            s.cluster for s in here if s.scheduler is Scheduler.SLURM and (s.scheduler, s.cluster) not in covered
+        )
+        down = {(s.cluster, s.node): s.reason for s in sorted(here) if s.scheduler is Scheduler.SLURM and not s.up}
+        nested = nest(active, self.claims, self.links, down=down, unread=unread)
+        rest, why = _rest([s for s in here if s.milligpu > 0], covered)
+        return _Moment(start, end, pools, nested, rest, why, down, unread)
 
-    def _post(self, part: Part, model: str, nested: Nest, start: int, end: int, why: str) -> None:
-        amount = part.milligpu * (end - start)
-        if part.owner < 0:
-            self._add((part.disposition.value, model, "", None, "", None, None, why), amount, 0, start, end)
-            return
-        claim = self.claims[part.owner]
+    def _post(self, part: Part, model: str, held: int, moment: _Moment) -> None:
+        claim, nested = self.claims[part.owner], moment.nested
         link = nested.within.get(part.owner)
-        linked, reason, project = None, self.reasons.get(part.owner, ""), self._project(claim.job)
+        kind, linked, reason = link.kind if link else None, self._job(link), nested.reasons.get(part.owner, "")
         if part.opponent >= 0:
-            linked = self.claims[part.opponent].job
+            kind, linked = LinkKind.OBSERVED, self.claims[part.opponent].job
             reason = reason or f"same cards as {linked}, and no link between them"
-            kind: LinkKind | None = LinkKind.OBSERVED
-        else:
-            kind = link.kind if link else None
-            linked = self.claims[link.outer].job if link else None
-        if kind is None and part.disposition is Disposition.CHARGED and claim.job in self.payers:
-            reason, kind = "remainder of the external job beyond its pods", LinkKind.SAME
-        held = amount if part.opponent >= 0 else claim.milligpu * (end - start)
-        self._add(
-            (part.disposition.value, model, project, claim.job, claim.unit, kind, linked, reason),
-            amount,
-            held,
-            start,
-            end,
-        )
+        elif part.disposition is Disposition.CHARGED and claim.job in self.payers and link is None:
+            kind, reason = LinkKind.SAME, REMAINDER
+        elif rest_of_lender(claim, moment.down, moment.unread) is part.disposition:
+            reason = self._why_free(claim, part.disposition, moment)
+        key = (part.disposition.value, model, self._project(claim.job), claim.job, claim.unit, kind, linked, reason)
+        self._add(key, part.milligpu, held, moment)
 
-    def _show(self, i: int, nested: Nest, pools: Sequence[Pool], start: int, end: int) -> None:
-        """A claim with nothing of its own: quantity 0, so that people find it under the record that pays."""
-        claim, link = self.claims[i], nested.within.get(i)
-        if link is None or claim.milligpu <= 0:
-            return
-        model = pools[pool_of(claim, pools, self.rules.models)].model
-        key: _Key = (
-            "",
-            model,
-            self._project(claim.job),
-            claim.job,
-            claim.unit,
-            link.kind,
-            self.claims[link.outer].job,
-            "",
-        )
-        self._add(key, 0, claim.milligpu * (end - start), start, end)
+    def _show(self, i: int, moment: _Moment) -> None:
+        """A claim with nothing of its own: quantity 0, so that people find it beside the record that has its cards."""
+        claim, link, within = self.claims[i], moment.nested.within.get(i), moment.nested.within
+        model = moment.pools[pool_of(claim, moment.pools, self.rules.models)].model
+        account, kind, linked, reason = "", link.kind if link else None, self._job(link), ""
+        pods = [k for k, n in within.items() if n.outer == i and n.kind is LinkKind.SAME]
+        lent = rest_of_lender(claim, moment.down, moment.unread)
+        if i in self.stand_ins:
+            kind = LinkKind.STAND_IN
+        elif pods:
+            kind, linked = LinkKind.SAME, self.claims[min(pods)].job
+        elif lent is not None and (link is None or link.kind is not LinkKind.INSIDE):
+            account, reason = lent.value, self._why_free(claim, lent, moment)
+        key = (account, model, self._project(claim.job), claim.job, claim.unit, kind, linked, reason)
+        self._add(key, 0, claim.milligpu, moment)
+
+    def _why_free(self, lender: Claim, disposition: Disposition, moment: _Moment) -> str:
+        """Why the rest of a lender is not simply reserved."""
+        names = {(k.cluster, k.value) for k in lender.keys if k.kind is LinkKind.LENDS}
+        if disposition is Disposition.UNKNOWN:
+            return f"no records of {', '.join(f'slurm {c}' for c in sorted(moment.unread))}"
+        if disposition is Disposition.DOWN:
+            return "; ".join(sorted({why for (c, n), why in moment.down.items() if {(c, n), ("", n)} & names and why}))
+        return ""
+
+    def _job(self, link: Link | None) -> JobKey | None:
+        return self.claims[link.outer].job if link else None
 
     def _project(self, job: JobKey) -> str:
         return self.payers.get(job) or self.projects.get(job, UNMAPPED)
 
-    def _add(self, key: _Key, quantity: int, held: int, start: int, end: int) -> None:
-        self.sums[key].add(quantity, held, start, end)
+    def _add(self, key: _Key, milligpu: int, held: int, moment: _Moment) -> None:
+        seconds = moment.end - moment.start
+        self.sums[key].add(milligpu * seconds, held * seconds, moment.start, moment.end)
 
     def postings(self) -> list[Posting]:
         """One posting per key, in a stable order."""
         found = []
-        for key, s in self.sums.items():
+        for key in sorted(self.sums, key=lambda k: (*k[:3], str(k[3]), k[4], k[5] or "", str(k[6]), k[7])):
             account, model, project, job, unit, kind, linked, reason = key
+            s = self.sums[key]
             found.append(
                 Posting(account, model, s.quantity, project, job, unit, s.start, s.end, s.held, kind, linked, reason)
             )
-        return sorted(found, key=lambda p: (p.account, p.model, p.project, str(p.job), p.unit, str(p.linked), p.reason))
+        return found
 
     def unplaced(self) -> list[tuple[Claim, str]]:
-        """Claims that found no capacity in some stretch, with the reason."""
+        """Claims that found no cards, or not enough, in some stretch, with the first reason."""
         return [(self.claims[i], reason) for i, reason in sorted(self.lost.items())]
 
 
-def _all_down(stretches: Sequence[CapacityStretch]) -> bool:
-    return bool(stretches) and not any(s.up for s in stretches)
+def _views(here: Sequence[CapacityStretch]) -> dict[tuple[Scheduler, str], list[Pool]]:
+    """What each scheduler says the machine has. A node told twice is told once, in its larger version."""
+    told: dict[tuple[Scheduler, str, str, str], int] = defaultdict(int)
+    for s in here:
+        key = (s.scheduler, s.cluster, s.node, s.model)
+        told[key] = max(told[key], s.milligpu)
+    views: dict[tuple[Scheduler, str], list[Pool]] = defaultdict(list)
+    for (scheduler, cluster, _, model), milligpu in told.items():
+        views[scheduler, cluster].append(Pool(model, milligpu))
+    return views
+
+
+def _rest(having: Sequence[CapacityStretch], covered: set[tuple[Scheduler, str]]) -> tuple[Disposition, str]:
+    """What the cards are that nobody holds, and why, given who has cards here."""
+    unread = sorted({f"{s.scheduler.value} {s.cluster}" for s in having if (s.scheduler, s.cluster) not in covered})
+    if unread:
+        return Disposition.UNKNOWN, f"no records of {', '.join(unread)}"
+    if not any(s.up for s in having):
+        return Disposition.DOWN, "; ".join(sorted({s.reason for s in having if s.reason}))
+    return Disposition.IDLE, ""

@@ -10,10 +10,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from exporters.links import Link, Nest, find_links, nest
-from exporters.machines import Machines, Pool, merge_pools, pool_of
+from exporters.links import Link, find_links
+from exporters.machines import Machines
 from exporters.model import MILLI_PER_GPU, Claim, Demand, Disposition, Job, JobKey, Node, Sample, Scheduler
+from exporters.nesting import Nest, nest
 from exporters.occupancy import Part, divide
+from exporters.pools import Pool, allot, merge_pools, pool_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,12 +161,13 @@ def _join_machine(
         return
     links = find_links(claims, grace=grace)
     cards = known_cards(claims, samples, pools)
-    slurm = [n for n, _ in nodes if n.key.scheduler is Scheduler.SLURM]
-    nested = nest(active, claims, links, cards, pool_down=bool(slurm) and not any(n.up for n in slurm))
+    slurm = [(n, fresh) for n, fresh in nodes if n.key.scheduler is Scheduler.SLURM]
+    down = {(n.key.cluster, n.key.name) for n, _ in slurm if not n.up}
+    unread = {n.key.cluster for n, fresh in slurm if not fresh}
+    nested = nest(active, claims, links, cards, down=down, unread=unread)
     rest = _rest(nodes)
-    reasons = {n.inner: n.reason for n in links if not n.verified}
-    for n, pool in enumerate(pools):
-        leaves = [leaf for leaf in nested.leaves if pool_of(claims[leaf.owner], pools, models) == n]
+    reasons = nested.reasons
+    for pool, leaves in zip(pools, allot(pools, nested.leaves, claims, models), strict=True):
         canvas.capacity[machine, pool.model] = pool.milligpu
         left = 0
         for part in divide(pool.milligpu, leaves, rest):
@@ -209,10 +212,11 @@ def _held(
 
 
 def _rest(nodes: Sequence[tuple[Node, bool]]) -> Disposition:
-    """What the cards are that nobody holds: `unknown` unless every scheduler of the machine was read lately."""
-    if not all(fresh for _, fresh in nodes):
+    """What the cards are that nobody holds: `unknown` unless every scheduler that has them was read lately."""
+    having = [(n, fresh) for n, fresh in nodes if n.milligpu > 0]
+    if not all(fresh for _, fresh in having):
         return Disposition.UNKNOWN
-    return Disposition.IDLE if any(n.up for n, _ in nodes) else Disposition.DOWN
+    return Disposition.IDLE if any(n.up for n, _ in having) else Disposition.DOWN
 
 
 def known_cards(

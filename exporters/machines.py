@@ -1,4 +1,4 @@
-"""Which nodes of which schedulers are the same machine, and what that machine has.
+"""Which nodes of which schedulers are the same machine, over time.
 
 A Slurm node of a Slinky NodeSet is the pod that carries its name, so its machine is where that pod runs, while it runs.
 Otherwise a node's machine is found by configuration, by an alias that either side told (the bridge's
@@ -7,6 +7,7 @@ Otherwise a node's machine is found by configuration, by an alias that either si
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,21 +21,26 @@ Rule = Literal["short_name", "full_name"]
 Stretch = tuple[str, int, int]
 """A machine's name over ``[start, end)``."""
 
+_ADDRESS = re.compile(r"\d+(\.\d+){3}|.*:.*")
+
 
 def short_name(name: str) -> str:
     """The part before the first dot, lower case: ``GN01.cluster.example`` -> ``gn01``. Addresses stay whole."""
-    head = name.split(".", 1)[0]
-    return name.lower() if head.isdigit() else head.lower()
+    return name.lower() if _ADDRESS.fullmatch(name) else name.split(".", 1)[0].lower()
 
 
 @dataclass(frozen=True)
 class Machines:
-    """Resolves node names to machine names over time. Build it with `machines_of`; it is frozen and cheap to ask."""
+    """Resolves node names to machine names over time. Build it with `machines_of`; it is frozen and cheap to ask.
+
+    ``problems`` are sentences for people about nodes that the rule takes for one machine and that may not be one.
+    """
 
     rule: Rule
     names: Mapping[str, str]
     aliases: Mapping[NodeKey, str]
     lenders: Mapping[tuple[str, str], tuple[tuple[int, int, str], ...]]
+    problems: tuple[str, ...] = ()
 
     def plain(self, name: str) -> str:
         """A bare host name as a machine name, by the rule alone."""
@@ -42,27 +48,36 @@ class Machines:
 
     def static(self, key: NodeKey) -> str:
         """The machine of a node by configuration, alias or rule, whatever pods ran."""
-        return self.names.get(str(key)) or self.aliases.get(key) or self.plain(key.name)
+        return self.names.get(str(key), "").lower() or self.aliases.get(key) or self.plain(key.name)
 
     def resolve(self, key: NodeKey, start: int, end: int) -> list[Stretch]:
-        """Stretches ``(machine, start, end)`` that partition ``[start, end)`` of this node.
+        """Stretches ``(machine, start, end)`` that partition ``[start, end)`` of this node; never none.
 
         A NodeSet's Slurm node is where its pod runs; between two pods it is where the last one ran.
         """
-        lent = self.lenders.get((key.cluster, key.name)) if key.scheduler is Scheduler.SLURM else None
-        if not lent or str(key) in self.names:
+        lent = self._lent(key)
+        if not lent or start >= end:
+            return [(self._lent_at(lent, start) if lent else self.static(key), start, end)]
+        first = max(0, bisect_right(lent, start, key=lambda pod: pod[0]) - 1)
+        stretches: list[Stretch] = []
+        for n, (begin, _, machine) in enumerate(lent[first:], start=first):
+            until = lent[n + 1][0] if n + 1 < len(lent) else end
+            _append(stretches, machine, start if n == first else begin, min(end, until))
+        return stretches
+
+    def stays(self, key: NodeKey, start: int, end: int) -> list[Stretch]:
+        """The parts of ``[start, end)`` during which this node is there, with its cards.
+
+        A NodeSet's Slurm node is there while its pod runs: the name that Slurm keeps between two pods has no cards, and
+        counting it would count the machine twice once another pod runs there. Any other node stays.
+        """
+        lent = self._lent(key)
+        if not lent:
             return [(self.static(key), start, end)]
         stretches: list[Stretch] = []
-        first = max(0, bisect_right(lent, (start, FOREVER, "")) - 1)
-        for n, (_, _, machine) in enumerate(lent[first:], start=first):
-            a = start if n == first else max(start, lent[n][0])
-            b = end if n + 1 == len(lent) else min(end, lent[n + 1][0])
-            if a >= b:
-                continue
-            if stretches and stretches[-1][0] == machine:
-                stretches[-1] = (machine, stretches[-1][1], b)
-            else:
-                stretches.append((machine, a, b))
+        for n, (begin, finish, machine) in enumerate(lent):
+            until = lent[n + 1][0] if n + 1 < len(lent) else FOREVER
+            _append(stretches, machine, max(start, begin), min(end, finish, until))
         return stretches
 
     def at(self, key: NodeKey, moment: float) -> str:
@@ -80,93 +95,72 @@ class Machines:
             placed.append((machine, replace(claim, start=a, end=claim.end if last else b)))
         return placed
 
+    def _lent(self, key: NodeKey) -> Sequence[tuple[int, int, str]]:
+        """The pods that were this Slurm node, sorted; a pod that names no cluster is one of every cluster."""
+        if key.scheduler is not Scheduler.SLURM or str(key) in self.names:
+            return ()
+        return self.lenders.get((key.cluster, key.name)) or self.lenders.get(("", key.name), ())
+
+    @staticmethod
+    def _lent_at(lent: Sequence[tuple[int, int, str]], moment: int) -> str:
+        return lent[max(0, bisect_right(lent, moment, key=lambda pod: pod[0]) - 1)][2]
+
+
+def _append(stretches: list[Stretch], machine: str, start: int, end: int) -> None:
+    """Add a stretch; one that goes on from the last on the same machine makes it longer."""
+    if start >= end:
+        return
+    if stretches and stretches[-1][0] == machine and stretches[-1][2] == start:
+        stretches[-1] = (machine, stretches[-1][1], end)
+    else:
+        stretches.append((machine, start, end))
+
 
 def machines_of(
     nodes: Iterable[Node], claims: Iterable[Claim], *, rule: Rule = "short_name", names: Mapping[str, str] | None = None
 ) -> Machines:
-    """Learn aliases from ``nodes`` and NodeSet pods from ``claims``.
+    """Learn aliases from ``nodes`` and NodeSet pods from ``claims``; their order does not matter.
 
-    ``names`` maps ``slurm/<cluster>/<node>`` or ``kubernetes/<cluster>/<node>`` to a machine name, and wins.
+    ``names`` maps ``slurm/<cluster>/<node>`` or ``kubernetes/<cluster>/<node>`` to a machine name (in any letter case,
+    otherwise taken as it is), and wins.
     """
     configured = dict(names or {})
     bare = Machines(rule, configured, {}, {})
-    every = list(nodes)
-    kube = {bare.static(n.key): bare.static(n.key) for n in every if n.key.scheduler is Scheduler.KUBERNETES}
+    every = sorted({(n.key, n.hostnames) for n in nodes})
+    kube = [(key, hosts) for key, hosts in every if key.scheduler is Scheduler.KUBERNETES]
+    called = {bare.plain(key.name): bare.static(key) for key, _ in kube}
+    told = {bare.plain(name): bare.static(key) for key, hosts in reversed(kube) for name in reversed(hosts)}
     aliases: dict[NodeKey, str] = {}
-    told: dict[str, str] = {}  # a Slurm node name that a Kubernetes node says it has
-    for node in every:
-        if node.key.scheduler is Scheduler.KUBERNETES:
-            told.update({name: bare.static(node.key) for name in node.hostnames})
-    for node in every:
-        if node.key.scheduler is not Scheduler.SLURM or str(node.key) in configured:
-            continue
-        candidates = [told.get(node.key.name)] + [
-            kube.get(bare.static(replace_name(node.key, h))) for h in node.hostnames
-        ]
-        alias = next((c for c in candidates if c), None)
-        if alias and alias != bare.static(node.key):
-            aliases[node.key] = alias
+    for key, hosts in every:
+        if key.scheduler is Scheduler.SLURM and str(key) not in configured:
+            places = [told.get(bare.plain(key.name))]
+            places += [called.get(bare.plain(host)) or told.get(bare.plain(host)) for host in hosts]
+            alias = next((place for place in places if place), None)
+            if alias and alias != bare.static(key):
+                aliases[key] = alias
     lenders: dict[tuple[str, str], set[tuple[int, int, str]]] = defaultdict(set)
     for claim in claims:
-        for key in claim.keys:
-            if key.kind is LinkKind.LENDS:
+        for link in claim.keys:
+            if link.kind is LinkKind.LENDS:
                 end = FOREVER if claim.end is None else claim.end
-                lenders[key.cluster, key.value].add((claim.start, end, bare.static(claim.node)))
-    return Machines(rule, configured, aliases, {k: tuple(sorted(v)) for k, v in lenders.items()})
+                lenders[link.cluster, link.value].add((claim.start, end, bare.static(claim.node)))
+    lent = {k: tuple(sorted(v)) for k, v in lenders.items()}
+    machines = Machines(rule, configured, aliases, lent)
+    return replace(machines, problems=_doubtful(machines, [key for key, _ in every if not machines._lent(key)]))
 
 
-def replace_name(key: NodeKey, name: str) -> NodeKey:
-    """The same scheduler and cluster, another node."""
-    return NodeKey(key.scheduler, key.cluster, name)
-
-
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """The cards of one model on one machine, in milliGPU."""
-
-    model: str
-    milligpu: int
-
-
-def merge_pools(views: Mapping[tuple[Scheduler, str], Sequence[Pool]], models: Mapping[str, str]) -> tuple[Pool, ...]:
-    """One machine's pools from what each scheduler says of it: the same cards, so the larger view, never the sum.
-
-    ``models`` maps the schedulers' spellings of a GPU model to the site's own name. Where every view has a single model
-    they are the same cards under two spellings; Slurm's name is taken when no alias decides.
-    """
-    named: dict[tuple[Scheduler, str], dict[str, int]] = {}
-    for view, pools in sorted(views.items()):
-        sums: dict[str, int] = {}
-        for pool in pools:
-            if pool.milligpu > 0:
-                name = canonical_model(pool.model, models)
-                sums[name] = sums.get(name, 0) + pool.milligpu
-        if sums:
-            named[view] = sums
-    if all(len(sums) == 1 for sums in named.values()):
-        ordered = sorted(named.items(), key=lambda item: (item[0][0] is not Scheduler.SLURM, item[0]))
-        names = [next(iter(sums)) for _, sums in ordered]
-        aliased = [n for n in names if n in models.values()]
-        size = max((next(iter(sums.values())) for sums in named.values()), default=0)
-        name = next(iter(aliased or [n for n in names if n]), "")
-        return (Pool(name, size),) if size else ()
-    merged: dict[str, int] = {}
-    for sums in named.values():
-        for name, size in sums.items():
-            merged[name] = max(merged.get(name, 0), size)
-    return tuple(Pool(name, size) for name, size in sorted(merged.items()))
-
-
-def canonical_model(model: str, models: Mapping[str, str]) -> str:
-    """The site's name of a GPU model: the configured alias, else the scheduler's spelling in lower case."""
-    return models.get(model) or models.get(model.lower()) or model.lower()
-
-
-def pool_of(claim: Claim, pools: Sequence[Pool], models: Mapping[str, str]) -> int:
-    """Which pool a claim draws on: the one of its model, else the largest. A machine with one pool has no choice."""
-    if len(pools) > 1 and claim.model:
-        name = canonical_model(claim.model, models)
-        for i, pool in enumerate(pools):
-            if pool.model == name:
-                return i
-    return max(range(len(pools)), key=lambda i: (pools[i].milligpu, -i))
+def _doubtful(machines: Machines, keys: Iterable[NodeKey]) -> tuple[str, ...]:
+    """Nodes of one scheduler that only the rule makes one machine: they may as well be two with the same name."""
+    found: dict[tuple[str, Scheduler], set[NodeKey]] = defaultdict(set)
+    for key in keys:
+        if str(key) not in machines.names and key not in machines.aliases:
+            found[machines.static(key), key.scheduler].add(key)
+    problems = []
+    for (machine, _), same in sorted(found.items()):
+        if len(same) > 1:
+            spread = len({key.name.lower() for key in same}) > 1
+            problems.append(
+                f"{' and '.join(str(key) for key in sorted(same))} are taken for one machine, {machine}: say under "
+                f"machines.names which machine each is" + (", or set machines.match to full_name" if spread else "")
+            )
+    return tuple(problems)

@@ -107,7 +107,8 @@ class LinkKey:
     """A key that a record carries and that may tie it to a claim of the other scheduler. A key is no proof.
 
     ``kind``/``cluster``/``value``: ``lends`` names the Slurm cluster and NodeName that this pod is;
-    ``same`` and ``inside`` name the Slurm cluster and JobIDRaw; ``stand_in`` has an empty value.
+    ``same`` and ``inside`` name the Slurm cluster and JobIDRaw; ``stand_in`` has an empty value. On a Slurm claim
+    ``same`` names a pod that it is, ``namespace/name`` (from AdminComment). An empty cluster means any.
     ``evidence`` is the label or field it was read from, for people.
     """
 

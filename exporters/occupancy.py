@@ -1,14 +1,16 @@
 """Who has which part of a machine at one moment: the charge rule of one instant, used live and in the ledger.
 
 A machine's pool of cards of one model is a row of positions, 1000 per card. Every leaf (a job's cards, a lender's free
-rest, a disputed pod) is put on it: leaves whose cards are known exactly there; the others where there is room, Slurm's
-from the first card up and Kubernetes' from the last card down, so that counts alone never make a conflict that known
-cards would not have. A position that two leaves need is `disputed`, posted once, and names both. What nobody holds is
-idle, down or unknown. So the parts of a pool always sum to its capacity.
+rest, a disputed pod) is put on it: leaves whose cards are known exactly there (a share of a card where that card has
+room); the others where there is room, Slurm's from the first card up and Kubernetes' from the last card down, so that
+counts alone never make a conflict that known cards would not have. A position that two leaves need is `disputed`,
+posted once, and names both. What nobody holds is idle, down or unknown. So the parts of a pool always sum to its
+capacity, and every leaf is the owner of a part: of one without cards, when all it holds is counted on its opponent.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,10 +19,10 @@ from exporters.model import MILLI_PER_GPU, Disposition, Scheduler
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """Something that holds cards and contains nothing else. ``owner`` is the caller's own handle, order-giving.
+    """Something that holds cards and contains nothing else. ``owner`` is the caller's own handle, unique, order-giving.
 
-    ``milligpu`` is held in total, of which ``cards`` (indices in the pool) are known whole cards.
-    ``disposition`` is what its cards are when nobody else needs them: charged, reserved, down or disputed.
+    ``milligpu`` is held in total; ``cards`` are the indices of cards in the pool on which it is known to be held.
+    ``disposition`` is what its cards are when nobody else needs them: charged, reserved, down, unknown or disputed.
     """
 
     owner: int
@@ -32,7 +34,10 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Part:
-    """Some of a pool under one disposition. ``owner`` -1 = nobody; ``opponent``: the other side of a conflict."""
+    """Some of a pool under one disposition. ``owner`` -1 = nobody; ``opponent``: the other side of a conflict.
+
+    ``milligpu`` is 0 for an owner all of whose cards are counted on somebody else's dispute.
+    """
 
     disposition: Disposition
     owner: int
@@ -47,31 +52,38 @@ def divide(capacity: int, leaves: Sequence[Leaf], rest: Disposition) -> list[Par
     """Divide one pool's ``capacity`` milliGPU among ``leaves``; what is left over becomes ``rest``.
 
     Returns parts that sum to ``capacity`` exactly, sorted, one per (disposition, owner, opponent). The order of
-    ``leaves`` does not matter, only their ``owner`` numbers do. Claims above capacity end in `disputed`.
+    ``leaves`` does not matter, only their ``owner`` numbers do. Together above capacity they end in `disputed`; what a
+    single leaf holds above the capacity is on nobody's part, and the caller's to report.
 
     >>> divide(2000, [Leaf(1, Scheduler.SLURM, 1000, Disposition.CHARGED)], Disposition.IDLE)
     [Part(disposition=<Disposition.CHARGED: 'charged'>, owner=1, milligpu=1000, opponent=-1), \
 Part(disposition=<Disposition.IDLE: 'idle'>, owner=-1, milligpu=1000, opponent=-1)]
     """
     row = _Row(capacity)
-    ordered = sorted(leaves, key=_precedence)
-    missing: list[tuple[Leaf, int]] = []
-    for leaf in ordered:
-        known = 0
-        for card in leaf.cards:
-            take = min(MILLI_PER_GPU, leaf.milligpu - known, capacity - card * MILLI_PER_GPU)
-            if card >= 0 and take > 0:
-                row.put(leaf, card * MILLI_PER_GPU, card * MILLI_PER_GPU + take)
-                known += take
-        missing.append((leaf, leaf.milligpu - known))
-    crowded = [(leaf, row.fill(leaf, amount)) for leaf, amount in missing if amount > 0]
+    ordered = sorted(leaves, key=precedence)
+    missing = [(leaf, leaf.milligpu - _lay_known(row, leaf, capacity)) for leaf in ordered]
+    crowded = [(leaf, row.fill(leaf, amount)) for leaf, amount in missing]
     for leaf, amount in crowded:
-        if amount > 0:
-            row.crowd(leaf, amount)
+        row.crowd(leaf, amount)
     return row.parts(rest)
 
 
-def _precedence(leaf: Leaf) -> tuple[bool, bool, int]:
+def _lay_known(row: _Row, leaf: Leaf, capacity: int) -> int:
+    """Lay a leaf on the cards it is known to be on, in equal parts if it does not fill them; returns how much that is.
+
+    A card that the pool does not have tells nothing: what is on it is held by count.
+    """
+    spans = [(c * MILLI_PER_GPU, min((c + 1) * MILLI_PER_GPU, capacity)) for c in sorted(set(leaf.cards)) if c >= 0]
+    spans = [(low, high) for low, high in spans if low < high]
+    laid = 0
+    for n, (low, high) in enumerate(spans):
+        take = min(high - low, -(-(leaf.milligpu - laid) // (len(spans) - n)))
+        row.crowd(leaf, row.fill(leaf, take, (low, high)), (low, high))
+        laid += take
+    return laid
+
+
+def precedence(leaf: Leaf) -> tuple[bool, bool, int]:
     """Known cards first, then those that pay, then the rest; within that the caller's order."""
     return (not leaf.cards, leaf.disposition is not Disposition.CHARGED, leaf.owner)
 
@@ -93,18 +105,24 @@ class _Row:
             after.extend(s for s in ((a, low, there), (low, high, (*there, leaf)), (high, b, there)) if s[0] < s[1])
         self.stretches = after
 
-    def fill(self, leaf: Leaf, amount: int) -> int:
-        """Lay a leaf over free positions, from its scheduler's side; returns what found no room."""
-        return self._lay(leaf, amount, [(a, b) for a, b, there in self.stretches if not there])
+    def fill(self, leaf: Leaf, amount: int, span: Interval | None = None) -> int:
+        """Lay a leaf over free positions (of ``span``), from its scheduler's side; returns what found no room."""
+        return self._lay(leaf, amount, [(a, b) for a, b, there in self._within(span) if not there])
 
-    def crowd(self, leaf: Leaf, amount: int) -> int:
-        """Lay a leaf over held positions: the other scheduler's first. What exceeds the pool even so is dropped."""
+    def crowd(self, leaf: Leaf, amount: int, span: Interval | None = None) -> int:
+        """Lay a leaf over held positions: the other scheduler's first. Returns what exceeds the pool even so."""
         foreign: list[Interval] = []
         own: list[Interval] = []
-        for a, b, there in self.stretches:
+        for a, b, there in self._within(span):
             if leaf not in there:
                 (foreign if all(t.scheduler != leaf.scheduler for t in there) else own).append((a, b))
         return self._lay(leaf, self._lay(leaf, amount, foreign), own)
+
+    def _within(self, span: Interval | None) -> list[tuple[int, int, tuple[Leaf, ...]]]:
+        if span is None:
+            return self.stretches
+        clipped = ((max(a, span[0]), min(b, span[1]), there) for a, b, there in self.stretches)
+        return [s for s in clipped if s[0] < s[1]]
 
     def _lay(self, leaf: Leaf, amount: int, room: list[Interval]) -> int:
         from_top = leaf.scheduler is Scheduler.KUBERNETES
@@ -118,14 +136,21 @@ class _Row:
 
     def parts(self, rest: Disposition) -> list[Part]:
         """Sum the stretches by what they are."""
-        sums: dict[tuple[Disposition, int, int], int] = {}
+        sums: dict[tuple[Disposition, int, int], int] = defaultdict(int)
+        rivals: dict[int, int] = {}
         for a, b, there in self.stretches:
             if not there:
                 key = (rest, -1, -1)
             elif len(there) == 1:
                 key = (there[0].disposition, there[0].owner, -1)
             else:  # the latest owner is the one who has to explain himself; the first is his opponent
-                owners = sorted({t.owner for t in there})
+                owners = sorted(t.owner for t in there)
                 key = (Disposition.DISPUTED, owners[-1], owners[0])
-            sums[key] = sums.get(key, 0) + b - a
+                for owner in owners[:-1]:
+                    rivals.setdefault(owner, owners[-1])
+            sums[key] += b - a
+        own = {owner for _, owner, _ in sums}
+        for owner, rival in rivals.items():
+            if owner not in own:
+                sums[Disposition.DISPUTED, owner, rival] = 0
         return sorted(Part(d, owner, amount, opponent) for (d, owner, opponent), amount in sums.items())
