@@ -9,6 +9,7 @@ printed digit too, and to the lines of ``chargeback-YYYY-MM.csv``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 from accounting.statements.chargeback import money
 from accounting.statements.compose import Statement
@@ -28,10 +29,13 @@ SUMMARY_COLUMNS = (
 """The columns of ``chargeback-YYYY-MM-summary.csv``."""
 
 
-def summary_csv(statement: Statement) -> Iterator[str]:
-    """Yield the lines of ``chargeback-YYYY-MM-summary.csv``: dispositions in their own order, then ``capacity``."""
-    rows = [*summary_rows(statement, text), capacity_row(statement)]
-    return csv_lines(SUMMARY_COLUMNS, rows)
+def summary_csv(statement: Statement, *, capacity: bool = True) -> Iterator[str]:
+    """Yield the lines of ``chargeback-YYYY-MM-summary.csv``: dispositions in their own order, then ``capacity``.
+
+    ``capacity`` False leaves the last row out: for part of a statement it would be the sum of that part.
+    """
+    last = [capacity_row(statement)] if capacity else []
+    return csv_lines(SUMMARY_COLUMNS, chain(summary_rows(statement, text), last))
 
 
 def summary_rows(statement: Statement, name: Callable[[str], str]) -> Iterator[tuple[str, ...]]:

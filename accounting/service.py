@@ -1,0 +1,263 @@
+"""The accounting service's HTTP side: statements for those who may see them, its own health, its own metrics.
+
+It knows nothing of the ledger: what it serves comes from `Books`, which the front door wires to one. Every answer
+under ``/api/`` needs a token; a project's token sees that project's lines and totals, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from itertools import islice
+from typing import Annotated, Any, Protocol
+
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path, Query, Request
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from pydantic import BaseModel, Field
+
+from accounting.auth import Principal, Role
+from accounting.guard import Caller, Guard, RequestMetrics, TokenCheck, admin
+from accounting.loop import Loop
+from accounting.page import api_page
+from accounting.statements import Statement, chargeback_csv, summary_csv
+from accounting.statements.chargeback import COLUMNS, chargeback_rows
+from accounting.statements.csvtext import printable
+from accounting.statements.summary import SUMMARY_COLUMNS, capacity_row, summary_rows
+
+PAGE_LIMIT = 10_000
+"""Lines in one JSON answer; the CSV has them all."""
+
+CHUNK_LINES = 1_000
+"""CSV lines sent at a time."""
+
+
+class UnknownPeriodError(LookupError):
+    """There is no such billing period in the books."""
+
+
+class UnavailableError(Exception):
+    """The books cannot be read now. The message names what and where; it is shown to the caller."""
+
+
+class Books(Protocol):
+    """What the service serves. The methods may block: they are called from worker threads, several at once."""
+
+    def periods(self) -> Sequence[str]:
+        """Name the billing periods there are, oldest first. Raises `UnavailableError`."""
+        ...
+
+    def statement(self, period: str) -> Statement:
+        """Compose the statement of one period. Raises `UnknownPeriodError` or `UnavailableError`."""
+        ...
+
+    def check(self) -> Sequence[str]:
+        """Check every invariant: one sentence per breach, none when the books are sound."""
+        ...
+
+    def ready(self) -> str:
+        """Say why the books cannot be served now, or nothing when they can."""
+        ...
+
+
+def _example(columns: Sequence[str]) -> dict[str, str]:
+    return dict.fromkeys(columns, "")
+
+
+class Periods(BaseModel):
+    """The billing periods there are."""
+
+    periods: list[str]
+
+
+class Check(BaseModel):
+    """Whether the books are sound, and each breach in a sentence."""
+
+    sound: bool
+    breaches: list[str]
+
+
+class StatementPage(BaseModel):
+    """Some lines of a statement, in its order. Quantities and money are text, so that no reader rounds them."""
+
+    billing_period: str
+    total: int = Field(description="lines there are")
+    offset: int = Field(description="lines before the first one here")
+    lines: list[dict[str, str]] = Field(description="by column of the chargeback CSV", examples=[[_example(COLUMNS)]])
+
+
+class Summary(BaseModel):
+    """The totals of a period. ``capacity`` is what all of them sum to; only an admin sees it."""
+
+    billing_period: str
+    rows: list[dict[str, str]] = Field(
+        description="by column of the summary CSV", examples=[[_example(SUMMARY_COLUMNS)]]
+    )
+    capacity: dict[str, str] | None
+
+
+Period = Annotated[str, Path(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", description="a billing month: 2026-10")]
+OfProject = Annotated[str | None, Query(alias="project", description="only this project's lines and totals")]
+
+api = APIRouter(prefix="/api/v1", tags=["statements"])
+health = APIRouter(tags=["health"])
+
+
+def create_service(
+    books: Books, tokens: TokenCheck, loop: Loop | None = None, registry: CollectorRegistry | None = None
+) -> FastAPI:
+    """Build the ASGI application. It starts ``loop`` with the server and stops it with the server.
+
+    ``registry`` is what ``/metrics`` shows: the loop's metrics, and those of the requests, which are added here.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if loop:
+            loop.start()
+        yield
+        if loop:
+            loop.stop()
+
+    app = FastAPI(
+        title="meterbridge accounting",
+        summary="Statements in which every GPU-second of the fleet appears exactly once.",
+        version="1",
+        docs_url=None,  # its pages load scripts from elsewhere; ours is plain
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    registry = registry or CollectorRegistry()
+    app.state.books, app.state.tokens, app.state.loop, app.state.registry = books, tokens, loop, registry
+    app.include_router(api)
+    app.include_router(health)
+    app.add_exception_handler(UnknownPeriodError, _failure(404))
+    app.add_exception_handler(UnavailableError, _failure(503))
+    app.add_middleware(Guard, metrics=RequestMetrics(registry))
+    return app
+
+
+def _failure(status: int) -> Any:
+    async def answer(_: Request, error: Exception) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, status)
+
+    return answer
+
+
+@api.get("/periods")
+def list_periods(request: Request, _: Caller) -> Periods:
+    """The billing periods there are, oldest first."""
+    return Periods(periods=list(request.app.state.books.periods()))
+
+
+@api.get("/statements/{period}")
+def read_statement(
+    request: Request,
+    caller: Caller,
+    period: Period,
+    project: OfProject = None,
+    offset: Annotated[int, Query(ge=0)] = 0,
+    limit: Annotated[int, Query(ge=1, le=PAGE_LIMIT)] = 1_000,
+) -> StatementPage:
+    """The lines of a statement, page by page."""
+    statement = _visible(request, caller, period, project)
+    window = replace(
+        statement,
+        lines=statement.lines[offset : offset + limit],
+        micro_hours=statement.micro_hours[offset : offset + limit],
+    )
+    lines = [dict(zip(COLUMNS, row, strict=True)) for row in chargeback_rows(window, printable)]
+    return StatementPage(billing_period=period, total=len(statement.lines), offset=offset, lines=lines)
+
+
+@api.get("/statements/{period}/chargeback.csv", response_class=StreamingResponse)
+def read_chargeback(request: Request, caller: Caller, period: Period, project: OfProject = None) -> Response:
+    """The statement as the CSV file that `meterbridge statement` writes."""
+    return _csv(f"chargeback-{period}.csv", chargeback_csv(_visible(request, caller, period, project)))
+
+
+@api.get("/statements/{period}/summary")
+def read_summary(request: Request, caller: Caller, period: Period, project: OfProject = None) -> Summary:
+    """The totals per disposition, project and scheduler."""
+    statement = _visible(request, caller, period, project)
+    rows = [dict(zip(SUMMARY_COLUMNS, row, strict=True)) for row in summary_rows(statement, printable)]
+    capacity = dict(zip(SUMMARY_COLUMNS, capacity_row(statement), strict=True))
+    return Summary(billing_period=period, rows=rows, capacity=capacity if _whole(caller, project) else None)
+
+
+@api.get("/statements/{period}/summary.csv", response_class=StreamingResponse)
+def read_summary_csv(request: Request, caller: Caller, period: Period, project: OfProject = None) -> Response:
+    """The summary as a CSV file; its last row is capacity, which only an admin sees."""
+    statement = _visible(request, caller, period, project)
+    return _csv(f"chargeback-{period}-summary.csv", summary_csv(statement, capacity=_whole(caller, project)))
+
+
+@api.get("/check", dependencies=[Depends(admin)])
+def check_books(request: Request) -> Check:
+    """Whether every invariant of the ledger holds. For admins."""
+    breaches = list(request.app.state.books.check())
+    return Check(sound=not breaches, breaches=breaches)
+
+
+@health.get("/-/healthy", response_class=PlainTextResponse)
+def healthy(request: Request) -> PlainTextResponse:
+    """Whether the process is worth keeping: its loop runs."""
+    loop: Loop | None = request.app.state.loop
+    if loop and not loop.alive:
+        return PlainTextResponse("the loop has ended\n", 503)
+    return PlainTextResponse("healthy\n")
+
+
+@health.get("/-/ready", response_class=PlainTextResponse)
+def ready(request: Request) -> PlainTextResponse:
+    """Whether the books can be served now; if not, why not."""
+    why_not = request.app.state.books.ready()
+    return PlainTextResponse(f"{why_not}\n", 503) if why_not else PlainTextResponse("ready\n")
+
+
+@health.get("/metrics", response_class=PlainTextResponse)
+def metrics(request: Request) -> Response:
+    """The service's own metrics, for Prometheus. They name no project."""
+    encode, content_type = choose_encoder(request.headers.get("accept", ""))
+    return Response(encode(request.app.state.registry), media_type=content_type)
+
+
+@health.get("/", response_class=HTMLResponse, include_in_schema=False)
+def front_page(request: Request) -> HTMLResponse:
+    """What there is, on one page that loads nothing from elsewhere."""
+    return HTMLResponse(api_page(request.app.openapi()))
+
+
+def _visible(request: Request, caller: Principal, period: str, project: str | None) -> Statement:
+    """Compose the statement as this caller may see it: lines, their hours, and totals."""
+    if project is not None and not caller.may_see(project):
+        raise HTTPException(403, f"this token may not see project {project}")
+    statement: Statement = request.app.state.books.statement(period)
+    if _whole(caller, project):
+        return statement
+    viewer = caller if project is None else Principal(caller.name, Role.PROJECT, frozenset({project}))
+    kept = [n for n, line in enumerate(statement.lines) if viewer.may_see(line.usage.project)]
+    return replace(
+        statement,
+        lines=tuple(statement.lines[n] for n in kept),
+        micro_hours=tuple(statement.micro_hours[n] for n in kept),
+        totals=tuple(total for total in statement.totals if viewer.may_see(total.project)),
+    )
+
+
+def _whole(caller: Principal, project: str | None) -> bool:
+    return caller.role is Role.ADMIN and project is None
+
+
+def _csv(name: str, lines: Iterable[str]) -> StreamingResponse:
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return StreamingResponse(
+        _chunks(iter(lines)), media_type="text/csv; charset=utf-8; header=present", headers=headers
+    )
+
+
+def _chunks(lines: Iterator[str]) -> Iterator[str]:
+    while chunk := "".join(islice(lines, CHUNK_LINES)):
+        yield chunk
