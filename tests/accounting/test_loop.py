@@ -91,6 +91,19 @@ def test_a_task_that_recovers_is_back_on_its_clock() -> None:
     assert [1000, 1005, 1065] == [at for _, at in world.ran]
 
 
+def test_a_failure_after_a_success_is_a_first_one_again() -> None:
+    world = World(60)
+    world.broken = {"t0"}
+    world.until(1000 + FIRST_RETRY)
+    world.broken = set()
+    world.until(1000 + FIRST_RETRY + 10)
+    world.broken = {"t0"}
+
+    world.until(1080)
+
+    assert [1000, 1005, 1015, 1075, 1080] == [at for _, at in world.ran]
+
+
 def test_a_failure_is_logged_with_its_trace(caplog: pytest.LogCaptureFixture) -> None:
     world = World(60)
     world.broken = {"t0"}
