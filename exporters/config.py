@@ -9,58 +9,26 @@ from __future__ import annotations
 import difflib
 import re
 from datetime import UTC, date, datetime
-from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from exporters.projects import ProjectMap, ProjectMapError, ProjectRule
-
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_SIZES = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+from exporters.settingvalues import Command, Duration, Price, Size, masked
+from exporters.strictyaml import YamlError, read
 
 
 class ConfigError(Exception):
     """The settings cannot be used. The message names the key, what is wrong with it and how to mend it."""
 
 
-def seconds(value: object) -> object:
-    """``"1h30m"`` -> 5400.0; bare numbers are seconds."""
-    if not isinstance(value, str):
-        return value
-    parts = re.findall(r"(\d+)(ms|[smhdw])", value)
-    if not parts or "".join(n + u for n, u in parts) != value:
-        raise ValueError(f"{value!r} is not a duration: write it like 15s, 5m, 1h30m or 1d")
-    return float(sum(int(n) * _UNITS[u] for n, u in parts))
-
-
-def size(value: object) -> object:
-    """``"64MiB"`` -> 67108864; bare numbers are bytes."""
-    if not isinstance(value, str):
-        return value
-    found = re.fullmatch(r"(\d+)\s*([KMG]iB|B|)", value)
-    if not found:
-        raise ValueError(f"{value!r} is not a size: write it like 64MiB")
-    return int(found[1]) * _SIZES[found[2]]
-
-
-def words(value: object) -> object:
-    """A command may be written as one word or as a list of words; it never goes through a shell."""
-    return (value,) if isinstance(value, str) else value
-
-
-Duration = Annotated[float, BeforeValidator(seconds), Field(gt=0)]
-Size = Annotated[int, BeforeValidator(size), Field(gt=0)]
-Command = Annotated[tuple[str, ...], BeforeValidator(words), Field(min_length=1)]
-
-
 class Section(BaseModel):
     """A part of the settings: strict and frozen."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # an error's text must not print what was given: it may be a URL with a password
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class SlurmHistory(Section):
@@ -127,7 +95,10 @@ class Dcgm(Section):
 
 
 class MachineRules(Section):
-    """Which node names are the same machine where neither Slinky's labels nor the nodes themselves say so."""
+    """Which node names are the same machine where neither Slinky's labels nor the nodes themselves say so.
+
+    ``names`` maps ``slurm/<cluster>/<node>`` and ``kubernetes/<cluster>/<node>`` to machines.
+    """
 
     match: Literal["short_name", "full_name"] = "short_name"
     names: dict[str, str] = {}
@@ -153,29 +124,21 @@ class Ledger(Section):
     @field_validator("url")
     @classmethod
     def _known_kind(cls, url: str) -> str:
-        if not url.startswith(("sqlite:///", "postgresql")):
+        if not re.match(r"sqlite:///|postgresql(\+psycopg)?://", url):
             raise ValueError("the ledger is sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE")
         return url
 
     def __repr_args__(self) -> list[tuple[str | None, Any]]:
         """Mask the password in every repr and log."""
-        return [("url", re.sub(r"(://[^:/@]+):[^@]*@", r"\1:***@", self.url)), ("gap", self.gap)]
+        return [("url", masked(self.url)), ("gap", self.gap)]
 
 
 class Rates(Section):
     """A price per GPU model and hour, exact decimals. ``default`` prices the models that are not listed."""
 
     currency: str = Field(default="EUR", pattern=r"^[A-Z]{3}$")
-    gpu_hour: dict[str, Decimal] = {}
-    default: Decimal | None = None
-
-    @field_validator("gpu_hour", "default", mode="before")
-    @classmethod
-    def _exact(cls, value: object) -> object:
-        """YAML turns 2.10 into a float; its shortest text is what was written."""
-        if isinstance(value, dict):
-            return {k: cls._exact(v) for k, v in value.items()}
-        return str(value) if isinstance(value, float) else value
+    gpu_hour: dict[str, Price] = {}
+    default: Price | None = None
 
 
 class Web(Section):
@@ -224,15 +187,25 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
-        for kind, clusters in (("slurm", self.slurm), ("kubernetes", self.kubernetes)):
-            names = [c.cluster for c in clusters]
-            twice = {n for n in names if names.count(n) > 1}
+        known = {"slurm": [c.cluster for c in self.slurm], "kubernetes": [c.cluster for c in self.kubernetes]}
+        for kind, names in known.items():
+            twice = sorted({n for n in names if names.count(n) > 1})
             if twice:
-                raise ValueError(f"{kind}: cluster {', '.join(sorted(twice))} is listed twice; each needs its own name")
-        if self.dcgm and self.dcgm.discover:
-            known = [c.cluster for c in self.kubernetes]
-            if self.dcgm.discover.cluster not in known:
-                raise ValueError(f"dcgm.discover.cluster {self.dcgm.discover.cluster!r} is none of kubernetes: {known}")
+                raise ValueError(f"{kind}: cluster {', '.join(twice)} is listed twice; each needs its own name")
+        if self.dcgm and self.dcgm.discover and self.dcgm.discover.cluster not in known["kubernetes"]:
+            found = known["kubernetes"]
+            raise ValueError(f"dcgm.discover.cluster {self.dcgm.discover.cluster!r} is none of kubernetes: {found}")
+        for node in self.machines.names:
+            kind, _, rest = node.partition("/")
+            cluster, _, name = rest.partition("/")
+            if cluster not in known.get(kind, ()) or not name:
+                every = [f"{k}/{c}/NODE" for k, clusters in known.items() for c in clusters]
+                raise ValueError(f"machines.names: {node!r} names no node; write it like one of {every}")
+        spelled: dict[str, str] = {}
+        for own, spellings in self.gpu_models.items():
+            for text in dict.fromkeys(s.lower() for s in (own, *spellings)):
+                if spelled.setdefault(text, own) != own:
+                    raise ValueError(f"gpu_models: {text!r} is both {spelled[text]!r} and {own!r}")
         return self
 
     @property
@@ -272,26 +245,38 @@ def load(path: Path) -> Config:
 def parse(text: str, name: str = "config") -> Config:
     """Settings from YAML text; ``name`` is how errors call it. Raises `ConfigError`."""
     try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as e:
-        raise ConfigError(f"{name}: not valid YAML: {e}") from e
+        data = read(text)
+    except YamlError as e:
+        raise ConfigError(f"{name}: not valid YAML: {e}") from None
     if data is None:
         data = {}
     if not isinstance(data, dict):
         raise ConfigError(f"{name}: must be a mapping of keys, not a {type(data).__name__}")
     try:
         config = Config.model_validate(data)
+        config.project_map()
     except ValidationError as e:
-        raise ConfigError("\n".join(f"{name}: {_sentence(error)}" for error in e.errors())) from e
-    config.project_map()
+        raise ConfigError("\n".join(f"{name}: {_sentence(error)}" for error in e.errors())) from None
+    except ConfigError as e:
+        raise ConfigError(f"{name}: {e}") from None
     return config
+
+
+_PLAIN = {
+    "missing": "is required",
+    "tuple_type": "must be a list, like [a, b]",
+    "dict_type": "must be a mapping of keys",
+    "model_type": "must be a mapping of keys",
+    "string_type": "must be text: put a number in quotes",
+}
+"""What pydantic says in Python's words, in YAML's."""
 
 
 def _sentence(error: Any) -> str:
     """One validation error for people: where, what, and the nearest valid key for an unknown one."""
-    where = ".".join(str(p) for p in error["loc"]) or "the file"
+    where = ".".join(str(p) for p in error["loc"] if p != "[key]") or "the file"
     if error["type"] != "extra_forbidden":
-        return f"{where}: {error['msg'].removeprefix('Value error, ')}"
+        return f"{where}: {_PLAIN.get(error['type']) or error['msg'].removeprefix('Value error, ')}"
     key = str(error["loc"][-1])
     valid = sorted(_section(error["loc"][:-1]).model_fields)
     near = difflib.get_close_matches(key, valid, n=1, cutoff=0.5)
