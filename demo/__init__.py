@@ -1,0 +1,1 @@
+"""The demo: a recorded site and a simulated fleet, run by the same code as production. Nobody imports it."""

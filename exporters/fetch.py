@@ -1,0 +1,186 @@
+"""Many small HTTP endpoints, read in one round: keep-alive, bounded, and no endpoint can hold up another.
+
+What an endpoint can cost is limited on every side: seconds, bytes, and connections. Bodies are handed to the caller's
+function one by one as they arrive, so that a round never holds them all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import threading
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import aiohttp
+
+T = TypeVar("T")
+
+_HEADERS = {
+    "Accept": "text/plain;version=0.0.4",
+    "Accept-Encoding": "identity",  # dcgm-exporter does not compress, and what is not unpacked cannot be a bomb
+    "User-Agent": "meterbridge",
+}
+
+
+class FetchError(Exception):
+    """One endpoint could not be read. The message is the reason alone, so that equal reasons can be counted."""
+
+
+class ClosedError(Exception):
+    """The fetcher was closed while a round was under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[T]):
+    """What came of one endpoint: ``value``, or ``error`` when that is not empty."""
+
+    url: str
+    value: T | None = None
+    error: str = ""
+
+
+class Fetcher:
+    """Fetches rounds of URLs on a thread and an event loop of its own, which keep connections alive between rounds.
+
+    ``timeout`` is seconds for one endpoint from connecting to its last byte; ``max_bytes`` the most its body may have;
+    ``concurrency`` how many are read at once. Endpoints that failed in the last round come last in the next, so that
+    dead ones never stand in the way of live ones. ``headers`` may hold a secret and are never shown.
+    """
+
+    def __init__(
+        self,
+        *,
+        timeout: float = 5.0,
+        concurrency: int = 64,
+        max_bytes: int = 16 << 20,
+        keep_alive: float = 75.0,
+        headers: Mapping[str, str] | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._timeout = timeout
+        self._concurrency = concurrency
+        self._max_bytes = max_bytes
+        self._keep_alive = keep_alive
+        self._headers = {**_HEADERS, **(headers or {})}
+        self._tls = tls
+        self._failed: frozenset[str] = frozenset()
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._closed = False
+
+    def fetch(
+        self, urls: Sequence[str], handle: Callable[[str, bytes], T], within: float | None = None
+    ) -> list[Answer[T]]:
+        """One round: an answer per URL, in the order given.
+
+        ``handle`` turns a body into a value, on the fetcher's thread; a FetchError or ValueError of it becomes the
+        answer's error. ``within`` is seconds for the whole round: what was not reached by then is an error too.
+        Raises `ClosedError` after or during `close`.
+        """
+        try:
+            with self._lock:
+                if self._closed:
+                    raise ClosedError
+                future = self._submit(self._fetch_all(urls, handle, within))
+            answers = future.result()
+        except CancelledError:
+            raise ClosedError from None
+        self._failed = frozenset(answer.url for answer in answers if answer.error)
+        return answers
+
+    def close(self) -> None:
+        """Break off a round under way, close the connections, end the thread. Safe to call twice, from any thread."""
+        with self._lock:
+            self._closed = True
+            loop, thread, self._loop = self._loop, self._thread, None
+            if loop is None or thread is None:
+                return
+            asyncio.run_coroutine_threadsafe(self._shut_down(), loop).result()
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
+    def _submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(target=self._loop.run_forever, name="fetch", daemon=True)
+            self._thread.start()
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    async def _fetch_all(
+        self, urls: Sequence[str], handle: Callable[[str, bytes], T], within: float | None
+    ) -> list[Answer[T]]:
+        session = self._session = self._session or aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._concurrency, keepalive_timeout=self._keep_alive),
+            timeout=aiohttp.ClientTimeout(total=self._timeout),
+            headers=self._headers,
+            auto_decompress=False,
+        )
+        free = asyncio.Semaphore(self._concurrency)
+        end = None if within is None else asyncio.get_running_loop().time() + within
+        order = sorted(range(len(urls)), key=lambda i: urls[i] in self._failed)
+        answers: list[Answer[T]] = [Answer(url) for url in urls]
+
+        async def one(i: int) -> None:
+            try:
+                async with asyncio.timeout_at(end):
+                    async with free:
+                        body = await self._get(session, urls[i])
+                    answers[i] = Answer(urls[i], handle(urls[i], body))
+            except (FetchError, ValueError) as error:
+                answers[i] = Answer(urls[i], error=str(error) or type(error).__name__)
+            except TimeoutError:
+                answers[i] = Answer(urls[i], error="not reached before the round's time was over")
+
+        async with asyncio.TaskGroup() as tasks:
+            for i in order:
+                tasks.create_task(one(i))
+        return answers
+
+    async def _get(self, session: aiohttp.ClientSession, url: str) -> bytes:
+        try:
+            async with session.get(url, allow_redirects=False, ssl=self._tls or True) as response:
+                if response.status != 200:
+                    raise FetchError(f"HTTP {response.status} {response.reason or ''}".strip())
+                encoding = response.headers.get("Content-Encoding", "identity")
+                if encoding != "identity":
+                    raise FetchError(f"a body in {encoding}, which was not asked for")
+                return await self._body(response)
+        except TimeoutError as error:
+            raise FetchError(f"no whole answer within {self._timeout:g} s") from error
+        except aiohttp.ClientPayloadError as error:
+            raise FetchError("the answer was cut short") from error
+        except aiohttp.InvalidURL as error:
+            raise FetchError("not a URL") from error
+        except aiohttp.ClientConnectorError as error:
+            raise FetchError(f"cannot connect ({error.os_error.strerror or error.os_error})") from error
+        except aiohttp.ClientError as error:
+            raise FetchError(f"{type(error).__name__}: {error}".removesuffix(": ")) from error
+
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+        chunks = []
+        size = response.content_length or 0
+        if size <= self._max_bytes:
+            size = 0
+            async for chunk in response.content.iter_any():
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > self._max_bytes:
+                    break
+        if size > self._max_bytes:
+            response.close()
+            raise FetchError(f"more than {self._max_bytes} bytes, the limit")
+        return b"".join(chunks)
+
+    async def _shut_down(self) -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._session is not None:
+            await self._session.close()

@@ -1,0 +1,186 @@
+"""From the series of a dcgm-exporter page to one sample per card or MIG instance. Pure.
+
+What each position of a page means is worked out once per layout (`plan`) and used round after round (`samples`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from exporters.exposition.reader import Layout
+from exporters.model import Field, Sample
+from exporters.sources.dcgm_fields import FIELDS, FieldSpec, Scope, is_blank
+
+Labels = Mapping[str, str]
+Pods = tuple[tuple[str, str, str], ...]
+
+# Spellings of each label, the most telling first: a scrape through Prometheus moves dcgm-exporter's own pod labels to
+# exported_*, and leaves the exporter's pod in the plain ones.
+_HOST = ("Hostname", "hostname")
+_UUID = ("UUID", "uuid", "gpu_uuid")
+_MODEL = ("modelName", "model_name")
+_PODS = (("exported_pod", "exported_namespace"), ("pod", "namespace"), ("pod_name", "pod_namespace"))
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A card, or a MIG instance of one (``instance`` not empty), and who its lines name."""
+
+    host: str
+    uuid: str
+    index: int
+    model: str
+    profile: str = ""
+    instance: str = ""
+    pods: Pods = ()
+    hpc_jobs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a page's positions mean: position ``i`` is ``slots[i]``'s field of ``devices[slots[i][0]]``, None to skip.
+
+    ``nameless`` counts the lines that name no card: without a UUID or a GPU index there is nothing to join on.
+    """
+
+    devices: tuple[Device, ...]
+    slots: tuple[tuple[int, FieldSpec] | None, ...]
+    nameless: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfRange:
+    """A value that no such device can have."""
+
+    device: Device
+    series: str
+    value: float
+
+
+def plan(layout: Layout, host: str = "") -> Plan:
+    """What each series of the page is. ``host`` names the machine where the lines do not.
+
+    Copies of a card's line (one per pod or job that shares it) fall together; a reading that DCGM only has for the
+    whole card, but repeats on the lines of its MIG instances, is the card's and nobody else's. Lines of single NVLinks
+    are parts of a card's reading and are skipped.
+    """
+    devices: dict[tuple[str, str], Device] = {}
+    order: dict[tuple[str, str], int] = {}
+    read: dict[int, Device | None] = {}  # by identity: the reader shares one mapping among the series of one card
+    slots: list[tuple[int, FieldSpec] | None] = []
+    nameless = 0
+    for series in layout.series:
+        if "nvlink" in series.labels:
+            slots.append(None)
+            continue
+        spec = FIELDS[series.name]
+        if id(series.labels) not in read:
+            read[id(series.labels)] = _device(series.labels, host)
+        device = read[id(series.labels)]
+        if device is None:
+            nameless += 1
+            slots.append(None)
+            continue
+        if device.instance and spec.scope is Scope.CARD:
+            device = replace(device, profile="", instance="", pods=(), hpc_jobs=())
+        key = device.uuid, device.instance
+        devices[key] = _joined(devices[key], device) if key in devices else device
+        slots.append((order.setdefault(key, len(order)), spec))
+    return Plan(tuple(devices.values()), tuple(slots), nameless)
+
+
+def samples(plan: Plan, layout: Layout, values: Sequence[float], at: float) -> tuple[list[Sample], list[OutOfRange]]:
+    """The page's samples, in base units, and the values that cannot be.
+
+    Blanks are dropped. Where copies of one reading differ, the largest is the device's own: dcgm-exporter's virtual-GPU
+    mode gives each pod its part of ``GPU_UTIL`` and ``FB_USED`` beside the total.
+    """
+    read: list[dict[Field, float]] = [{} for _ in plan.devices]
+    impossible: list[OutOfRange] = []
+    for position, (slot, value) in enumerate(zip(plan.slots, values, strict=True)):
+        if slot is None or is_blank(value):
+            continue
+        device, spec = slot
+        converted = spec.convert(value)
+        if converted is None:
+            impossible.append(OutOfRange(plan.devices[device], layout.series[position].name, value))
+        elif converted >= read[device].get(spec.field, converted):
+            read[device][spec.field] = converted
+    found = [
+        Sample(d.host, d.uuid, d.index, d.model, fields, at, d.profile, d.instance, d.pods, d.hpc_jobs)
+        for d, fields in zip(plan.devices, read, strict=True)
+        if fields
+    ]
+    return found, impossible
+
+
+def merge(pages: Iterable[Iterable[Sample]]) -> tuple[tuple[Sample, ...], tuple[str, ...]]:
+    """The samples of several pages, each card once, and sentences about cards that two pages place on two hosts.
+
+    Two exporters may serve the same card (one of the host, one of Kubernetes): the first one's values stand, the
+    others add the fields, pods and jobs that it lacks.
+    """
+    found: dict[tuple[str, str], Sample] = {}
+    problems = []
+    for page in pages:
+        for sample in page:
+            key = sample.uuid, sample.mig_instance
+            first = found.setdefault(key, sample)
+            if first is sample:
+                continue
+            if _short(first.host) != _short(sample.host):
+                problems.append(
+                    f"card {sample.uuid} is served as of {first.host} and of {sample.host}: kept as {first.host}"
+                )
+            found[key] = replace(
+                first,
+                values={**sample.values, **first.values},
+                pods=_pods_of_both(first.pods, sample.pods),
+                hpc_jobs=_jobs_of_both(first.hpc_jobs, sample.hpc_jobs),
+            )
+    return tuple(found.values()), tuple(problems)
+
+
+def _device(labels: Labels, host: str) -> Device | None:
+    uuid, index = _first(labels, _UUID), labels.get("gpu", "")
+    if not uuid or not index.isdecimal():
+        return None
+    pod = next(((labels[ns], labels[name]) for name, ns in _PODS if labels.get(name) and labels.get(ns)), None)
+    job = labels.get("hpc_job", "")
+    return Device(
+        host=_first(labels, _HOST) or host,
+        uuid=uuid,
+        index=int(index),
+        model=_first(labels, _MODEL),
+        profile=labels.get("GPU_I_PROFILE", ""),
+        instance=labels.get("GPU_I_ID", ""),
+        pods=((*pod, labels.get("pod_uid", "")),) if pod else (),
+        hpc_jobs=(job,) if job else (),
+    )
+
+
+def _joined(first: Device, other: Device) -> Device:
+    if other.pods == first.pods and other.hpc_jobs == first.hpc_jobs:
+        return first
+    return replace(
+        first, pods=_pods_of_both(first.pods, other.pods), hpc_jobs=_jobs_of_both(first.hpc_jobs, other.hpc_jobs)
+    )
+
+
+def _pods_of_both(first: Pods, other: Pods) -> Pods:
+    """Each pod once; dcgm-exporter tells the UID on some lines of a pod and not on others."""
+    told = {(namespace, name) for namespace, name, uid in (*first, *other) if uid}
+    return tuple(pod for pod in dict.fromkeys((*first, *other)) if pod[2] or pod[:2] not in told)
+
+
+def _jobs_of_both(first: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*first, *other)))
+
+
+def _first(labels: Labels, names: tuple[str, ...]) -> str:
+    return next((labels[name] for name in names if labels.get(name)), "")
+
+
+def _short(host: str) -> str:
+    return host.partition(".")[0].lower()

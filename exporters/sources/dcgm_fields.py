@@ -1,0 +1,101 @@
+"""The DCGM fields we read: both spellings, the unit on the wire, and whose reading it is.
+
+The name of a series is whatever the operator's counter file says, so the names before and after DCGM 4.6's renaming are
+both met, at times in one fleet. Units are those of DCGM's own field table (dcgm_fields.h and .cpp of 4.6.0), not of a
+name or a help text: ``GPU_UTIL_RATIO`` is the old ``GPU_UTIL`` renamed and still counts percent, ``FB_*`` say MB and
+mean MiB. ``NVLINK_BANDWIDTH_TOTAL`` (``NVLINK_THROUGHPUT_TOTAL``) is left out: it is called a counter in one place and
+MB/s in another.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from exporters.model import Field
+
+_PERCENT = 100.0
+_MILLI = 1000.0
+_MEBI = 2.0**-20
+
+
+class Scope(Enum):
+    """What a reading is about when the card is cut into MIG instances.
+
+    DCGM answers a question about an instance with the whole card's value where the field has no instance level, so the
+    same watts appear on the lines of all seven instances.
+    """
+
+    INSTANCE = auto()
+    CARD = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSpec:
+    """One field. A value on the wire divided by ``divisor`` is in the unit of ``field``.
+
+    ``low`` and ``high`` bound what is possible, in that unit; ratios may be over 1 by one part in a hundred, which
+    DCGM's sampling windows do, and are then 1.
+    """
+
+    field: Field
+    divisor: float
+    scope: Scope
+    low: float = 0.0
+    high: float = math.inf
+
+    def convert(self, value: float) -> float | None:
+        """In base units; None when it is out of the field's range."""
+        converted = value / self.divisor
+        if self.low <= converted <= self.high:
+            return converted
+        if self.high == 1.0 and 1.0 < converted <= 1.01:
+            return 1.0
+        return None
+
+
+def _ratio(field: Field, divisor: float = 1.0, scope: Scope = Scope.INSTANCE) -> FieldSpec:
+    return FieldSpec(field, divisor, scope, high=1.0)
+
+
+_TABLE = {
+    _ratio(Field.ENGINE_ACTIVE): ("DCGM_FI_PROF_GR_ENGINE_ACTIVE", "DCGM_FI_PROF_GR_ENGINE_UTIL_RATIO"),
+    _ratio(Field.SM_ACTIVE): ("DCGM_FI_PROF_SM_ACTIVE", "DCGM_FI_PROF_SM_UTIL_RATIO"),
+    _ratio(Field.TENSOR_ACTIVE): ("DCGM_FI_PROF_PIPE_TENSOR_ACTIVE", "DCGM_FI_PROF_TENSOR_UTIL_RATIO"),
+    _ratio(Field.DRAM_ACTIVE): ("DCGM_FI_PROF_DRAM_ACTIVE", "DCGM_FI_PROF_DRAM_UTIL_RATIO"),
+    _ratio(Field.UTILIZATION, _PERCENT, Scope.CARD): ("DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_DEV_GPU_UTIL_RATIO"),
+    FieldSpec(Field.MEMORY_USED, _MEBI, Scope.INSTANCE): ("DCGM_FI_DEV_FB_USED",),
+    FieldSpec(Field.MEMORY_FREE, _MEBI, Scope.INSTANCE): ("DCGM_FI_DEV_FB_FREE",),
+    FieldSpec(Field.POWER, 1.0, Scope.CARD): ("DCGM_FI_DEV_POWER_USAGE", "DCGM_FI_DEV_BOARD_POWER_WATTS"),
+    FieldSpec(Field.ENERGY, _MILLI, Scope.CARD): ("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION",),
+    # A rate in bytes per second, though it is called "total number of bytes".
+    FieldSpec(Field.NVLINK_TX_RATE, 1.0, Scope.CARD): ("DCGM_FI_PROF_NVLINK_TX_BYTES",),
+    FieldSpec(Field.NVLINK_RX_RATE, 1.0, Scope.CARD): ("DCGM_FI_PROF_NVLINK_RX_BYTES",),
+    # NVLink 5 and later.
+    FieldSpec(Field.NVLINK_TX, 1.0, Scope.CARD): (
+        "DCGM_FI_DEV_NVLINK_COUNT_TX_BYTES",
+        "DCGM_FI_DEV_NVLINK_TX_BYTES_TOTAL",
+    ),
+    FieldSpec(Field.NVLINK_RX, 1.0, Scope.CARD): (
+        "DCGM_FI_DEV_NVLINK_COUNT_RX_BYTES",
+        "DCGM_FI_DEV_NVLINK_RX_BYTES_TOTAL",
+    ),
+    FieldSpec(Field.TEMPERATURE, 1.0, Scope.CARD, low=-273.15): (
+        "DCGM_FI_DEV_GPU_TEMP",
+        "DCGM_FI_DEV_GPU_TEMP_CELSIUS",
+    ),
+    FieldSpec(Field.XID, 1.0, Scope.INSTANCE): ("DCGM_FI_DEV_XID_ERRORS", "DCGM_FI_DEV_XID_ERROR"),
+}
+
+FIELDS: dict[str, FieldSpec] = {name: spec for spec, names in _TABLE.items() for name in names}
+"""Series name to field; its keys are the families the source keeps."""
+
+# DCGM's words for "no value", "not found", "not supported", "not permitted" (dcgm_structs.h).
+_BLANKS = frozenset({float(base + i) for base in (0x7FFFFFF0, 1 << 47) for i in range(4)})
+_INT64_BLANK = float(0x7FFFFFFFFFFFFFF0)  # and above: the four of them are one float64
+
+
+def is_blank(value: float) -> bool:
+    """Whether a value says that there is none: NaN, or one of DCGM's sentinels (they mean no physical quantity)."""
+    return value != value or value >= _INT64_BLANK or value in _BLANKS  # noqa: PLR0124 - NaN is the only such value

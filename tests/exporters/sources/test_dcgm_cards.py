@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporters.exposition.reader import Reader
+from exporters.model import Field, Sample
+from exporters.sources.dcgm_cards import OutOfRange, merge, plan, samples
+from exporters.sources.dcgm_fields import FIELDS, is_blank
+from tests.conftest import TESTDATA
+
+CARD_0, CARD_1 = "GPU-604ac76c-d9cf-fef3-62e9-d92044ab6e52", "GPU-1f1c2d3e-0001-4a5b-8c9d-000000000001"
+MEBI = 1 << 20
+
+
+def page(name: str) -> str:
+    return (TESTDATA / "dcgm" / f"{name}.prom").read_text()
+
+
+def read(text: str, at: float = 100.0) -> tuple[list[Sample], list[OutOfRange]]:
+    reading = Reader(FIELDS, strict=False).read(text.encode())
+    return samples(plan(reading.layout, "from-url"), reading.layout, reading.values, at)
+
+
+def test_a_page_is_one_sample_per_card_in_base_units() -> None:
+    found, impossible = read(page("classic"))
+    expected = Sample(
+        host="gn01",
+        uuid=CARD_0,
+        index=0,
+        model="NVIDIA H100 80GB HBM3",
+        values={
+            Field.TEMPERATURE: 61.0,
+            Field.POWER: 641.382,
+            Field.ENERGY: 1234567890.123,
+            Field.UTILIZATION: 0.97,
+            Field.XID: 0.0,
+            Field.MEMORY_FREE: 16384.0 * MEBI,
+            Field.MEMORY_USED: 64695.0 * MEBI,
+            Field.ENGINE_ACTIVE: 0.963,
+            Field.SM_ACTIVE: 0.88125,
+            Field.TENSOR_ACTIVE: 0.412,
+            Field.DRAM_ACTIVE: 0.53,
+            Field.NVLINK_TX_RATE: 178e9,
+            Field.NVLINK_RX_RATE: 176.5e9,
+            Field.NVLINK_TX: 123456789012.0,
+            Field.NVLINK_RX: 120000000000.0,
+        },
+        at=100.0,
+        pods=(("vision", "bert-worker-0", ""),),
+    )
+
+    assert not impossible
+    assert [CARD_0, CARD_1] == [sample.uuid for sample in found]
+    assert expected == found[0]
+    assert found[1].values[Field.XID] == 79.0
+    assert found[1].pods == ()
+
+
+def test_old_and_new_spellings_give_the_same_samples() -> None:
+    assert read(page("classic")) == read(page("renamed"))
+
+
+def test_a_utilization_called_ratio_is_still_percent() -> None:
+    found, _ = read('DCGM_FI_DEV_GPU_UTIL_RATIO{gpu="0",UUID="GPU-a"} 1\n')
+
+    assert found[0].values == {Field.UTILIZATION: 0.01}
+
+
+def test_a_mig_instance_has_its_own_readings_and_the_card_has_the_cards_once() -> None:
+    found, _ = read(page("mig"))
+    by_device = {(s.index, s.mig_instance): s for s in found}
+
+    assert {(0, ""), (0, "1"), (0, "9"), (1, "")} == by_device.keys()
+    assert by_device[0, "1"].values == {Field.MEMORY_USED: 9000.0 * MEBI, Field.ENGINE_ACTIVE: 0.8}
+    assert by_device[0, "1"].mig_profile == "3g.20gb"
+    assert by_device[0, "1"].pods == (("serving", "llm-0", "7d1f0000-0000-4000-8000-000000000001"),)
+    assert by_device[0, "9"].hpc_jobs == ("4711",)
+    # Both instance lines repeat the card's 251 W: they are the card's, and counted once.
+    assert by_device[0, ""].values == {Field.POWER: 251.0, Field.ENERGY: 5000.0}
+    assert (by_device[0, ""].pods, by_device[0, ""].hpc_jobs, by_device[0, ""].mig_profile) == ((), (), "")
+    assert sum(s.values.get(Field.POWER, 0.0) for s in found) == 251.0 + 60.0
+
+
+def test_a_card_shared_by_pods_and_jobs_is_one_sample_that_names_them_all() -> None:
+    (card,), _ = read(page("shared"))
+
+    assert card.pods == (("dev", "note-a", "uid-note-a"), ("dev", "note-b", "uid-note-b"))
+    assert card.hpc_jobs == ("71", "72")
+    assert card.values[Field.POWER] == 300.0
+    assert card.values[Field.ENERGY] == 123.456
+
+
+def test_a_shared_cards_own_reading_is_the_total_and_not_one_pods_part() -> None:
+    (card,), _ = read(page("shared"))
+
+    assert card.values[Field.UTILIZATION] == 0.8
+    assert card.values[Field.MEMORY_USED] == 3000.0 * MEBI
+
+
+def test_sentinels_and_nan_are_dropped_and_what_cannot_be_is_counted() -> None:
+    found, impossible = read(page("blanks"))
+
+    assert [(CARD_0, {Field.ENERGY: 5.0})] == [(s.uuid, s.values) for s in found if s.index == 0]
+    assert {(i.series, i.value) for i in impossible} == {
+        ("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", -1.0),
+        ("DCGM_FI_DEV_GPU_UTIL", 117.0),
+        ("DCGM_FI_PROF_GR_ENGINE_ACTIVE", 37.5),
+    }
+
+
+def test_a_ratio_a_little_over_one_is_one() -> None:
+    found, _ = read(page("blanks"))
+
+    assert found[1].values[Field.SM_ACTIVE] == 1.0
+
+
+def test_lines_of_links_switches_and_cpus_are_no_cards() -> None:
+    reading = Reader(FIELDS).read(page("other-entities").encode())
+    worked_out = plan(reading.layout)
+    found, _ = samples(worked_out, reading.layout, reading.values, 0.0)
+
+    assert [(CARD_0, {Field.POWER: 100.0})] == [(s.uuid, s.values) for s in found]
+    assert worked_out.nameless == 2
+
+
+def test_a_line_without_a_host_is_of_the_endpoints_host() -> None:
+    found, _ = read('DCGM_FI_DEV_POWER_USAGE{gpu="0",UUID="GPU-a"} 1\n')
+
+    assert found[0].host == "from-url"
+
+
+@pytest.mark.parametrize(
+    ("labels", "pods"),
+    [
+        ('pod="p",namespace="n",container="c"', (("n", "p", ""),)),
+        ('pod="p",namespace="n",pod_uid="u"', (("n", "p", "u"),)),
+        ('pod_name="p",pod_namespace="n"', (("n", "p", ""),)),
+        ('pod="dcgm-exporter-x",namespace="gpu-operator",exported_pod="p",exported_namespace="n"', (("n", "p", ""),)),
+        ('pod="",namespace="",container=""', ()),
+        ('pod="p"', ()),
+    ],
+)
+def test_every_spelling_of_the_pod_is_read(labels: str, pods: tuple[tuple[str, str, str], ...]) -> None:
+    found, _ = read(f'DCGM_FI_DEV_POWER_USAGE{{gpu="0",UUID="GPU-a",{labels}}} 1\n')
+
+    assert pods == found[0].pods
+
+
+def test_bandwidth_totals_of_nvlink_are_not_taken_for_bytes() -> None:
+    assert not [name for name in FIELDS if "BANDWIDTH" in name or "THROUGHPUT" in name]
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_no_blank_is_a_plausible_ratio(value: float) -> None:
+    assert not (is_blank(value) and 0 <= value <= 100)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 9223372036854775794.0, 2147483635.0, 140737488355331.0])
+def test_blanks_are_blank(value: float) -> None:
+    assert is_blank(value)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, 2147483631.0, 2147483636.0, 140737488355332.0, 9e18])
+def test_numbers_beside_the_blanks_are_numbers(value: float) -> None:
+    assert not is_blank(value)
+
+
+def test_two_exporters_of_one_card_make_one_sample_with_what_both_know() -> None:
+    line = 'DCGM_FI_DEV_POWER_USAGE{{gpu="0",UUID="GPU-a",Hostname="{}",{}}} {}\n'
+    first, _ = read(line.format("gn01", 'hpc_job="7"', 100))
+    second, _ = read(
+        line.format("gn01.example.org", 'pod="p",namespace="n"', 90) + 'DCGM_FI_DEV_GPU_TEMP{gpu="0",UUID="GPU-a"} 40\n'
+    )
+    (card,), problems = merge([first, second])
+
+    assert card.values == {Field.POWER: 100.0, Field.TEMPERATURE: 40.0}
+    assert (card.host, card.hpc_jobs, card.pods) == ("gn01", ("7",), (("n", "p", ""),))
+    assert problems == ()
+
+
+def test_a_card_that_two_hosts_claim_is_kept_once_and_said() -> None:
+    pages = [read(f'DCGM_FI_DEV_POWER_USAGE{{gpu="0",UUID="GPU-a",Hostname="{h}"}} 1\n')[0] for h in ("gn01", "gn02")]
+    found, problems = merge(pages)
+
+    assert [s.host for s in found] == ["gn01"]
+    assert problems == ("card GPU-a is served as of gn01 and of gn02: kept as gn01",)
