@@ -25,8 +25,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from exporters.strictyaml import YamlError, read
 
 log = logging.getLogger(__name__)
 
@@ -137,12 +138,11 @@ class TokenFile:
 def load_tokens(path: Path) -> Tokens:
     """Read a token file. Raises `AuthError` with one line per thing that is wrong; never quotes a token or hash."""
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = read(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as e:
         raise AuthError(f"{path}: cannot be read: {e}") from e
-    except yaml.YAMLError as e:
-        mark = getattr(e, "problem_mark", None)  # never the text itself: a token may have been pasted there
-        raise AuthError(f"{path}: not valid YAML" + (f", line {mark.line + 1}" if mark else "")) from None
+    except YamlError as e:
+        raise AuthError(f"{path}: not valid YAML: {e}") from None
     try:
         entries = _File.model_validate(data).tokens
     except ValidationError as e:

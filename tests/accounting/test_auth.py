@@ -71,7 +71,8 @@ def test_scope_is_by_project_and_nobodys_time_is_an_admins() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("tokens: [", "not valid YAML, line 1"),
+        ("tokens: [", "not valid YAML: line 1, column 10: "),
+        ("tokens: []\ntokens: []\n", "not valid YAML: line 2, column 1: key tokens was given before, in line 1"),
         ("", "the file: "),
         ("tokens: []\nadmins: []\n", "admins: Extra inputs are not permitted"),
         (f"tokens: [{{name: a, sha256: {A}, role: root}}]", "tokens.0.role: Input should be 'admin' or 'project'"),
