@@ -1,0 +1,89 @@
+"""Slurm's compressed host lists and task lists. Pure.
+
+>>> expand("gn[01-03,07],mx1")
+['gn01', 'gn02', 'gn03', 'gn07', 'mx1']
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+MAX_HOSTS = 100_000
+"""No list names more: a typing error, or somebody's joke, must not take all memory."""
+
+_PART = re.compile(r"([^\[\],]*)(?:\[([^\]]*)\])?")
+_RANGE = re.compile(r"(\d+)(?:-(\d+)(?::(\d+))?)?")
+
+
+def expand(text: str) -> list[str]:
+    """The names of a host list, in order; several bracketed parts per name multiply (``r[1-2]n[1-4]``).
+
+    Raises ValueError for what is not a host list. An empty text, ``(null)`` and ``None assigned`` name nobody.
+    """
+    if text in {"", "(null)", "None assigned", "None"}:
+        return []
+    names: list[str] = []
+    for item in _items(text):
+        names += _expand_item(item, MAX_HOSTS - len(names))
+    return names
+
+
+def task_count(text: str) -> int:
+    """How many tasks an array's task string names: ``0-9%2`` is 10, ``[1,3,5-9:2]`` is 5. Raises ValueError."""
+    body = text.split("%", maxsplit=1)[0].strip("[]")
+    return sum(len(numbers) for numbers in map(_numbers, body.split(",")))
+
+
+def _items(text: str) -> Iterator[str]:
+    """Split at the commas outside brackets."""
+    depth = start = 0
+    for n, char in enumerate(text):
+        if char == "[":
+            depth += 1
+        elif char == "]":
+            depth -= 1
+        elif char == "," and not depth:
+            yield text[start:n]
+            start = n + 1
+        if depth not in {0, 1}:
+            raise ValueError(f"{text!r} is not a host list: brackets do not match")
+    if depth:
+        raise ValueError(f"{text!r} is not a host list: brackets do not match")
+    yield text[start:]
+
+
+def _expand_item(item: str, limit: int) -> list[str]:
+    names = [""]
+    position = 0
+    while position < len(item):
+        part = _PART.match(item, position)
+        if not part or part.end() == position:
+            raise ValueError(f"{item!r} is not a host name")
+        position = part.end()
+        endings = [""]
+        if part.group(2) is not None:
+            endings = [suffix for group in part.group(2).split(",") for suffix in _suffixes(group)]
+        if len(names) * len(endings) > limit:
+            raise ValueError(f"{item!r} names more than {MAX_HOSTS} hosts")
+        names = [name + part.group(1) + ending for name in names for ending in endings]
+    if names == [""]:
+        raise ValueError("a host list has an empty name in it")
+    return names
+
+
+def _suffixes(group: str) -> list[str]:
+    """``01-03`` -> 01, 02, 03: as many digits as the first number has."""
+    width = len(group.split("-", maxsplit=1)[0])
+    return [f"{n:0{width}d}" for n in _numbers(group)]
+
+
+def _numbers(group: str) -> range:
+    found = _RANGE.fullmatch(group)
+    if not found:
+        raise ValueError(f"{group!r} is not a range of numbers")
+    first, last = int(found.group(1)), int(found.group(2) or found.group(1))
+    numbers = range(first, last + 1, int(found.group(3) or 1) or 1)
+    if last < first or len(numbers) > MAX_HOSTS:
+        raise ValueError(f"{group!r} is not a range of numbers")
+    return numbers

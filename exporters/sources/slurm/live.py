@@ -1,0 +1,133 @@
+"""What slurmctld tells of one job, whichever form it was read from, and the nouns that follow. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from exporters.model import Claim, Demand, Job, JobKey, Reject, Scheduler
+from exporters.sources.slurm import gres, runs
+from exporters.sources.slurm.gres import Cards
+from exporters.sources.slurm.runs import Phase
+
+SOURCE = "slurmctld"
+RECORD_LIMIT = 65_536
+"""Characters of a rejected record that are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveJob:
+    """One job of the queue, as read. Times are epoch seconds, 0 when not set.
+
+    ``states`` are the state word and its flags (``CANCELLED``, ``COMPLETING``). ``nodes`` are where it runs (while it
+    completes: where it still does), ``node_count`` on how many it ran. ``detail`` is the GRES per node, in the order of
+    ``nodes``, empty when unknown. ``tres`` is allocated, or requested while it waits; ``tasks`` how many tasks of an
+    array wait in this one record. ``resize`` is when it was last resized.
+    """
+
+    native_id: str
+    display_id: str
+    name: str
+    user: str
+    account: str
+    partition: str
+    qos: str
+    states: tuple[str, ...]
+    submit: int
+    start: int
+    resize: int = 0
+    sluid: str = ""
+    nodes: tuple[str, ...] = ()
+    node_count: int = 0
+    detail: tuple[str, ...] = ()
+    tres: str = ""
+    tasks: int = 1
+    admin_comment: str = ""
+    raw: str = field(default="", compare=False)
+
+
+@dataclass(slots=True)
+class Queue:
+    """The nouns of a whole queue."""
+
+    jobs: list[Job]
+    claims: list[Claim]
+    demands: list[Demand]
+    rejects: list[Reject]
+
+
+def nouns(items: Iterable[LiveJob | Reject], cluster: str) -> Queue:
+    """The queue in nouns: jobs that hold or wait, per-node claims, demands. Ended jobs are history's, not told here."""
+    queue = Queue([], [], [], [])
+    for item in items:
+        if isinstance(item, Reject):
+            queue.rejects.append(item)
+            continue
+        try:
+            _add(queue, item, cluster)
+        except ValueError as error:
+            queue.rejects.append(Reject(SOURCE, item.raw[:RECORD_LIMIT], f"job {item.native_id}: {error}"))
+    return queue
+
+
+def phase_of(states: Sequence[str]) -> Phase:
+    """What a state word and its flags mean together. Raises ValueError for words that mean nothing here."""
+    phases = {runs.PHASES.get(word) for word in states} - {None}
+    if not phases:
+        raise ValueError(f"unknown job state {'+'.join(states)!r}: does this Slurm release have a new one?")
+    if Phase.WAITS in phases:  # a requeued job waits, whatever its last run was (PENDING, REQUEUED)
+        return Phase.WAITS
+    # A job that completes, or is being resized, has its cards still; accounting ends a completing one already.
+    return Phase.HOLDS if Phase.HOLDS in phases or "RESIZING" in states else Phase.ENDED
+
+
+def _add(queue: Queue, item: LiveJob, cluster: str) -> None:
+    phase = phase_of(item.states)
+    if phase is Phase.ENDED:
+        return
+    began = max(item.start, item.resize)
+    resized = phase is Phase.HOLDS and item.resize > item.start > 0
+    submit = item.resize if resized else item.submit
+    if submit <= 0:
+        raise ValueError("it has no submit time")
+    key = JobKey(Scheduler.SLURM, cluster, runs.run_id(item.native_id, submit, sluid=item.sluid, resized=resized))
+    job = Job(
+        key=key,
+        native_id=item.native_id,
+        display_id=item.display_id,
+        name=item.name,
+        user=item.user,
+        account=item.account,
+        partition=item.partition,
+        qos=item.qos,
+        state="COMPLETING" if "COMPLETING" in item.states else item.states[0],
+        submit=submit,
+        start=began if phase is Phase.HOLDS else None,
+    )
+    if phase is Phase.WAITS:
+        milligpu = sum(cards.milligpu for cards in gres.gpus_in(gres.parse_tres(item.tres))) * item.tasks
+        if milligpu:
+            queue.demands.append(Demand(key, milligpu, item.partition))
+        queue.jobs.append(job)
+        return
+    if began <= 0:
+        raise ValueError("it runs but has no start time")
+    hands, assumed = _hands(item)
+    keys = runs.bridge_keys(item.admin_comment, cluster, item.native_id)
+    queue.claims += runs.claims_on(key, item.native_id, hands, began, None, keys, split_assumed=assumed)
+    queue.jobs.append(job)
+
+
+def _hands(item: LiveJob) -> tuple[list[tuple[str, Sequence[Cards]]], bool]:
+    """What the job has on each of its nodes, and whether that is assumed from the total."""
+    if item.detail:
+        if len(item.detail) != len(item.nodes):
+            raise ValueError(f"it has GRES details of {len(item.detail)} nodes but runs on {len(item.nodes)}")
+        return [(node, gres.parse_gres(text)) for node, text in zip(item.nodes, item.detail, strict=True)], False
+    cards = gres.gpus_in(gres.parse_tres(item.tres))
+    if not cards:
+        return [], False
+    if not item.nodes:
+        raise ValueError("it holds cards but names no node")
+    count = max(item.node_count, len(item.nodes))
+    return list(zip(item.nodes, runs.deal(cards, count), strict=False)), count > 1

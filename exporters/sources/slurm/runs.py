@@ -1,0 +1,145 @@
+"""Runs of Slurm jobs: who they are, what state they are in, and what they hold. Pure.
+
+**Identity.** A requeue, a resize and a preemption each begin a new row under the same job id, and ids are recycled.
+Every release keeps (job id, submit time) unique in its database. From 26.05 on both sides also name a run by its SLUID:
+accounting has it since 24.11, but slurmctld shows it since 25.11 only, and which row a resize began (OriginalSLUID)
+accounting tells since 26.05. Before that, the identity is ``<JobIDRaw>@<Submit>``, which both sides know.
+
+**Resize.** The new row's Submit is the time of the resize, which slurmctld tells as ResizeTime. In 22.05 it keeps the
+run's first Start, so rows overlap: what was held since then begins at ``max(Start, Submit)``. Under SLUIDs slurmctld
+goes on naming the first row, so a later one is ``<first SLUID>@<Submit>`` on both sides.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from enum import Enum
+
+from exporters.model import Claim, JobKey, LinkKey, LinkKind, NodeKey, Scheduler
+from exporters.sources.slurm.gres import Cards
+
+SLUID_RELEASE = (26, 5)
+
+
+class Phase(Enum):
+    """What a state means for cards."""
+
+    WAITS = "waits"
+    HOLDS = "holds"
+    ENDED = "ended"
+
+
+PHASES: Mapping[str, Phase] = {
+    **dict.fromkeys(
+        ("PENDING", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"),
+        Phase.WAITS,
+    ),
+    **dict.fromkeys(
+        ("RUNNING", "SUSPENDED", "COMPLETING", "CONFIGURING", "SIGNALING", "STAGE_OUT", "STOPPED", "UPDATE_DB"),
+        Phase.HOLDS,
+    ),
+    **dict.fromkeys(
+        (
+            "COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "DEADLINE",
+            "OUT_OF_MEMORY", "REQUEUED", "RESIZING", "REVOKED", "LAUNCH_FAILED", "RECONFIG_FAIL",
+        ),
+        Phase.ENDED,
+    ),
+}  # fmt: skip
+"""Every state word of accounting. In a row of accounting REQUEUED and RESIZING are how the row ended."""
+
+
+def release_of(version: str) -> tuple[int, int]:
+    """``slurm-wlm 22.05.8`` -> (22, 5). Raises ValueError for what has no release in it."""
+    found = re.search(r"(\d+)\.(\d+)", version)
+    if not found:
+        raise ValueError(f"{version.strip()!r} does not name a Slurm release")
+    return int(found[1]), int(found[2])
+
+
+def run_id(native_id: str, submit: int, *, sluid: str = "", resized: bool = False) -> str:
+    """A run's identity; ``sluid`` is that of the first row (OriginalSLUID), empty where the release has none.
+
+    ``resized`` says that a resize began this row, at ``submit``.
+    """
+    if not sluid:
+        return f"{native_id}@{submit}"
+    return f"{sluid}@{submit}" if resized else sluid
+
+
+def bridge_keys(admin_comment: str, cluster: str, native_id: str) -> tuple[LinkKey, ...]:
+    """The link of an external job that slurm-bridge made for pods, from its AdminComment ``{"pods": ["ns/name"]}``.
+
+    The comment must be an object whose ``pods`` is a non-empty list of names: other tools write there too.
+    """
+    if '"pods"' not in admin_comment:
+        return ()
+    try:
+        pods = json.loads(admin_comment).get("pods")
+    except (ValueError, AttributeError):
+        return ()
+    if not isinstance(pods, list) or not pods or not all(isinstance(pod, str) and pod for pod in pods):
+        return ()
+    return (LinkKey(LinkKind.SAME, cluster, native_id, f"AdminComment pods {', '.join(pods)}"),)
+
+
+def deal(cards: Sequence[Cards], nodes: int) -> list[list[Cards]]:
+    """Share cards out over nodes when only the total is known: equal parts, the remainder to the first nodes.
+
+    Each node's part is of one number of units; where there are several types they are dealt out in order.
+    """
+    queue = [(item.type, item.count) for item in cards]
+    base, rest = divmod(sum(count for _, count in queue), nodes)
+    hands = []
+    for n in range(nodes):
+        wanted = base + (n < rest)
+        hand = []
+        while wanted:
+            kind, count = queue[0]
+            taken = min(wanted, count)
+            hand.append(Cards(kind, taken))
+            wanted -= taken
+            queue[0] = (kind, count - taken)
+            if count == taken:
+                queue.pop(0)
+        hands.append(hand)
+    return hands
+
+
+def claims_on(
+    job: JobKey,
+    native_id: str,
+    hands: Sequence[tuple[str, Sequence[Cards]]],
+    start: int,
+    end: int | None,
+    keys: tuple[LinkKey, ...] = (),
+    *,
+    split_assumed: bool = False,
+) -> tuple[Claim, ...]:
+    """One claim per node and card type. ``hands`` are (node name, its cards).
+
+    The unit is the run, or ``<run>/<type>`` where the run holds several types: a claim is known by job, unit and node.
+    Slices have no index: Slurm numbers its GRES, and a slice's number there is not a card's.
+    """
+    several = len({item.type for _, cards in hands for item in cards}) > 1
+    return tuple(
+        Claim(
+            job=job,
+            unit=f"{job.id}/{item.type}" if several else job.id,
+            node=NodeKey(Scheduler.SLURM, job.cluster, node),
+            milligpu=item.milligpu,
+            start=start,
+            end=end,
+            model=item.model,
+            profile=item.profile,
+            indices=() if item.profile else item.indices,
+            keys=keys,
+            split_assumed=split_assumed,
+            end_basis="" if end is None else "finished",
+            native_id=native_id,
+        )
+        for node, cards in hands
+        for item in cards
+    )

@@ -1,0 +1,148 @@
+"""Slurm's present, read from slurmctld: who holds which cards on which node, who waits, and what nodes there are.
+
+A poll is one call for the jobs and one for the nodes, whatever their number: ``squeue --json`` (exact, whatever a job
+is named) and ``scontrol show node``. Where squeue has no JSON, or none with GPU indices in it, the jobs are read as
+text in two calls that check each other (`exporters.sources.slurm.queue_text`); both ways yield the same nouns. Which
+way works is found out once, and again after it has failed.
+
+GPU indices exist here only: Slurm forgets them the second a job ends. While a job completes (its epilog runs) nobody
+else can have its cards, but which ones they are is no longer told, and accounting has already ended it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+
+from exporters.model import Node, Reject, Scheduler, Snapshot
+from exporters.sources.base import SourceError
+from exporters.sources.slurm import command, live, queue_json, queue_text, runs
+from exporters.sources.slurm.live import LiveJob
+from exporters.sources.slurm.nodes import read_nodes
+
+MEND = (
+    "Check that this host has Slurm's client commands and slurm.conf, that slurmctld answers (scontrol ping), and that "
+    "this user may see all jobs (PrivateData, Operator rights)"
+)
+
+PROBLEMS = 10
+"""How many records that could not be used are told of in sentences."""
+
+
+class Slurmctld:
+    """A live source. ``cluster`` is the cluster's name at this site; the commands ask the one of slurm.conf.
+
+    ``scontrol`` and ``squeue`` may be wrapped (``("ssh", "login1", "env", "SLURM_TIME_FORMAT=%s", "squeue")``);
+    ``environment`` is added to this process's own. ``timeout`` seconds and ``max_bytes`` hold for each call. ``form``
+    is ``auto``, or pins ``json`` or ``text``: text is a third of the size where jobs span many cores.
+    """
+
+    name = "slurmctld"
+    scheduler: Scheduler | None = Scheduler.SLURM
+
+    def __init__(
+        self,
+        cluster: str,
+        scontrol: Sequence[str] = ("scontrol",),
+        squeue: Sequence[str] = ("squeue",),
+        environment: Mapping[str, str] | None = None,
+        interval: float = 15.0,
+        timeout: float = 30.0,
+        max_bytes: int = 256 << 20,
+        *,
+        form: str = "auto",
+    ) -> None:
+        if form not in {"auto", "json", "text"}:
+            raise ValueError(f"form must be auto, json or text, not {form!r}")
+        self.cluster = cluster
+        self.interval = interval
+        self._scontrol = tuple(scontrol)
+        self._squeue = tuple(squeue)
+        self._environment = {
+            **(environment or {}),
+            "SLURM_TIME_FORMAT": "%s",  # epoch seconds
+            "TZ": "UTC",
+            "SLURM_BITSTR_LEN": "0",  # waiting array tasks in full, not "1-5,7,..."
+        }
+        self._timeout = timeout
+        self._max_bytes = max_bytes
+        self._form = form
+        self._works = ""  # the form that worked last
+        self._sluids: bool | None = None
+
+    def poll(self, now: float) -> Snapshot:
+        """Read jobs and nodes once. Raises `SourceError` when either cannot be read."""
+        queue = live.nouns(self._jobs(), self.cluster)
+        told = list(read_nodes(self._ask(*self._scontrol, "-a", "-d", "-o", "show", "node"), self.cluster))
+        nodes = [item for item in told if isinstance(item, Node)]
+        rejects = [*queue.rejects, *(item for item in told if isinstance(item, Reject))]
+        if not nodes:
+            raise SourceError(f"{' '.join(self._scontrol)} show node names no node. {MEND}")
+        return Snapshot(
+            at=now,
+            jobs=tuple(queue.jobs),
+            claims=tuple(queue.claims),
+            demands=tuple(queue.demands),
+            nodes=tuple(nodes),
+            rejects=tuple(rejects),
+            problems=tuple(reject.reason for reject in rejects[:PROBLEMS]),
+        )
+
+    def close(self) -> None:
+        """Nothing is held open between polls."""
+
+    def _jobs(self) -> list[LiveJob | Reject]:
+        """The queue, in the form that worked last, or in the other where that cannot be had any more."""
+        forms = {"json": self._json, "text": self._text}
+        if self._form != "auto":
+            return forms[self._form]()
+        first = self._works or "json"
+        known, self._works = self._works, ""  # until it has worked again
+        try:
+            jobs = forms[first]()
+        except SourceError as error:
+            if known and not isinstance(error, _WrongFormError):
+                raise
+            first, tried = ("text" if first == "json" else "json"), first
+            try:
+                jobs = forms[first]()
+            except SourceError as other:
+                raise SourceError(f"{other}. (As {tried}: {error})") from other
+        self._works = first
+        return jobs
+
+    def _json(self) -> list[LiveJob | Reject]:
+        try:
+            return queue_json.read_queue(self._ask(*self._squeue, "-a", "--json"))
+        except queue_json.FormError as error:
+            raise _WrongFormError(f"{' '.join(self._squeue)} --json: {error}. {MEND}") from error
+        except command.TooLargeError as error:
+            raise _WrongFormError(f"{error}. The text form is smaller") from error
+
+    def _text(self) -> list[LiveJob | Reject]:
+        if self._sluids is None:
+            version = self._ask(*self._squeue, "--version")
+            try:
+                self._sluids = runs.release_of(version) >= runs.SLUID_RELEASE
+            except ValueError as error:
+                raise SourceError(f"{' '.join(self._squeue)} --version: {error}. {MEND}") from error
+        delimiter = f"|{secrets.token_urlsafe(9)}|"
+        form = queue_text.squeue_format(delimiter, sluids=self._sluids)
+        try:
+            told = self._ask(*self._squeue, "-a", "-h", f"--Format={form}")
+            details = self._ask(*self._scontrol, "-a", "-d", "show", "job")
+        except SourceError:
+            self._sluids = None  # the release may be another next time
+            raise
+        return queue_text.read_queue(told, details, delimiter, sluids=self._sluids)
+
+    def _ask(self, *words: str) -> str:
+        """What a command prints, with bytes that are not UTF-8 kept as surrogates."""
+        out = command.run(
+            words, environment=self._environment, timeout=self._timeout, max_bytes=self._max_bytes, mend=MEND
+        )
+        return out.decode("utf-8", "surrogateescape")
+
+
+class _WrongFormError(SourceError):
+    """The command answered, but not in a form that can be used."""
