@@ -135,11 +135,13 @@ def _too_many(need: int, run: Claim) -> str:
 
 
 def _paid_above(i: int, within: Mapping[int, Link]) -> bool:
-    """Whether somewhere above a claim is a job that pays for everything in it."""
+    """Whether somewhere above a claim is a job that pays for everything in it. In a ring nobody is above."""
     seen: set[int] = set()
-    while i in within and i not in seen:
-        if within[i].kind is LinkKind.INSIDE:
-            return True
+    paid = False
+    while i in within:
+        if i in seen:
+            return False
         seen.add(i)
+        paid = paid or within[i].kind is LinkKind.INSIDE
         i = within[i].outer
-    return False
+    return paid
