@@ -52,6 +52,9 @@ class NodeDay:
     intervals), and those that a link key ties to one of them, whenever they were: a pod that goes on a little into the
     next day is verified by a job that does not, and a job's remainder is paid by the project of pods that ended the day
     before. The claims of linked jobs on other machines are not needed. ``projects`` says who pays for each job.
+
+    ``known_until`` says, per scheduler's cluster, up to which second its claims are known (at most the day's end): a
+    claim without end is held until then, and what it does afterwards nobody knows yet.
     """
 
     machine: str
@@ -61,6 +64,7 @@ class NodeDay:
     capacity: tuple[CapacityStretch, ...]
     coverage: tuple[CoverageStretch, ...]
     projects: tuple[tuple[JobKey, str], ...] = ()
+    known_until: tuple[tuple[Scheduler, str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, order=True)

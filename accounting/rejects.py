@@ -7,12 +7,12 @@ Kinds: ``unreadable`` (a record that makes no sense), ``changed`` (a record that
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, bindparam, select, update
 
-from accounting.database import insert_missing, next_id, raw_bytes, read, storable
+from accounting.database import chunks, insert_missing, next_id, raw_bytes, read, storable
 from accounting.tables import rejects as table
 from exporters.model import Reject
 
@@ -21,7 +21,10 @@ UNREADABLE, CHANGED, UNPLACED = "unreadable", "changed", "unplaced"
 
 @dataclass(frozen=True, slots=True)
 class Aside:
-    """One thing set aside. ``identity`` makes it the same when it is set aside again (empty: record and reason do)."""
+    """One thing set aside. ``identity`` makes it the same when it is set aside again (empty: record and reason do).
+
+    ``about`` groups what can be resolved together (`resolve`).
+    """
 
     kind: str
     source: str
@@ -29,6 +32,7 @@ class Aside:
     record: bytes
     reason: str
     identity: bytes = b""
+    about: str = ""
 
     @property
     def hash(self) -> bytes:
@@ -76,6 +80,7 @@ def set_aside(connection: Connection, asides: Sequence[Aside], seen_at: int) -> 
                 "cluster": a.cluster,
                 "record": a.record,
                 "reason": a.reason,
+                "about": a.about,
                 "seen_at": seen_at,
             }
             for n, (h, a) in enumerate(((h, a) for h, a in rows.items() if h not in known), start=free)
@@ -84,8 +89,19 @@ def set_aside(connection: Connection, asides: Sequence[Aside], seen_at: int) -> 
     )
     told_better = [{"b_hash": h, "reason": rows[h].reason} for h in known if rows[h].identity]
     if told_better:
-        statement = update(table).where(table.c.hash == bindparam("b_hash"), table.c.reason != bindparam("reason"))
+        news = (table.c.reason != bindparam("reason")) | table.c.resolved_at.is_not(None)
+        statement = update(table).where(table.c.hash == bindparam("b_hash"), news)
         connection.execute(statement.values(reason=bindparam("reason"), resolved_at=None), told_better)
+
+
+def resolve(connection: Connection, about: Collection[str], standing: Collection[Aside], at: int) -> None:
+    """Mark what was set aside about these, other than ``standing``, as mended."""
+    keep = {a.hash for a in standing}
+    for part in chunks(sorted(about)):
+        query = select(table.c.id, table.c.hash).where(table.c.about.in_(part), table.c.resolved_at.is_(None))
+        done = [number for number, digest in connection.execute(query) if bytes(digest) not in keep]
+        for numbers in chunks(done):
+            connection.execute(update(table).where(table.c.id.in_(numbers)).values(resolved_at=at))
 
 
 def rejects(engine: Engine, *, resolved: bool = False, limit: int | None = None) -> list[AsideSeen]:

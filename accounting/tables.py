@@ -83,6 +83,8 @@ jobs = Table(
     UniqueConstraint("scheduler", "cluster", "run"),
 )
 
+Index(None, jobs.c.native_id)
+
 nodes = Table(
     "nodes",
     metadata,
@@ -164,10 +166,12 @@ rejects = Table(
     Column("cluster", Text, nullable=False),
     Column("record", LargeBinary, nullable=False),
     Column("reason", Text, nullable=False),
+    _text("about"),  # the node-day of an unplaced claim, the subject of a changed record
     _time("seen_at"),
     _time("resolved_at", nullable=True),
 )
 Index(None, rejects.c.seen_at)
+Index(None, rejects.c.about)
 
 cursors = Table(
     "cursors",
@@ -337,7 +341,7 @@ node_days = Table(
     _time("end_at"),
     Column("inputs_hash", LargeBinary, nullable=False),
     Column("rules_hash", LargeBinary, nullable=False),
-    _ref("transaction_id", "transactions.id"),  # what stands in the node-day's own period
+    _ref("transaction_id", "transactions.id", nullable=True),  # what stands in its own period
     _ref("correction_id", "transactions.id", nullable=True),  # the last correction of it, booked elsewhere
 )
 Index(None, node_days.c.start_at)

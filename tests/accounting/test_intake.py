@@ -253,7 +253,7 @@ _RECORDS = st.one_of(
 )
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data(), told=st.lists(_RECORDS, max_size=12))
 def test_order_batching_and_repetition_change_nothing(
     new_ledger: NewLedger, data: st.DataObject, told: list[Record | Reject]

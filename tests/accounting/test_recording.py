@@ -327,7 +327,7 @@ _STEPS = st.lists(
 )
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(steps=_STEPS)
 def test_intervals_are_what_the_sightings_say(
     new_ledger: NewLedger, steps: list[tuple[int, set[int], set[int], dict[int, int], bool]]

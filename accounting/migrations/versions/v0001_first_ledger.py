@@ -55,6 +55,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_jobs"),
         sa.UniqueConstraint("scheduler", "cluster", "run", name="uq_jobs_scheduler_cluster_run"),
     )
+    op.create_index("ix_jobs_native_id", "jobs", ["native_id"], unique=False)
     op.create_table(
         "nodes",
         sa.Column("id", Big, autoincrement=False, nullable=False),
@@ -90,11 +91,13 @@ def upgrade() -> None:
         sa.Column("cluster", sa.Text(), nullable=False),
         sa.Column("record", sa.LargeBinary(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("about", sa.Text(), server_default="", nullable=False),
         sa.Column("seen_at", Big, nullable=False),
         sa.Column("resolved_at", Big, nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_rejects"),
         sa.UniqueConstraint("hash", name="uq_rejects_hash"),
     )
+    op.create_index("ix_rejects_about", "rejects", ["about"], unique=False)
     op.create_index("ix_rejects_seen_at", "rejects", ["seen_at"], unique=False)
     op.create_table(
         "windows",
@@ -265,7 +268,7 @@ def upgrade() -> None:
         sa.Column("end_at", Big, nullable=False),
         sa.Column("inputs_hash", sa.LargeBinary(), nullable=False),
         sa.Column("rules_hash", sa.LargeBinary(), nullable=False),
-        sa.Column("transaction_id", Big, nullable=False),
+        sa.Column("transaction_id", Big, nullable=True),
         sa.Column("correction_id", Big, nullable=True),
         sa.ForeignKeyConstraint(["correction_id"], ["transactions.id"], name="fk_node_days_correction_id"),
         sa.ForeignKeyConstraint(["transaction_id"], ["transactions.id"], name="fk_node_days_transaction_id"),

@@ -1,0 +1,113 @@
+"""The books: double entry, append only. What they promise:
+
+1. Every transaction's postings sum to zero for each GPU model; a transaction that would not is refused.
+2. Rows of ``transactions`` and ``postings`` are only ever added. A change is a *reversal* of what stood and a new
+   transaction; in a closed period nothing stands corrected, the difference is a *correction* booked in the first open
+   period after it, and names the transaction it corrects.
+3. A node-day is keyed by the hash of its inputs and of the rules. The same again is a no-op, so is a change of inputs
+   that does not change the postings, and so a correction is booked once.
+4. A node-day has at most one transaction standing in its own period (``node_days.transaction_id``); everything else in
+   that period is reversed. What stands, plus the corrections of it, is what the newest evidence says.
+5. On the six dispositions no quantity that stands is negative, and together they are the capacity.
+
+Balances and usage are sums over postings; they are never stored. `accounting.check` proves all this on a live ledger.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import UTC, tzinfo
+
+from sqlalchemy import Connection, Engine, func, select
+
+from accounting.booking import CAPACITY, Booking, Entry, Head, Posted, heads_of
+from accounting.database import LedgerError, read, write
+from accounting.model import NodeDay
+from accounting.tables import node_days, postings
+from exporters.model import Claim
+
+__all__ = ["CAPACITY", "Entry", "Head", "Posted", "balances", "heads", "inputs_hash", "post", "post_many"]
+
+
+def inputs_hash(day: NodeDay) -> bytes:
+    """SHA-256 over everything a node-day says, whatever the order in which it says it."""
+    said = (
+        day.machine,
+        day.start,
+        day.end,
+        sorted(map(_claim_text, day.claims)),
+        sorted(
+            (s.start, s.end, s.scheduler.value, s.cluster, s.node, s.model, s.milligpu, s.up, s.reason)
+            for s in day.capacity
+        ),
+        sorted((s.start, s.end, s.scheduler.value, s.cluster) for s in day.coverage),
+        sorted((str(job), project) for job, project in day.projects),
+        sorted((s.value, cluster, until) for s, cluster, until in day.known_until),
+    )
+    return hashlib.sha256(repr(said).encode(errors="backslashreplace")).digest()
+
+
+def _claim_text(c: Claim) -> str:
+    job, node = c.job, c.node
+    keys = sorted((k.kind.value, k.cluster, k.value, k.evidence) for k in c.keys) if c.keys else ()
+    return repr(
+        (
+            job.scheduler.value, job.cluster, job.id, c.unit, node.scheduler.value, node.cluster, node.name, c.milligpu,
+            c.start, c.end, c.model, c.profile, c.indices, c.uuids, keys, c.split_assumed, c.end_basis, c.native_id,
+        )
+    )  # fmt: skip
+
+
+def post(engine: Engine, entry: Entry, *, now: int, zone: tzinfo = UTC) -> Posted:
+    """Book one node-day. Raises `LedgerError` when it does not balance; then nothing is booked."""
+    return post_many(engine, [entry], now=now, zone=zone)[0]
+
+
+def post_many(engine: Engine, entries: Sequence[Entry], *, now: int, zone: tzinfo = UTC) -> list[Posted]:
+    """Book several node-days, all or none, each as a transaction of its own; answers in the order of ``entries``.
+
+    Raises `LedgerError` when one does not balance, or appears twice.
+    """
+    places = [(e.result.machine, e.result.start) for e in entries]
+    if len(set(places)) != len(places):
+        raise LedgerError(f"one node-day twice in a batch: {min(p for p in places if places.count(p) > 1)}")
+    for entry in entries:
+        _refuse_unbalanced(entry)
+    with write(engine) as connection:
+        return Booking(connection, now, zone).book(entries)
+
+
+def _refuse_unbalanced(entry: Entry) -> None:
+    result = entry.result
+    sums: dict[str, int] = defaultdict(int)
+    for p in result.postings:
+        sums[p.model] += p.quantity
+        if p.account != CAPACITY and p.quantity < 0:
+            raise LedgerError(f"node-day {result.machine} {result.start}: {p.quantity} on {p.account} is negative")
+    wrong = {model: total for model, total in sums.items() if total}
+    if wrong:
+        raise LedgerError(f"node-day {result.machine} {result.start} does not balance: {wrong} are left over")
+
+
+def heads(connection: Connection, start: int, end: int) -> dict[tuple[str, int], Head]:
+    """Where the books stand with the node-days that begin in ``[start, end)``, by machine and start."""
+    c = node_days.c
+    return heads_of(connection.execute(select(node_days).where(c.start_at >= start, c.start_at < end)))
+
+
+def balances(engine: Engine, start: int, end: int) -> dict[tuple[str, str], int]:
+    """What stands for the node-days that begin in ``[start, end)``: milliGPU-seconds by account and model.
+
+    Corrections booked elsewhere are not in it. ``capacity`` is negative and balances the others.
+    """
+    d, p = node_days.c, postings.c
+    query = (
+        select(p.account, p.model, func.sum(p.quantity))
+        .join(node_days, d.transaction_id == p.transaction_id)
+        .where(d.start_at >= start, d.start_at < end, p.account != "")
+        .group_by(p.account, p.model)
+    )
+    with read(engine) as connection:
+        return {(account, model): int(total) for account, model, total in connection.execute(query)}

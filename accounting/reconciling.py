@@ -1,0 +1,159 @@
+"""Drives reconciliation over a range: evidence -> node-days -> the pure rule -> the books.
+
+A node-day whose inputs and rules are those it was last booked with is not even reconciled again. A node-day that was
+booked and of which there is no evidence any more (its machine goes by another name now) is taken back, lest its cards
+be counted under both names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
+from itertools import groupby
+
+from sqlalchemy import Engine
+
+from accounting.booking import Entry, Head, Posted
+from accounting.database import chunks, read
+from accounting.evidence import Projects, Resolver, node_days
+from accounting.ledger import heads, inputs_hash, post_many
+from accounting.model import NodeDay, NodeDayResult
+from accounting.periods import segment_at, segments
+
+BATCH = 250
+"""Node-days per database transaction."""
+
+Reconcile = Callable[[NodeDay], NodeDayResult]
+"""The pure rule, with its settings already in it."""
+
+Progress = Callable[[int, int, int], None]
+"""Called after each day: seconds done, seconds in all, node-days so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcileReport:
+    """What became of the node-days of a range.
+
+    ``withdrawn`` are among ``reposted`` or ``corrected``: no evidence of them is left. ``unplaced`` counts claims
+    without known capacity, in the node-days that were reconciled anew.
+    """
+
+    node_days: int
+    posted: int
+    reposted: int
+    corrected: int
+    unchanged: int
+    withdrawn: int
+    unplaced: int
+    start: int
+    end: int
+
+
+def reconcile_range(
+    engine: Engine,
+    start: int,
+    end: int,
+    resolver: Resolver,
+    reconcile: Reconcile,
+    *,
+    projects: Projects,
+    rules_hash: bytes,
+    now: int,
+    zone: tzinfo = UTC,
+    unfinished: bool = True,
+    machines: Collection[str] | None = None,
+    progress: Progress | None = None,
+) -> ReconcileReport:
+    """Reconcile and book every node-day that touches ``[start, end)``, as far as it is past at ``now``.
+
+    ``unfinished`` also books the day that is not over, up to ``now``; it is then booked anew by every later call, so a
+    service that runs often leaves it out. ``machines`` limits the work to some.
+    """
+    days = [(a, min(b, now)) for a, b in segments(start, min(end, now), zone) if unfinished or b <= now]
+    counts: Counter[str] = Counter()
+    found = node_days(
+        engine, days[0][0] if days else start, days[-1][1] if days else start, resolver,
+        zone=zone, projects=projects, machines=machines,
+    )  # fmt: skip
+    by_day = groupby(found, key=lambda day: day.start)
+    ahead = next(by_day, None)
+    for a, b in days:
+        with read(engine) as connection:
+            booked = heads(connection, a, segment_at(a, zone)[1])
+        work = _Day(engine, reconcile, rules_hash, now, zone, booked, counts)
+        if ahead is not None and ahead[0] == a:
+            work.book(ahead[1])
+            ahead = next(by_day, None)
+        if machines is None:
+            work.withdraw()
+        if progress is not None:
+            progress(b - days[0][0], days[-1][1] - days[0][0], counts["node_days"])
+    return ReconcileReport(
+        counts["node_days"],
+        counts[Posted.POSTED],
+        counts[Posted.REPOSTED],
+        counts[Posted.CORRECTED],
+        counts[Posted.UNCHANGED],
+        counts["withdrawn"],
+        counts["unplaced"],
+        days[0][0] if days else start,
+        days[-1][1] if days else start,
+    )
+
+
+@dataclass(slots=True)
+class _Day:
+    """The node-days of one day on their way into the books. ``booked`` is what was there before."""
+
+    engine: Engine
+    reconcile: Reconcile
+    rules_hash: bytes
+    now: int
+    zone: tzinfo
+    booked: Mapping[tuple[str, int], Head]
+    counts: Counter[str]
+    seen: set[tuple[str, int]] = field(default_factory=set)
+
+    def book(self, days: Iterable[NodeDay]) -> None:
+        """Book those of ``days`` that are new or changed."""
+        for part in chunks(days, BATCH):
+            entries = []
+            for day in part:
+                place = (day.machine, day.start)
+                self.seen.add(place)
+                self.counts["node_days"] += 1
+                digest, head = inputs_hash(day), self.booked.get(place)
+                if head is not None and (head.inputs_hash, head.rules_hash) == (digest, self.rules_hash):
+                    self.counts[Posted.UNCHANGED] += 1
+                    continue
+                result = self.reconcile(day)
+                self.counts["unplaced"] += len(result.unplaced)
+                entries.append(Entry(result, day.end, digest, self.rules_hash))
+            self._post(entries)
+
+    def withdraw(self) -> None:
+        """Take back what was booked of this day and was not seen now."""
+        gone = sorted(place for place in self.booked if place not in self.seen)
+        entries = []
+        for machine, start in gone:
+            digest, head = (
+                hashlib.sha256(f"no evidence of {machine} {start}".encode()).digest(),
+                self.booked[machine, start],
+            )
+            if head.inputs_hash != digest:
+                entries.append(Entry(NodeDayResult(machine, start, ()), head.end, digest, self.rules_hash))
+        for part in chunks(entries, BATCH):
+            self.counts["withdrawn"] += len(part)
+            self._post(part)
+
+    def _post(self, entries: Sequence[Entry]) -> None:
+        if entries:
+            self.counts.update(post_many(self.engine, entries, now=self.now, zone=self.zone))
+
+
+def rules_hash(text: str) -> bytes:
+    """SHA-256 of the canonical text of the rules (`accounting.reconcile.Rules.text`)."""
+    return hashlib.sha256(text.encode()).digest()

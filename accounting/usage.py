@@ -1,0 +1,198 @@
+"""Usage: the postings that stand for a stretch of time, as one `Usage` per project, job, model, disposition and link.
+
+These are what statement lines are made from. Telemetry of a job with several lines is shared among them by what each
+held on that machine and day, so that a joule is shown once.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Engine, Select, func, select
+
+from accounting.booking import CAPACITY, CORRECTION
+from accounting.database import chunks, read
+from accounting.model import Usage
+from accounting.rows import JOB_COLUMNS, job_of
+from accounting.tables import jobs as jobs_table
+from accounting.tables import node_days, periods, postings, telemetry, transactions
+from exporters.model import Disposition, Job, JobKey
+
+MOST_REASONS = 4
+"""Distinct reasons told on one usage; of more, their number."""
+
+
+class Group(NamedTuple):
+    """What makes postings one usage. ``account`` is a disposition's word, empty for a record that is only shown."""
+
+    project: str
+    job_id: int | None
+    model: str
+    account: str
+    linked_id: int | None
+
+
+@dataclass(slots=True)
+class _Sum:
+    quantity: int
+    held: int
+    start: int
+    end: int
+
+
+_D, _P, _T, _M = node_days.c, postings.c, transactions.c, telemetry.c
+_GROUP = (_P.project, _P.job_id, _P.model, _P.account, _P.linked_id)
+_MEASURES = ("gpu_seconds", "active_seconds", "energy_joules", "samples_seen", "samples_expected")
+
+
+def usage(engine: Engine, start: int, end: int) -> list[Usage]:
+    """What stands for the node-days that begin in ``[start, end)``, in a stable order.
+
+    The sum of ``charged`` over the six dispositions is the capacity. Corrections booked elsewhere are not in it, so a
+    closed month's usage never changes: see `corrections`.
+    """
+    standing = (_D.start_at >= start, _D.start_at < end)
+    with read(engine) as connection:
+        query = select(*_GROUP).join(node_days, _D.transaction_id == _P.transaction_id).where(*standing)
+        groups, reasons = _sums(connection, query)
+        jobs = _jobs(connection, groups)
+        measured = _telemetry(connection, groups, start, end)
+    found = [_usage(g, s, reasons.get(g, ()), jobs, measured.get(g, ())) for g, s in groups.items()]
+    return sorted(found, key=usage_order)
+
+
+def corrections(engine: Engine, period: str) -> list[tuple[str, Usage]]:
+    """Corrections booked in a period, each with the closed period that it corrects. Quantities may be negative."""
+    with read(engine) as connection:
+        names = connection.execute(select(periods.c.name, periods.c.start_at, periods.c.end_at)).all()
+        found: list[tuple[str, Usage]] = []
+        for name, start, end in sorted(names, key=lambda n: n[1]):
+            query = (
+                select(*_GROUP)
+                .join(transactions, _T.id == _P.transaction_id)
+                .where(_T.kind == CORRECTION, _T.period == period, _T.start_at >= start, _T.start_at < end)
+            )
+            groups, reasons = _sums(connection, query)
+            jobs = _jobs(connection, groups)
+            usages = [_usage(g, s, reasons.get(g, ()), jobs, ()) for g, s in groups.items() if s.quantity or s.held]
+            found += [(name, u) for u in sorted(usages, key=usage_order)]
+    return found
+
+
+def usage_order(u: Usage) -> tuple[str, ...]:
+    """Sort key: project, job, model, disposition, linked record."""
+    return (u.project, str(u.job or ""), u.gpu_model, u.disposition.value if u.disposition else "", str(u.linked or ""))
+
+
+def _sums(connection: Connection, query: Select[Any]) -> tuple[dict[Group, _Sum], Mapping[Group, Sequence[str]]]:
+    """Sums and distinct reasons of the postings of ``query``, by group."""
+    query = query.where(_P.account != CAPACITY)
+    sums = query.add_columns(
+        func.sum(_P.quantity), func.sum(_P.held), func.min(_P.start_at), func.max(_P.end_at)
+    ).group_by(*_GROUP)
+    groups = {Group(*row[:5]): _Sum(int(row[5]), int(row[6]), row[7], row[8]) for row in connection.execute(sums)}
+    reasons: dict[Group, list[str]] = defaultdict(list)
+    told = query.add_columns(_P.reason).where(_P.reason != "").distinct()
+    for *group, reason in connection.execute(told):
+        reasons[Group(*group)].append(reason)
+    return groups, {g: sorted(r) for g, r in reasons.items()}
+
+
+def _jobs(connection: Connection, groups: Iterable[Group]) -> dict[int, Job]:
+    ids = sorted({n for g in groups for n in (g.job_id, g.linked_id) if n is not None})
+    columns = [jobs_table.c[name] for name in JOB_COLUMNS]
+    found: dict[int, Job] = {}
+    for part in chunks(ids):
+        for number, *values in connection.execute(select(jobs_table.c.id, *columns).where(jobs_table.c.id.in_(part))):
+            found[number] = job_of(values)
+    return found
+
+
+def _usage(group: Group, s: _Sum, reasons: Sequence[str], jobs: Mapping[int, Job], measured: Sequence[float]) -> Usage:
+    told = list(reasons[:MOST_REASONS])
+    if len(reasons) > MOST_REASONS:
+        told.append(f"and {len(reasons) - MOST_REASONS} more reasons")
+    job = jobs[group.job_id] if group.job_id is not None else None
+    linked: JobKey | None = jobs[group.linked_id].key if group.linked_id is not None else None
+    found = Usage(
+        project=group.project,
+        job=job.key if job else None,
+        gpu_model=group.model,
+        disposition=Disposition(group.account) if group.account else None,
+        held=s.held,
+        charged=s.quantity,
+        start=s.start,
+        end=s.end,
+        linked=linked,
+        reason="; ".join(told),
+    )
+    if job is not None:
+        found = replace(
+            found,
+            job_name=job.name,
+            user=job.user,
+            account=job.account,
+            partition=job.partition,
+            qos=job.qos,
+        )
+    if measured:
+        found = replace(
+            found,
+            observed_gpu_seconds=measured[0],
+            active_seconds=measured[1],
+            energy_joules=measured[2],
+            samples_seen=round(measured[3]),
+            samples_expected=round(measured[4]),
+        )
+    return found
+
+
+def _telemetry(connection: Connection, groups: Iterable[Group], start: int, end: int) -> dict[Group, list[float]]:
+    """What was measured, by group, in the order of `_MEASURES`."""
+    by_job: dict[int, list[Group]] = defaultdict(list)
+    for g in groups:
+        if g.job_id is not None:
+            by_job[g.job_id].append(g)
+    inside = (_M.start_at >= start, _M.start_at < end)
+    sums = [func.sum(_M[name]) for name in _MEASURES]
+    found: dict[Group, list[float]] = {}
+    for number, *values in connection.execute(select(_M.job_id, *sums).where(*inside).group_by(_M.job_id)):
+        if len(by_job.get(number, ())) == 1:
+            found[by_job[number][0]] = [float(v) for v in values]
+    several = sorted(number for number, lines in by_job.items() if len(lines) > 1)
+    for part in chunks(several):
+        _share(connection, part, (start, end), found)
+    return found
+
+
+def _share(
+    connection: Connection, job_ids: Sequence[int], span: tuple[int, int], found: dict[Group, list[float]]
+) -> None:
+    """Share the telemetry of jobs with several lines among them, by what each held on that machine and day."""
+    start, end = span
+    held: dict[tuple[int, str, str, int], dict[Group, int]] = defaultdict(dict)
+    query = (
+        select(*_GROUP, _P.unit, _D.machine, _D.start_at, func.sum(_P.quantity), func.sum(_P.held))
+        .join(node_days, _D.transaction_id == _P.transaction_id)
+        .where(_D.start_at >= start, _D.start_at < end, _P.job_id.in_(job_ids))
+        .group_by(*_GROUP, _P.unit, _D.machine, _D.start_at)
+        .order_by(*_GROUP)
+    )
+    lines: dict[int, Group] = {}
+    for *group, unit, machine, day, quantity, holds in connection.execute(query):
+        g = Group(*group)
+        held[g.job_id or 0, unit, machine, day][g] = max(int(quantity), int(holds))
+        lines.setdefault(g.job_id or 0, g)
+    rows = select(_M.job_id, _M.unit, _M.machine, _M.start_at, *(_M[n] for n in _MEASURES))
+    for number, unit, machine, day, *values in connection.execute(
+        rows.where(_M.job_id.in_(job_ids), _M.start_at >= start, _M.start_at < end)
+    ):
+        weights = held.get((number, unit, machine, day)) or {lines[number]: 1}
+        total = sum(weights.values()) or 1
+        for g, weight in weights.items():
+            sums = found.setdefault(g, [0.0] * len(_MEASURES))
+            for n, value in enumerate(values):
+                sums[n] += float(value) * weight / total

@@ -1,0 +1,361 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Engine, event
+
+from accounting.evidence import node_days
+from accounting.facts import lenders, nodes_seen
+from accounting.held import with_split
+from accounting.intake import ingest_history
+from accounting.ledger import inputs_hash
+from accounting.model import CapacityStretch, NodeDay
+from accounting.periods import segments
+from accounting.recording import LedgerRecorder
+from exporters.model import Claim, Job, LinkKey, LinkKind, Node, NodeEvent, NodeKey, Record, Reject, Scheduler
+from exporters.recorder import Round, SourceReading
+from tests.accounting.conftest import NewLedger
+from tests.accounting.site import (
+    DAY,
+    T0,
+    History,
+    ended,
+    gn,
+    held,
+    kn,
+    node,
+    pod,
+    pod_job,
+    run,
+    running,
+    slurm_job,
+    without,
+)
+
+
+def same_name(key: NodeKey, start: int, end: int) -> Sequence[tuple[str, int, int]]:
+    return [(key.name, start, end)]
+
+
+def days(engine: Engine, start: int = T0, end: int = T0 + DAY, resolver: Any = same_name, **more: Any) -> list[NodeDay]:
+    return list(node_days(engine, start, end, resolver, **more))
+
+
+def history(engine: Engine, *rows: Record | Reject, events: Sequence[NodeEvent] = (), now: int = T0 + DAY) -> None:
+    ingest_history(engine, History(rows, events), now=now, start=T0)
+
+
+def live(
+    engine: Engine,
+    at: int,
+    nodes: Sequence[Node] = (),
+    claims: Sequence[Claim] = (),
+    jobs: Sequence[Job] = (),
+    **more: Any,
+) -> None:
+    kube = SourceReading(
+        "pods",
+        "kube",
+        at,
+        [j for j in jobs if j.key.scheduler is Scheduler.KUBERNETES],
+        [c for c in claims if c.job.scheduler is Scheduler.KUBERNETES],
+        more.get("gone", ()),
+        [n for n in nodes if n.key.scheduler is Scheduler.KUBERNETES],
+        scheduler="kubernetes",
+    )
+    slurm = SourceReading(
+        "slurmctld",
+        "lab",
+        at,
+        [j for j in jobs if j.key.scheduler is Scheduler.SLURM],
+        [c for c in claims if c.job.scheduler is Scheduler.SLURM],
+        (),
+        [n for n in nodes if n.key.scheduler is Scheduler.SLURM],
+        scheduler="slurm",
+    )
+    LedgerRecorder(engine, gap=more.get("gap", 3600)).record(Round(at, [kube, slurm], [], []))
+
+
+def spans(day: NodeDay) -> list[tuple[str, str, int, int | None]]:
+    return [(c.job.id, c.node.name, c.start, c.end) for c in day.claims]
+
+
+def test_a_node_day_holds_whole_claims_clipped_capacity_and_clipped_coverage(engine: Engine) -> None:
+    live(engine, T0 - 600, nodes=[node(gn(1))])
+    live(engine, T0 + 600, nodes=[node(gn(1))])
+    history(engine, ended(1, T0 - 500, T0 + 60), running(2, T0 + 70), now=T0 + 7200)
+    [day] = days(engine)
+
+    assert ("gn01", T0, T0 + DAY) == (day.machine, day.start, day.end)
+    assert [(f"1@{T0}", "gn01", T0 - 500, T0 + 60), (f"2@{T0}", "gn01", T0 + 70, None)] == spans(day)
+    assert (CapacityStretch(T0, T0 + DAY, Scheduler.SLURM, "lab", "gn01", "h100", 8000, up=True),) == day.capacity
+    assert [(T0, T0 + 7200)] == [(c.start, c.end) for c in day.coverage]
+    assert ((Scheduler.SLURM, "lab", T0 + 7200),) == day.known_until
+
+
+def test_what_slurmctld_showed_is_no_evidence_of_what_history_will_say(engine: Engine) -> None:
+    live(engine, T0, nodes=[node(gn(1)), node(kn(2))])
+    live(engine, T0 + 600, nodes=[node(gn(1)), node(kn(2))])
+    slurm, kube = days(engine)
+
+    assert () == slurm.coverage
+    assert [(T0, T0 + 600, "kube")] == [(c.start, c.end, c.cluster) for c in kube.coverage]
+
+
+def test_claims_that_only_touch_the_day_are_not_in_it(engine: Engine) -> None:
+    history(engine, ended(1, T0 - 50, T0), ended(2, T0 + DAY, T0 + DAY + 5), ended(3, T0 + 9, T0 + 9), now=T0 + 3 * DAY)
+
+    assert [] == days(engine)
+
+
+def test_days_come_by_date_and_then_by_machine_and_the_last_is_cut_at_the_end(engine: Engine) -> None:
+    live(engine, T0, nodes=[node(gn(2)), node(gn(1))])
+    found = days(engine, T0 + 500, T0 + 2 * DAY + 30)
+
+    assert [
+        ("gn01", T0, T0 + DAY),
+        ("gn02", T0, T0 + DAY),
+        ("gn01", T0 + DAY, T0 + 2 * DAY),
+        ("gn02", T0 + DAY, T0 + 2 * DAY),
+        ("gn01", T0 + 2 * DAY, T0 + 2 * DAY + 30),
+        ("gn02", T0 + 2 * DAY, T0 + 2 * DAY + 30),
+    ] == [(d.machine, d.start, d.end) for d in found]
+
+
+def test_a_day_is_cut_where_the_sites_month_begins() -> None:
+    kolkata = ZoneInfo("Asia/Kolkata")
+    border = int(datetime(2026, 11, 1, tzinfo=kolkata).timestamp())
+    last = border - border % DAY
+
+    assert [(last, border), (border, last + DAY), (last + DAY, last + 2 * DAY)] == list(
+        segments(last, last + DAY + 1, kolkata)
+    )
+    assert [(last, last + DAY)] == list(segments(last, last + DAY, UTC))
+
+
+def test_node_days_follow_the_sites_months(engine: Engine) -> None:
+    live(engine, T0, nodes=[node(gn(1))])
+    border = int(datetime(2026, 11, 1, tzinfo=ZoneInfo("Asia/Kolkata")).timestamp())
+    found = days(engine, border - 60, border + 60, zone=ZoneInfo("Asia/Kolkata"))
+
+    assert [(border - border % DAY, border), (border, border + 60)] == [(d.start, d.end) for d in found]
+
+
+def test_nodes_of_both_schedulers_on_one_machine_are_one_node_day(engine: Engine) -> None:
+    live(engine, T0, nodes=[node(gn(1)), node(kn(1))], claims=[pod("a", 1, T0)])
+    history(engine, ended(1, T0, T0 + 60))
+    [day] = days(engine)
+
+    assert {Scheduler.SLURM, Scheduler.KUBERNETES} == {c.job.scheduler for c in day.claims}
+    assert {(Scheduler.SLURM, "gn01"), (Scheduler.KUBERNETES, "gn01")} == {(s.scheduler, s.node) for s in day.capacity}
+
+
+def test_a_claim_on_a_node_that_moves_is_split_between_its_machines(engine: Engine) -> None:
+    live(engine, T0, nodes=[node(gn(1))])
+    history(engine, ended(1, T0 + 10, T0 + 100), running(2, T0 + 20))
+
+    def moving(key: NodeKey, start: int, end: int) -> Sequence[tuple[str, int, int]]:
+        return [
+            (m, max(a, start), min(b, end))
+            for m, a, b in (("x", 0, T0 + 50), ("y", T0 + 50, 1 << 62))
+            if a < end and b > start
+        ]
+
+    x, y = days(engine, resolver=moving)
+
+    assert [(f"1@{T0}", "gn01", T0 + 10, T0 + 50), (f"2@{T0}", "gn01", T0 + 20, T0 + 50)] == spans(x)
+    assert [(f"1@{T0}", "gn01", T0 + 50, T0 + 100), (f"2@{T0}", "gn01", T0 + 50, None)] == spans(y)
+    assert [(T0, T0 + 50), (T0 + 50, T0 + DAY)] == [(d.capacity[0].start, d.capacity[0].end) for d in (x, y)]
+
+
+def test_a_claim_on_an_unknown_node_makes_a_node_day_without_capacity(engine: Engine) -> None:
+    history(engine, ended(1, T0, T0 + 60, nodes=(9,)))
+    [day] = days(engine)
+
+    assert ("gn09", ()) == (day.machine, day.capacity)
+
+
+def test_a_machine_without_cards_and_without_claims_is_no_node_day(engine: Engine) -> None:
+    live(engine, T0, nodes=[node(gn(1), 0, model="")])
+
+    assert [] == days(engine)
+
+
+def test_projects_are_asked_for_the_day_or_the_start_of_the_run(engine: Engine) -> None:
+    history(engine, ended(1, T0 - 50, T0 + 60), ended(2, T0 + 70, T0 + 90))
+    asked: list[tuple[str, float]] = []
+
+    def project(job: Job, at: float) -> str:
+        asked.append((job.display_id, at))
+        return job.account
+
+    [day] = days(engine, projects=project)
+
+    assert [("1", T0), ("2", T0 + 70)] == asked
+    assert ((run(1), "vision"), (run(2), "vision")) == day.projects
+
+
+def test_claims_that_a_key_ties_to_the_day_are_in_it_whenever_they_were(engine: Engine) -> None:
+    bridged = LinkKey(LinkKind.SAME, "lab", "1")
+    early = pod("early", 1, T0 + 10, T0 + 500, keys=[bridged])
+    stray = pod("stray", 1, T0 + 10, T0 + 500, keys=[LinkKey(LinkKind.SAME, "lab", "77")])
+    live(engine, T0, nodes=[node(gn(1)), node(kn(1))], jobs=[pod_job("early")])
+    live(engine, T0 + 600, nodes=[node(gn(1)), node(kn(1))], gone=[early, stray])
+    history(engine, ended(1, T0 + 5, T0 + 2 * DAY), now=T0 + 3 * DAY)
+    history(engine, ended(5, T0 + 5, T0 + DAY - 20), now=T0 + 3 * DAY)
+    late = pod("late", 1, T0 + DAY - 100, T0 + DAY + 60, keys=[LinkKey(LinkKind.INSIDE, "lab", "5")])
+    live(engine, T0 + 700, gone=[late])
+    second = days(engine, T0 + DAY, T0 + 2 * DAY)[0]
+
+    assert {f"1@{T0}", f"5@{T0}", "uid-early", "uid-late"} == {c.job.id for c in second.claims}
+
+
+def test_a_recycled_job_id_of_another_time_is_not_tied(engine: Engine) -> None:
+    live(engine, T0, nodes=[node(gn(1))])
+    history(engine, ended(1, T0 + 5, T0 + 50), now=T0 + 9 * DAY)
+    live(
+        engine,
+        T0 + 8 * DAY,
+        gone=[pod("p", 1, T0 + 7 * DAY, T0 + 7 * DAY + 60, keys=[LinkKey(LinkKind.SAME, "lab", "1")])],
+    )
+    [day] = days(engine, T0 + 7 * DAY, T0 + 8 * DAY)
+
+    assert ["uid-p"] == [c.job.id for c in day.claims]
+
+
+def test_the_share_seen_live_replaces_the_assumed_one(engine: Engine) -> None:
+    shares = [replace(held(1, 1, T0, None, 2), indices=(6, 7)), held(1, 2, T0, None, 6)]
+    live(engine, T0 + 5, nodes=[node(gn(1)), node(gn(2))], claims=shares)
+    history(engine, ended(1, T0, T0 + 60, nodes=(1, 2), cards=4))
+    [one], [two] = [d.claims for d in days(engine)]
+
+    assert (2000, (6, 7), False) == (one.milligpu, one.indices, one.split_assumed)
+    assert (6000, (), False) == (two.milligpu, two.indices, two.split_assumed)
+
+
+def test_a_share_that_does_not_fit_the_history_is_not_used() -> None:
+    claims = [held(1, 1, T0, T0 + 9, 4, assumed=True), held(1, 2, T0, T0 + 9, 4, assumed=True)]
+    fits = [["gn01", "h100", "", 2000, [], []], ["gn02", "h100", "", 6000, [], []]]
+    found = with_split(claims, fits)
+
+    assert found is not None
+    assert [2000, 6000] == [c.milligpu for c in found]
+    assert with_split(claims, fits[:1]) is None
+    assert with_split(claims, [fits[0], ["gn03", *fits[1][1:]]]) is None
+    assert with_split(claims, [fits[0], [*fits[1][:3], 5000, [], []]]) is None
+    assert with_split([replace(c, split_assumed=False) for c in claims], fits) is None
+
+
+def test_a_node_is_down_while_its_events_say_so_also_where_nobody_looked(engine: Engine) -> None:
+    drained = NodeEvent(gn(1), T0 + 100, T0 + 200, up=False, reason="bad fan")
+    history(engine, ended(1, T0 + 50, T0 + 60), events=[drained])
+    live(engine, T0 + DAY, nodes=[node(gn(1))])
+    [day] = days(engine)
+
+    assert [(T0 + 50, T0 + 100, True, ""), (T0 + 100, T0 + 200, False, "bad fan"), (T0 + 200, T0 + DAY, True, "")] == [
+        (s.start, s.end, s.up, s.reason) for s in day.capacity
+    ]
+
+
+def test_an_interval_still_open_lasts_to_the_end_of_its_sources_coverage(engine: Engine) -> None:
+    live(engine, T0, nodes=[node(kn(1))], gap=60)
+    live(engine, T0 + 50, nodes=[node(kn(1), up=False, reason="cordoned")], gap=60)
+    live(engine, T0 + 80, nodes=[], gap=60)
+    [day] = days(engine)
+
+    assert [(T0, T0 + 50, True), (T0 + 50, T0 + 80, False)] == [(s.start, s.end, s.up) for s in day.capacity]
+
+
+def test_resolvers_learn_nodes_and_lenders(engine: Engine) -> None:
+    lender = pod("nodeset", 1, T0, cards=8, keys=[LinkKey(LinkKind.LENDS, "lab", "slinky-0", "label")])
+    live(engine, T0, nodes=[node(kn(1)), node(kn(2), 4)], claims=[lender, pod("plain", 2, T0)])
+    live(engine, T0 + 60, nodes=[node(kn(1), up=False, reason="cordoned"), node(kn(2), 4)], claims=[lender])
+    history(engine, without(1), ended(2, T0, T0 + 5, nodes=(7,)))
+
+    assert [lender] == lenders(engine)
+    assert [
+        Node(kn(1), 8000, up=False, model="h100", reason="cordoned", hostnames=("gn01",)),
+        Node(kn(2), 4000, up=True, model="h100", hostnames=("gn02",)),
+        Node(gn(7), 0, up=True),
+    ] == nodes_seen(engine)
+
+
+def test_reading_a_month_asks_the_database_a_bounded_number_of_times(engine: Engine) -> None:
+    live(engine, T0, nodes=[node(gn(n)) for n in range(40)])
+    history(engine, *(ended(n, T0 + 9 * n, T0 + 9 * n + DAY, nodes=(n % 40,)) for n in range(200)), now=T0 + 5 * DAY)
+    asked: list[str] = []
+
+    def watch(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        if statement.lstrip().upper().startswith("SELECT"):
+            asked.append(statement)
+
+    event.listen(engine, "before_cursor_execute", watch)
+    found = days(engine, T0, T0 + 5 * DAY)
+    event.remove(engine, "before_cursor_execute", watch)
+
+    assert 200 == len(found)
+    assert len(asked) <= 10 + 5 * 6
+
+
+def test_the_hash_of_a_day_depends_on_what_it_says_and_not_on_the_order() -> None:
+    day = NodeDay("gn01", T0, T0 + DAY, (held(1, 1, T0, T0 + 5), held(2, 1, T0, None)), (), ())
+
+    assert inputs_hash(day) == inputs_hash(replace(day, claims=day.claims[::-1]))
+    assert inputs_hash(day) != inputs_hash(replace(day, claims=day.claims[:1]))
+    assert inputs_hash(day) != inputs_hash(replace(day, projects=((run(1), "vision"),)))
+    assert inputs_hash(day) != inputs_hash(replace(day, end=T0 + 5))
+
+
+_RECORDS = st.builds(
+    lambda n, s, d, at, e: ended(n, T0 + s, T0 + s + d, at) if e else running(n, T0 + s, at),
+    st.integers(1, 4),
+    st.integers(-50, 50),
+    st.integers(0, 200_000),
+    st.sampled_from([(1,), (1, 2), (3,)]),
+    st.booleans(),
+)
+_EVENTS = st.builds(
+    lambda n, s, d: NodeEvent(gn(n), T0 + s, None if d is None else T0 + s + d, up=False, reason="why"),
+    st.integers(1, 3),
+    st.integers(0, 5),
+    st.none() | st.integers(0, 50),
+)
+
+
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(data=st.data(), told=st.lists(_RECORDS, max_size=8), events=st.lists(_EVENTS, max_size=3))
+def test_order_batching_and_repetition_of_history_change_no_node_day(
+    new_ledger: NewLedger, data: st.DataObject, told: list[Record], events: list[NodeEvent]
+) -> None:
+    def evidence(batches: list[tuple[list[Record], list[NodeEvent]]]) -> list[tuple[NodeDay, bytes]]:
+        engine = new_ledger()
+        live(engine, T0, nodes=[node(gn(1)), node(gn(2))])
+        for rows, happened in batches:
+            history(engine, *rows, events=happened, now=T0 + 2 * DAY)
+        return [(d, inputs_hash(d)) for d in days(engine, T0, T0 + 2 * DAY)]
+
+    shuffled = data.draw(st.permutations(told + told[:2]))
+    cut = data.draw(st.integers(0, len(shuffled)))
+    mixed = data.draw(st.permutations(events))
+
+    assert evidence([(told, events)]) == evidence([(shuffled[:cut], mixed), (shuffled[cut:], mixed[:1])])
+
+
+def test_a_job_known_only_by_its_name_is_a_job(engine: Engine) -> None:
+    live(engine, T0, nodes=[node(kn(1))], claims=[pod("a", 1, T0)])
+    jobs: list[Job] = []
+
+    def project(job: Job, at: float) -> str:
+        jobs.append(job)
+        return "unmapped"
+
+    days(engine, projects=project)
+
+    assert [("uid-a", "")] == [(j.key.id, j.name) for j in jobs]
+    assert slurm_job(1).key == run(1)
