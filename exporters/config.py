@@ -199,8 +199,10 @@ class Config(Section):
             kind, _, rest = node.partition("/")
             cluster, _, name = rest.partition("/")
             if cluster not in known.get(kind, ()) or not name:
-                every = [f"{k}/{c}/NODE" for k, clusters in known.items() for c in clusters]
-                raise ValueError(f"machines.names: {node!r} names no node; write it like one of {every}")
+                every = " or ".join(f"{k}/{c}/NODE" for k, clusters in known.items() for c in clusters)
+                raise ValueError(
+                    f"machines.names: {node!r} names no node of a cluster here: {every or 'there is none'}"
+                )
         spelled: dict[str, str] = {}
         for own, spellings in self.gpu_models.items():
             for text in dict.fromkeys(s.lower() for s in (own, *spellings)):
@@ -268,6 +270,8 @@ _PLAIN = {
     "dict_type": "must be a mapping of keys",
     "model_type": "must be a mapping of keys",
     "string_type": "must be text: put a number in quotes",
+    "string_too_short": "must not be empty",
+    "too_short": "must not be empty",
 }
 """What pydantic says in Python's words, in YAML's."""
 

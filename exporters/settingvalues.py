@@ -57,7 +57,7 @@ def _no_truth(value: object) -> object:
 
 def masked(url: str) -> str:
     """A URL without passwords: the user's (up to the last ``@``: a password may hold one) and those in its options."""
-    return re.sub(r"(password=)[^&]*", r"\1***", re.sub(r"(://[^:@/]*):.*@", r"\1:***@", url))
+    return re.sub(r"(password=)[^&]*", r"\1***", re.sub(r"(?s)(://[^:@/]*):.*@", r"\1:***@", url))
 
 
 Duration = Annotated[float, BeforeValidator(seconds), Field(gt=0, allow_inf_nan=False)]

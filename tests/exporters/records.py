@@ -6,7 +6,11 @@ node gn09 of Kubernetes cluster prod. Both default to the same machine and to be
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+from exporters.links import find_links
 from exporters.model import Claim, JobKey, LinkKey, LinkKind, NodeKey, Scheduler
+from exporters.nesting import Nest, nest
 
 SLURM, KUBE = Scheduler.SLURM, Scheduler.KUBERNETES
 HOSTNAME_LABEL = "nodeset.slinky.slurm.net/pod-hostname"
@@ -108,3 +112,15 @@ def names_pod(name: str, cluster: str = "") -> LinkKey:
 def stands_in(node: str = "vk-slurm-01") -> LinkKey:
     """What a virtual-kubelet node makes of its pods."""
     return LinkKey(LinkKind.STAND_IN, "hpc1", "", f"node {node} has label type=virtual-kubelet")
+
+
+def nested(
+    claims: Sequence[Claim],
+    at: int = 50,
+    cards: Mapping[int, Sequence[int]] | None = None,
+    down: Sequence[tuple[str, str]] = (),
+    unread: Sequence[str] = (),
+) -> Nest:
+    """The claims that are there at a moment, nested by the links among all of them."""
+    active = [i for i, c in enumerate(claims) if c.start <= at and (c.end is None or at < c.end)]
+    return nest(active, claims, find_links(claims, grace=120), cards, down=down, unread=unread)
