@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.lab import servers
+from tests.lab.alertmanager import Alertmanager, Webhook
+from tests.lab.prometheus import Prometheus
 from tests.lab.slurm import SlurmLab
 from tests.lab.slurm_config import NodeGroup
 
@@ -36,4 +38,30 @@ def slurm_lab() -> Iterator[SlurmLab]:
             {"vision": ["alice", "bob"], "nlp": ["carol"], "theory": ["dave"]},
             {"urgent": ["Priority=1000", "Preempt=normal"]},
         )
+        yield lab
+
+
+@pytest.fixture(scope="session")
+def prometheus() -> Iterator[Prometheus]:
+    """A Prometheus that scrapes nothing yet: each test adds a job of its own name with ``prometheus.scrape``."""
+    servers.require("prometheus")
+    with tempfile.TemporaryDirectory(prefix="prometheus-lab-") as root, Prometheus(Path(root)) as lab:
+        yield lab
+
+
+@pytest.fixture
+def webhook() -> Iterator[Webhook]:
+    """A receiver of notifications."""
+    with Webhook() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def alertmanager(webhook: Webhook) -> Iterator[Alertmanager]:
+    """An Alertmanager that notifies ``webhook`` of each alert at once."""
+    servers.require("alertmanager")
+    with (
+        tempfile.TemporaryDirectory(prefix="alertmanager-lab-") as root,
+        Alertmanager(Path(root), webhook.url) as lab,
+    ):
         yield lab
