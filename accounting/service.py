@@ -37,6 +37,9 @@ CHUNK_LINES = 1_000
 class UnknownPeriodError(LookupError):
     """There is no such billing period in the books."""
 
+    def __init__(self, period: str) -> None:
+        super().__init__(f"there is no billing period {period}")
+
 
 class UnavailableError(Exception):
     """The books cannot be read now. The message names what and where; it is shown to the caller."""

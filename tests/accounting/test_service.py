@@ -35,7 +35,7 @@ class PencilBooks:
 
     def statement(self, period: str) -> Statement:
         if period != PERIOD:
-            raise UnknownPeriodError(f"there is no billing period {period}")
+            raise UnknownPeriodError(period)
         return compose(rate(pencil_month(), RATES, PERIOD), RATES, PERIOD)
 
     def check(self) -> Sequence[str]:
