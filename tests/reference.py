@@ -63,7 +63,7 @@ def service_metrics_page() -> str:
         "# Metrics of the accounting service",
         "",
         "Generated from `accounting/loop.py` and `accounting/guard.py` by `make docs`; do not edit. `task` is what the",
-        "service does on a clock (`ingest-<cluster>`, `reconcile`); `route` is a path of the API as its description writes it.",
+        "service does on a clock (`ingest-<cluster>`, `reconcile`); `route` is a path of the API as its description has it.",
         "",
         "| family | type | labels | meaning |",
         "|---|---|---|---|",
