@@ -62,8 +62,8 @@ def service_metrics_page() -> str:
     head = [
         "# Metrics of the accounting service",
         "",
-        "Generated from `accounting/loop.py` and `accounting/guard.py` by `make docs`; do not edit. `task` is what runs",
-        "on a clock (`ingest-<cluster>`, `reconcile`); `route` is a path of the API as its description writes it.",
+        "Generated from `accounting/loop.py` and `accounting/guard.py` by `make docs`; do not edit. `task` is what",
+        "runs on a clock (`ingest-<cluster>`, `reconcile`); `route` is a path of the API as its description writes it.",
         "",
         "| family | type | labels | meaning |",
         "|---|---|---|---|",
