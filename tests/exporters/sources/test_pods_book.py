@@ -1,0 +1,383 @@
+"""What ends a claim, when, and how often that is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from exporters.model import Claim
+from exporters.sources.kube.book import Book, Kept
+from exporters.sources.kube.claims import Root
+from exporters.sources.kube.facts import HoldFrom, pod_facts
+from exporters.sources.kube.nodes import node_facts
+from exporters.sources.kube.telling import PATIENCE, snapshot
+from tests.lab.kube_fake import iso, node, pod
+
+
+class World:
+    """A book with one node; objects come in as the API serves them, each newer than the one before."""
+
+    def __init__(self, hold_from: HoldFrom = "scheduled", kept: Kept | None = None) -> None:
+        self.book = Book("k", hold_from, {}, kept)
+        self.book.nodes["n"] = node_facts(node("n"))
+        self.version = 0
+
+    def facts(self, name: str, **more: Any) -> Any:
+        self.version += 1
+        more.setdefault("node", "n")
+        meta = {"resourceVersion": str(self.version), **more.pop("meta", {})}
+        return pod_facts(pod(name, meta=meta, **more))
+
+    def put(self, name: str, at: float = 0, **more: Any) -> None:
+        self.book.put_pod(self.facts(name, **more), at)
+
+    def drop(self, name: str, at: float, **more: Any) -> None:
+        self.book.drop_pod(self.facts(name, **more), at)
+
+    def roots(self) -> None:
+        self.book.put_roots({p.uid: Root("Pod", p.name, p.uid, {}) for p in self.book.rootless()})
+
+    def told(self, at: float = 9000.0) -> dict[str, Claim]:
+        self.roots()
+        return {c.native_id.removeprefix("lab/"): c for c in snapshot(self.book, at).ended}
+
+    def open(self, at: float = 9000.0) -> dict[str, Claim]:
+        self.roots()
+        return {c.native_id.removeprefix("lab/"): c for c in snapshot(self.book, at).claims}
+
+
+def interval(claim: Claim) -> tuple[int, int | None, str]:
+    return claim.start, claim.end, claim.end_basis
+
+
+FINAL = {"deletionTimestamp": iso(1500), "deletionGracePeriodSeconds": 0}
+GRACEFUL = {"deletionTimestamp": iso(1530), "deletionGracePeriodSeconds": 30}
+
+
+def test_a_finished_pod_ends_with_its_last_container() -> None:
+    world = World()
+    world.put("a", scheduled=1000, started=1010)
+    world.put("a", scheduled=1000, started=1010, finished=1200)
+
+    assert (1000, 1200, "finished") == interval(world.told()["a"])
+    assert {} == world.open()
+
+
+def test_its_later_deletion_changes_nothing() -> None:
+    world = World()
+    world.put("a", scheduled=1000, started=1010, finished=1200)
+    world.drop("a", 1600, scheduled=1000, started=1010, finished=1200, meta=FINAL)
+
+    assert [(1000, 1200, "finished")] == [interval(c) for c in world.told().values()]
+
+
+def test_a_deletion_that_carries_the_end_is_an_end_by_finishing() -> None:
+    world = World()
+    world.put("a", scheduled=1000, started=1010)
+    world.drop("a", 1600, scheduled=1000, started=1010, finished=1480, meta=FINAL)
+
+    assert (1000, 1480, "finished") == interval(world.told()["a"])
+
+
+def test_a_forced_delete_ends_at_the_servers_final_delete() -> None:
+    world = World()
+    world.put("a", scheduled=1000, started=1010)
+    world.drop("a", 1777, scheduled=1000, started=1010, meta=FINAL)
+
+    assert (1000, 1500, "deleted") == interval(world.told()["a"])
+
+
+def test_a_pod_that_a_finalizer_kept_ends_when_it_is_gone() -> None:
+    world = World()
+    world.put("a", scheduled=1000, started=1010, finalizers=["x/y"], meta=FINAL)
+    world.drop("a", 1777, scheduled=1000, started=1010, meta=FINAL)
+
+    assert (1000, 1777, "deleted") == interval(world.told()["a"])
+
+
+def test_a_deletion_in_its_grace_ends_nothing() -> None:
+    world = World()
+    world.put("a", scheduled=1000, started=1010, meta=GRACEFUL)
+
+    assert (1000, None, "") == interval(world.open(9999.0)["a"])
+    assert {} == world.told()
+
+
+def test_a_pod_on_an_unreachable_node_goes_on_holding() -> None:
+    world = World()
+    raw = node("n")
+    raw["status"]["conditions"] = [{"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown"}]
+    world.put("a", scheduled=1000, started=1010, meta=GRACEFUL)
+    world.book.nodes["n"] = node_facts(raw)
+
+    found = snapshot(world.book, 9999.0)
+
+    assert [None] == [c.end for c in world.open().values()]
+    assert [(8000, False, "not ready (NodeStatusUnknown)")] == [(n.milligpu, n.up, n.reason) for n in found.nodes]
+
+
+def test_a_pod_that_a_list_misses_vanished_at_that_list() -> None:
+    world = World()
+    world.put("a", scheduled=1000, started=1010, meta=GRACEFUL)
+    world.book.replace_pods([], 2000.9)
+
+    assert (1000, 2000, "vanished") == interval(world.told()["a"])
+
+
+def test_a_pod_whose_final_delete_was_seen_vanished_then() -> None:
+    world = World()
+    world.put("a", scheduled=1000, started=1010, meta=FINAL)
+    world.book.replace_pods([], 2000.9)
+
+    assert (1000, 1500, "vanished") == interval(world.told()["a"])
+
+
+def test_a_restart_in_place_ends_nothing_and_hides_no_start() -> None:
+    world = World("started")
+    world.put("a", scheduled=1000, started=1010)
+    crash = {
+        "phase": "Running",
+        "startTime": iso(1004),
+        "containerStatuses": [
+            {
+                "restartCount": 3,
+                "state": {"running": {"startedAt": iso(1400)}},
+                "lastState": {"terminated": {"startedAt": iso(1300), "finishedAt": iso(1390)}},
+            }
+        ],
+    }
+    fresh = World("started")
+
+    world.put("a", scheduled=1000, status={**crash, "startTime": iso(1300)})
+    fresh.put("a", scheduled=1000, status=crash)
+
+    assert (1010, None, "") == interval(world.open()["a"]), "remembered"
+    assert (1004, None, "") == interval(fresh.open()["a"]), "nobody saw it: the kubelet's own start time"
+
+
+def test_a_reused_name_is_another_pod() -> None:
+    world = World()
+    world.put("web-0", uid="old", scheduled=1000, started=1010)
+    world.put("web-0", uid="new", scheduled=1600, started=1610)
+    world.drop("web-0", 1700, uid="old", scheduled=1000, started=1010, finished=1500)
+
+    assert ["old"] == [c.unit for c in world.told().values()]
+    assert ["new"] == [c.unit for c in world.open().values()]
+
+
+def test_history_that_is_replayed_does_not_undo_what_is_known() -> None:
+    world = World()
+    old = world.facts("a", scheduled=1000, started=1010)
+    world.put("a", scheduled=1000, started=1010, finished=1200)
+    world.book.put_pod(old, 1300)
+
+    assert {} == world.open()
+    assert (1000, 1200, "finished") == interval(world.told()["a"])
+
+
+def test_a_pod_that_never_held_is_never_told() -> None:
+    world = World()
+    world.put("unscheduled", node="")
+    world.drop("unscheduled", 1500, node="", meta=FINAL)
+    world.put("rejected", scheduled=1000, status={"phase": "Failed", "reason": "UnexpectedAdmissionError"}, at=1000)
+
+    assert {} == world.told()
+    assert {} == world.open()
+
+
+def test_before_its_first_start_a_pod_holds_only_by_its_binding() -> None:
+    pulling, waiting = World("scheduled"), World("started")
+    for world in (pulling, waiting):
+        world.put("a", scheduled=1000)
+
+    assert (1000, None, "") == interval(pulling.open()["a"])
+    assert {} == waiting.open()
+
+
+def test_an_end_before_its_start_is_a_reject_and_the_rest_goes_on() -> None:
+    world = World()
+    world.put("skewed", scheduled=1000, started=900, finished=950)
+    world.put("fine", scheduled=1000, started=1010, finished=1200)
+
+    found = snapshot(world.book, 9000.0)
+
+    assert {"fine"} == set(world.told())
+    assert [
+        "pod lab/skewed ends at 950, before it starts at 1000: are the clocks of its node and the API server in step?"
+    ] == [r.reason for r in found.rejects]
+
+
+def test_ends_and_rejects_are_repeated_until_acknowledged() -> None:
+    world = World()
+    world.put("a", scheduled=1000, started=1010, finished=1200)
+    world.put("skewed", scheduled=1000, started=900, finished=950)
+    world.roots()
+
+    first, second = snapshot(world.book, 10.0), snapshot(world.book, 20.0)
+    world.put("b", scheduled=1000, started=1010, finished=1300)
+    world.book.acknowledge(20.0)
+    third = world.told(30.0)
+    world.put("a", scheduled=1000, started=1010, finished=1200)
+    world.put("skewed", scheduled=1000, started=900, finished=950)
+
+    assert first.ended == second.ended != ()
+    assert first.rejects == second.rejects != ()
+    assert {"b"} == set(third)
+    assert () == snapshot(world.book, 40.0).rejects, "the same complaint is made once"
+    assert {"b"} == set(world.told(50.0))
+
+
+def test_what_a_node_offers_later_changes_no_claim() -> None:
+    world = World()
+    world.book.nodes["n"] = node_facts(
+        node("n", labels={"nvidia.com/gpu.count": "1"}, **{"nvidia.com/gpu.shared": "4"})
+    )
+    world.put("a", scheduled=1000, resource="nvidia.com/gpu.shared")
+    world.book.nodes["n"] = node_facts(
+        node("n", labels={"nvidia.com/gpu.count": "1"}, **{"nvidia.com/gpu.shared": "2"})
+    )
+    world.put("b", scheduled=1000, resource="nvidia.com/gpu.shared")
+    world.put("a", scheduled=1000, resource="nvidia.com/gpu.shared", finished=1200, started=1100)
+
+    assert 250 == world.told()["a"].milligpu
+    assert 500 == world.open()["b"].milligpu
+
+
+def test_a_pod_on_an_unknown_node_is_counted_once_the_node_is_known() -> None:
+    world = World()
+    world.put("a", scheduled=1000, node="m", resource="nvidia.com/gpu.shared")
+    world.roots()
+
+    before = snapshot(world.book, 10.0)
+    world.book.nodes["m"] = node_facts(
+        node("m", labels={"nvidia.com/gpu.count": "1"}, **{"nvidia.com/gpu.shared": "4"})
+    )
+
+    assert (False, ()) == (before.complete, before.claims)
+    assert "1 pods cannot be counted yet: pod lab/a: node m is not known" in before.problems
+    assert 250 == world.open()["a"].milligpu
+    assert snapshot(world.book, 30.0).complete
+
+
+def test_what_stays_unknown_of_an_ended_pod_is_a_reject_in_time() -> None:
+    world = World()
+    world.put("a", at=2000, scheduled=1000, started=1010, finished=1200, claims={"c": "gone"})
+
+    early = world.told(2000 + PATIENCE)
+    late = world.told(2001 + PATIENCE)
+    reasons = [r.reason for r in snapshot(world.book, 9000.0).rejects]
+
+    assert {} == early
+    assert 1000 == late["a"].milligpu, "what is known of it is told"
+    assert "ResourceClaim lab/gone shows no allocation" in reasons[0]
+
+
+def test_a_pod_waits_for_its_workload_to_be_known() -> None:
+    world = World()
+    world.put("a", scheduled=1000)
+
+    before = snapshot(world.book, 10.0)
+
+    assert (False, ("1 pods wait for their owners to be read",), ()) == (
+        before.complete,
+        before.problems,
+        before.claims,
+    )
+    assert {"a"} == set(world.open())
+
+
+def test_the_state_of_a_job_follows_its_pods() -> None:
+    world = World()
+    root = Root("Job", "j", "job-uid", {})
+    for name in ("a", "b"):
+        world.put(name, scheduled=1000, started=1010)
+    world.book.put_roots({"uid-a": root, "uid-b": root})
+
+    running = snapshot(world.book, 10.0).jobs[0]
+    world.put("a", scheduled=1000, started=1010, finished=1200)
+    world.drop("b", 1700, scheduled=1000, started=1010, meta=FINAL)
+    over = snapshot(world.book, 20.0).jobs[0]
+    world.book.acknowledge(20.0)
+
+    assert ("Running", 1000, None) == (running.state, running.start, running.end)
+    assert ("Deleted", 1000, 1500) == (over.state, over.start, over.end)
+    assert () == snapshot(world.book, 30.0).jobs
+
+
+# --- over a restart
+
+
+def restarted(world: World) -> World:
+    world.roots()
+    snapshot(world.book, 2000.0)
+    return World(world.book.hold_from, world.book.kept())
+
+
+def test_a_pod_of_an_earlier_life_that_is_missing_vanished_at_the_first_list() -> None:
+    world = World()
+    world.put("gone", scheduled=1000, started=1010)
+    world.put("here", scheduled=1000, started=1010)
+
+    after = restarted(world)
+    after.book.replace_pods([after.facts("here", scheduled=1000, started=1010)], 3000.0)
+    waiting = after.told()
+    after.book.caught_up()
+
+    assert {} == waiting, "its end may still be replayed"
+    assert (1000, 3000, "vanished") == interval(after.told()["gone"])
+    assert {"here"} == set(after.open())
+
+
+def test_its_end_is_exact_where_the_server_still_remembers() -> None:
+    world = World()
+    world.put("gone", scheduled=1000, started=1010)
+    world.version = 50
+
+    after = restarted(world)
+    after.book.replace_pods([], 3000.0)
+    after.drop("gone", 3001, scheduled=1000, started=1010, finished=2500, meta=FINAL)
+    after.drop("short", 3001, scheduled=2100, started=2110, finished=2200, meta=FINAL)
+    after.book.caught_up()
+
+    assert {"gone": (1000, 2500, "finished"), "short": (2100, 2200, "finished")} == {
+        name: interval(c) for name, c in after.told().items()
+    }
+
+
+def test_what_nobody_took_over_is_told_again_and_what_was_taken_is_not() -> None:
+    world = World()
+    world.put("taken", scheduled=1000, started=1010, finished=1200)
+    world.told(1.0)
+    world.book.acknowledge(1.0)
+    world.put("left", scheduled=1000, started=1010, finished=1300)
+
+    after = restarted(world)
+    present = [
+        after.facts(name, scheduled=1000, started=1010, finished=f) for name, f in (("taken", 1200), ("left", 1300))
+    ]
+    after.book.replace_pods(present, 3000.0)
+    after.book.caught_up()
+
+    assert {"left"} == set(after.told())
+
+
+def test_a_first_start_is_remembered_over_the_restart() -> None:
+    world = World("started")
+    world.put("a", scheduled=1000, started=1010)
+
+    after = restarted(world)
+    after.book.replace_pods([after.facts("a", scheduled=1000, started=1500)], 3000.0)
+
+    assert 1010 == after.open()["a"].start
+
+
+@pytest.mark.parametrize("over", [False, True])
+def test_namespaces_vanish_each_on_its_own(over: bool) -> None:
+    book = Book("k", "scheduled", {}, None, ("one", "two"))
+    for namespace in ("one", "two"):
+        book.put_pod(pod_facts(pod("a", namespace=namespace, uid=namespace, node="n", scheduled=1000)), 0)
+    if over:
+        book.replace_pods([], 3000.0, "one")
+
+    assert ({"two"} if over else {"one", "two"}) == set(book.pods)
