@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 
 from exporters.exposition.reader import Layout, Limits, Reader
 from exporters.fetch import Answer, ClosedError, Fetcher, FetchError
-from exporters.model import Sample, Snapshot
+from exporters.model import Sample, Scheduler, Snapshot
 from exporters.sources.base import Source, SourceError
 from exporters.sources.dcgm_cards import OutOfRange, Plan, merge, plan, samples
 from exporters.sources.dcgm_fields import FIELDS
@@ -60,6 +60,7 @@ class Dcgm(Source):
     ) -> None:
         self.name = name
         self.cluster = ""
+        self.scheduler: Scheduler | None = None
         self.interval = interval
         self._targets = tuple(targets)
         self._discover = discover

@@ -54,6 +54,8 @@ class Sacct:
     over an upgrade to 26.05 until the records from before it are closed.
     """
 
+    name = "sacct"
+
     def __init__(
         self,
         cluster: str,

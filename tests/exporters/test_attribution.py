@@ -142,7 +142,7 @@ def test_a_job_on_a_machine_without_known_capacity_is_not_lost() -> None:
 
 def test_a_card_inside_a_lender_is_the_jobs_though_the_exporter_labels_it_with_the_pod() -> None:
     job, nodeset = w.slurm_job(18), w.pod_job("worker", "slurm")
-    labels = {i: (("slurm", "worker-0", ""),) for i in range(8)}
+    labels = dict.fromkeys(range(8), (("slurm", "worker-0", ""),))
     claims = [w.slurm_claim(job, "h100-0", 2000, (4, 5)), w.pod_claim(nodeset, "k01", 8000, w.lends("h100-0"))]
 
     picture = join(
@@ -167,7 +167,7 @@ def test_two_pods_on_one_time_sliced_card_share_its_reading() -> None:
 
 def test_evidence_for_more_cards_than_the_claim_holds_is_not_used() -> None:
     pod = w.pod_job("vllm")
-    labels = {i: (("llm", "vllm-0", ""),) for i in range(4)}
+    labels = dict.fromkeys(range(4), (("llm", "vllm-0", ""),))
 
     picture = join([w.pod_claim(pod, "gn01", 2000)], [w.kube_node("gn01")], w.samples("gn01", NOW, {}, pods=labels))
 

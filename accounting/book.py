@@ -1,0 +1,233 @@
+"""The site's books: settings wired to a ledger, and each of the front door's accounting verbs as one function.
+
+Everything here is plumbing: what the verbs mean is in the rooms they call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Engine, func, select
+from sqlalchemy.exc import DBAPIError
+
+from accounting import rejects as set_aside
+from accounting.check import check as prove
+from accounting.database import LedgerError, read
+from accounting.evidence import node_days
+from accounting.explain import explain_usage, render
+from accounting.facts import lenders, nodes_seen
+from accounting.intake import IntakeReport, ingest_history
+from accounting.model import Line
+from accounting.periods import Period, period_at, period_named
+from accounting.proofs import Breach
+from accounting.rating import Rates, rate
+from accounting.reconcile import Rules, reconcile
+from accounting.reconciling import ReconcileReport, reconcile_range, rules_hash
+from accounting.recording import LedgerRecorder
+from accounting.schema import open_ledger
+from accounting.statements import Statement, Terms, compose
+from accounting.statements import write_statement as write_files
+from accounting.tables import node_days as booked
+from accounting.tables import periods
+from accounting.usage import usage
+from exporters import build
+from exporters.config import Config, SlurmCluster
+from exporters.machines import Machines, machines_of
+
+Progress = Callable[[int, int, int], None]
+
+
+def ledger(config: Config) -> Engine:
+    """The ledger of the settings, at this version's schema. Raises `LedgerError` when none is configured."""
+    if config.ledger is None:
+        raise LedgerError("no ledger is configured: add ledger.url, sqlite:///FILE or postgresql://USER@HOST/DATABASE")
+    return open_ledger(config.ledger.url)
+
+
+@contextmanager
+def opened(config: Config) -> Iterator[Engine]:
+    """The ledger for as long as it is needed; what its database refuses is told as `LedgerError`."""
+    engine = ledger(config)
+    try:
+        yield engine
+    except DBAPIError as e:
+        raise LedgerError(f"the ledger {engine.url!r} failed: {e.orig}") from e
+    finally:
+        engine.dispose()
+
+
+def zone(config: Config) -> ZoneInfo:
+    """The time zone in which billing months begin and end."""
+    return ZoneInfo(config.time_zone)
+
+
+def recorder(config: Config) -> LedgerRecorder:
+    """The recorder for an exporter whose settings name a ledger."""
+    gap = config.ledger.gap if config.ledger else 0.0
+    return LedgerRecorder(ledger(config), gap=gap, zone=zone(config))
+
+
+def rules(config: Config) -> Rules:
+    """What reconciling depends on besides records."""
+    return Rules(config.model_names, int(config.link_grace))
+
+
+def rates(config: Config) -> Rates:
+    """The prices of the settings."""
+    return Rates(dict(config.rates.gpu_hour), config.rates.currency, config.rates.default)
+
+
+def terms(config: Config) -> Terms:
+    """The site's choices that a reader of its statements must know."""
+    return Terms(config.time_zone, {k.cluster: k.hold_from for k in config.kubernetes})
+
+
+def machines(config: Config, engine: Engine) -> Machines:
+    """Which nodes are the same machine, from everything the ledger has seen."""
+    return machines_of(nodes_seen(engine), lenders(engine), rule=config.machines.match, names=config.machines.names)
+
+
+def first_second(cluster: SlurmCluster, now: int, config: Config) -> int:
+    """Where the first ingest of a cluster begins: ``history.since``, else the current billing month."""
+    since = cluster.history.since
+    if since is None:
+        return period_at(now, zone(config)).start
+    return int(datetime(since.year, since.month, since.day, tzinfo=UTC).timestamp())
+
+
+def ingest(config: Config, cluster: SlurmCluster, now: int, tick: Progress | None = None) -> IntakeReport:
+    """Read one Slurm cluster's history into the ledger, from its cursor to now."""
+    h = cluster.history
+    with opened(config) as engine:
+        return ingest_history(
+            engine,
+            build.history(cluster),
+            now=now,
+            start=first_second(cluster, now, config),
+            overlap=int(h.overlap),
+            step=int(h.window),
+            progress=tick,
+        )
+
+
+def ingested(report: IntakeReport) -> str:
+    """What an ingest did, in one line: everything read is in exactly one of the four counts."""
+    why = ", ".join(f"{reason} {count}" for reason, count in report.excluded.items())
+    excluded = f"{sum(report.excluded.values())} excluded" + (f" ({why})" if why else "")
+    until = datetime.fromtimestamp(report.position, UTC).isoformat(timespec="seconds")
+    return (
+        f"{report.source} {report.cluster}: {report.read} records read = {report.charged} charged + {excluded}"
+        f" + {report.pending} pending + {report.rejected} rejected; {report.events} node events; read up to {until}"
+    )
+
+
+def reconciled(report: ReconcileReport) -> str:
+    """What a reconcile did, in one line."""
+    return (
+        f"{report.node_days} node-days: {report.posted} posted, {report.reposted} posted anew, "
+        f"{report.corrected} corrected, {report.unchanged} unchanged; {report.unplaced} claims without known capacity"
+    )
+
+
+def reconcile_period(config: Config, name: str | None, now: int, tick: Progress | None = None) -> ReconcileReport:
+    """Reconcile a billing month; without a name the last one and the current one, which late records may change."""
+    with opened(config) as engine:
+        current = period_at(now, zone(config))
+        if name is None:
+            start, end = period_at(current.start - 1, zone(config)).start, current.end
+        else:
+            asked = period_named(name, zone(config))
+            start, end = asked.start, asked.end
+        r = rules(config)
+        projects = config.project_map()
+        return reconcile_range(
+            engine,
+            start,
+            end,
+            machines(config, engine).resolve,
+            partial(reconcile, rules=r),
+            projects=projects.project,
+            rules_hash=rules_hash(r.text()),
+            now=now,
+            zone=zone(config),
+            progress=tick,
+        )
+
+
+def lines(config: Config, engine: Engine, period: Period) -> list[Line]:
+    """The priced lines of a period."""
+    return rate(usage(engine, period.start, period.end), rates(config), period.name)
+
+
+def statement(config: Config, engine: Engine, period: Period) -> Statement:
+    """The statement of a billing month."""
+    return compose(lines(config, engine, period), rates(config), period.name)
+
+
+def write_statement(config: Config, name: str, folder: Path) -> Sequence[Path]:
+    """Write a month's chargeback, summary and notes; the paths of the files."""
+    with opened(config) as engine:
+        return write_files(
+            folder, statement(config, engine, period_named(name, zone(config))), rates(config), terms(config)
+        )
+
+
+def explain(config: Config, line_id: str, name: str | None, *, escape: bool) -> bytes:
+    """The evidence chain of a line, raw records byte for byte; ``escape`` makes them fit for a terminal.
+
+    Raises `LedgerError` when no month (or not that one) has such a line.
+    """
+    with opened(config) as engine:
+        months = [name] if name else list(reversed(month_names(engine)))
+        for month in months:
+            period = period_named(month, zone(config))
+            for line in lines(config, engine, period):
+                if line.line_id == line_id:
+                    return render(explain_usage(engine, period.start, period.end, line.usage), escape=escape)
+    raise LedgerError(
+        f"no line {line_id} in {', '.join(months) or 'an empty ledger'}; line_id is the CSV's last column"
+    )
+
+
+def month_names(engine: Engine) -> list[str]:
+    """The billing months that were booked in, oldest first."""
+    with read(engine) as connection:
+        return list(connection.scalars(select(periods.c.name).order_by(periods.c.start_at)))
+
+
+def check(config: Config, now: int) -> list[Breach]:
+    """Every breach of an invariant, also against the evidence the node-days were booked from."""
+    with opened(config) as engine:
+        with read(engine) as connection:
+            first, last = connection.execute(select(func.min(booked.c.start_at), func.max(booked.c.end_at))).one()
+        if first is None:
+            return prove(engine)
+        days = node_days(
+            engine,
+            first,
+            min(last, now),
+            machines(config, engine).resolve,
+            zone=zone(config),
+            projects=config.project_map().project,
+        )
+        return prove(engine, evidence=days, models=config.model_names)
+
+
+def rejects(config: Config, limit: int) -> list[tuple[str, str, str, str]]:
+    """What was set aside and is not mended: when, source, reason, and the record as far as it fits a line."""
+    with opened(config) as engine:
+        found = set_aside.rejects(engine)[-limit:]
+    return [
+        (
+            datetime.fromtimestamp(r.seen_at, UTC).isoformat(timespec="seconds"),
+            f"{r.source} {r.cluster}".strip(),
+            r.reason,
+            r.record.decode(errors="backslashreplace")[:200],
+        )
+        for r in reversed(found)
+    ]

@@ -1,0 +1,79 @@
+"""The accounting service of a site: its books behind the HTTP side, and its work on a clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from prometheus_client import CollectorRegistry
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from accounting import book
+from accounting.auth import TokenFile, Tokens
+from accounting.check import check
+from accounting.loop import Loop, Task
+from accounting.periods import period_named
+from accounting.rating import RatingError
+from accounting.service import UnavailableError, UnknownPeriodError, create_service
+from accounting.statements import Statement
+from exporters.config import Config
+from exporters.server import Server
+
+
+class LedgerBooks:
+    """What the HTTP side serves, read from the ledger at each question (`accounting.service.Books`)."""
+
+    def __init__(self, config: Config, engine: Engine) -> None:
+        self._config, self._engine = config, engine
+
+    def periods(self) -> Sequence[str]:
+        """The billing months that have postings, oldest first."""
+        try:
+            return book.month_names(self._engine)
+        except DBAPIError as e:
+            raise UnavailableError(f"the ledger {self._engine.url!r} cannot be read: {e.orig}") from e
+
+    def statement(self, period: str) -> Statement:
+        """The statement of one month."""
+        if period not in self.periods():
+            raise UnknownPeriodError(period)
+        try:
+            return book.statement(self._config, self._engine, period_named(period, book.zone(self._config)))
+        except RatingError as e:
+            raise UnavailableError(str(e)) from e
+        except DBAPIError as e:
+            raise UnavailableError(f"the ledger {self._engine.url!r} cannot be read: {e.orig}") from e
+
+    def check(self) -> Sequence[str]:
+        """Every breach of an invariant, in a sentence."""
+        return [str(breach) for breach in check(self._engine)]
+
+    def ready(self) -> str:
+        """Why the books cannot be served now, or nothing."""
+        try:
+            self.periods()
+        except UnavailableError as e:
+            return str(e)
+        return ""
+
+
+def service(config: Config) -> Server:
+    """The accounting service of these settings, not yet started.
+
+    It ingests every Slurm cluster and then reconciles, every ``service.interval``. Without ``service.tokens_file`` its
+    API lets nobody in; health and metrics are open.
+    """
+    engine = book.ledger(config)
+    tokens = TokenFile(config.service.tokens_file) if config.service.tokens_file else Tokens()
+    registry = CollectorRegistry()
+    tasks = [
+        Task(f"ingest-{c.cluster}", c.history.interval, lambda c=c: book.ingest(config, c, int(time.time())))  # type: ignore[misc]
+        for c in config.slurm
+        if c.history.enabled
+    ]
+    tasks.append(
+        Task("reconcile", config.service.interval, lambda: book.reconcile_period(config, None, int(time.time())))
+    )
+    app = create_service(LedgerBooks(config, engine), tokens, Loop(tasks, registry), registry)
+    return Server(app, config.service.listen, config.service.config_file, lifespan=True)

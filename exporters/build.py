@@ -1,0 +1,113 @@
+"""From settings to a running ground floor: which sources there are, and what a join needs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from exporters.collector import Collector, JoinSettings
+from exporters.config import Config, SlurmCluster
+from exporters.recorder import Recorder
+from exporters.sources.base import Source
+from exporters.sources.dcgm import Dcgm
+from exporters.sources.kube.endpoints import DcgmPods
+from exporters.sources.pods import Pods
+from exporters.sources.sacct import Sacct
+from exporters.sources.slurmctld import Slurmctld
+
+
+def join_settings(config: Config) -> JoinSettings:
+    """What a join depends on besides what sources say."""
+    return JoinSettings(
+        config.project_map(),
+        config.model_names,
+        config.machines.match,
+        config.machines.names,
+        int(config.link_grace),
+        config.join_interval,
+        config.job_linger,
+    )
+
+
+def history(cluster: SlurmCluster) -> Sacct:
+    """The history source of one Slurm cluster."""
+    h = cluster.history
+    return Sacct(
+        cluster.cluster,
+        command=h.sacct,
+        sacctmgr=h.sacctmgr,
+        environment=cluster.environment,
+        timeout=h.timeout,
+    )
+
+
+def sources(config: Config, clock: Callable[[], float] = time.time) -> list[Source]:
+    """Every live source of the settings, not yet polled."""
+    found: list[Source] = [
+        Slurmctld(
+            c.cluster,
+            scontrol=c.live.scontrol,
+            squeue=c.live.squeue,
+            environment=c.environment,
+            interval=c.live.interval,
+            timeout=c.live.timeout,
+        )
+        for c in config.slurm
+        if c.live.enabled
+    ]
+    found += [
+        Pods(
+            k.cluster,
+            kubeconfig=str(k.kubeconfig) if k.kubeconfig else None,
+            context=k.context,
+            interval=k.interval,
+            hold_from=k.hold_from,
+            slurm_clusters=k.slurm_clusters,
+            resume_file=k.resume_file,
+            clock=clock,
+        )
+        for k in config.kubernetes
+    ]
+    if config.dcgm:
+        d = config.dcgm
+        found.append(
+            Dcgm(
+                targets=d.targets,
+                discover=discovery(config),
+                interval=d.interval,
+                timeout=d.timeout,
+                concurrency=d.concurrency,
+                max_bytes=d.max_response,
+            )
+        )
+    return found
+
+
+def discovery(config: Config) -> DcgmPods | None:
+    """How dcgm-exporter pods are found, where the settings ask for it."""
+    wanted = config.dcgm.discover if config.dcgm else None
+    if wanted is None:
+        return None
+    cluster = next(k for k in config.kubernetes if k.cluster == wanted.cluster)
+    kubeconfig = str(cluster.kubeconfig) if cluster.kubeconfig else None
+    return DcgmPods(kubeconfig, cluster.context, wanted.selector, wanted.port)
+
+
+def collector(config: Config, recorder: Recorder | None = None, clock: Callable[[], float] = time.time) -> Collector:
+    """The exporter of these settings, not yet started."""
+    return Collector(sources(config, clock), join_settings(config), recorder, clock)
+
+
+def describe(config: Config) -> str:
+    """What the settings mean, in sentences, for ``exporter --check``."""
+    lines = [f"site {config.site}, billing months in {config.time_zone}"]
+    for c in config.slurm:
+        parts = [name for name, on in (("live", c.live.enabled), ("history", c.history.enabled)) if on]
+        lines.append(f"Slurm {c.cluster}: {' and '.join(parts) or 'nothing'}")
+    lines += [f"Kubernetes {k.cluster}: cards count from {k.hold_from}" for k in config.kubernetes]
+    if config.dcgm:
+        found = f", and dcgm-exporter pods of {config.dcgm.discover.cluster}" if config.dcgm.discover else ""
+        lines.append(f"devices: {len(config.dcgm.targets)} dcgm-exporter endpoints{found}")
+    lines.append(f"projects: {len({p.project for p in config.projects})}, everything else is unmapped")
+    lines.append(f"ledger: {config.ledger!r}" if config.ledger else "ledger: none, live only")
+    return "\n".join(lines)

@@ -1,0 +1,302 @@
+"""The front door: the one command, and the one place where both floors are wired together."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from accounting import book, office
+from accounting.database import LedgerError
+from accounting.rating import RatingError
+from exporters import build
+from exporters.collector import Collector
+from exporters.config import Config, ConfigError, load
+from exporters.series import version
+from exporters.server import Server, create_app
+from exporters.sources.base import SourceError
+
+EXIT_BREACH = 1
+EXIT_USAGE = 2
+EXIT_UNREADABLE = 3
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+EPILOG = """\b
+Exit codes: 0 done; 1 an invariant does not hold (check), or some input was rejected (ingest --strict);
+2 wrong usage or settings; 3 a source or the ledger could not be read.
+"""
+
+log = logging.getLogger("meterbridge")
+_ConfigOption = click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("meterbridge.yaml"),
+    envvar="METERBRIDGE_CONFIG",
+    show_default=True,
+    show_envvar=True,
+    help="Settings file (docs/configure.md).",
+)
+
+
+class Refused(click.ClickException):
+    """An error for the operator: one sentence, no traceback, and the documented exit code."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+    @property
+    def exit_code(self) -> int:  # type: ignore[override]
+        """What the process exits with."""
+        return self.code
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Turn the errors that name what to mend into messages and exit codes; anything else is a fault of ours."""
+    try:
+        yield
+    except (ConfigError, RatingError) as e:
+        raise Refused(str(e), EXIT_USAGE) from e
+    except (SourceError, LedgerError) as e:
+        raise Refused(str(e), EXIT_UNREADABLE) from e
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(version(), prog_name="meterbridge")
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+)
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def main(log_level: str, log_format: str) -> None:
+    """One meter across Slurm and Kubernetes.
+
+    `exporter` serves what is true now to Prometheus. `ingest`, `reconcile` and `statement` turn the schedulers' records
+    into a chargeback in which every GPU-second of the fleet appears exactly once. `demo` shows all of it on a recorded
+    site, with nothing to set up.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    text = logging.Formatter("%(asctime)s level=%(levelname)s logger=%(name)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
+    handler.setFormatter(_Json() if log_format == "json" else text)
+    logging.basicConfig(level=log_level.upper(), handlers=[handler], force=True)
+    logging.getLogger("alembic").setLevel("WARNING")
+
+
+@main.command()
+@_ConfigOption
+@click.option("--once", is_flag=True, help="Poll every source once, print the exposition and exit.")
+@click.option("--check", "check_only", is_flag=True, help="Check the settings, say what they mean, and exit.")
+@click.option("--web.listen-address", "listen", help="Listen here instead of web.listen (HOST:PORT).")
+def exporter(config_file: Path, once: bool, check_only: bool, listen: str | None) -> None:
+    """Serve per-job and per-project series to Prometheus.
+
+    With `ledger` configured it also records what only the live side can know: pods, and which card each job holds.
+    """
+    with refusals():
+        config = load(config_file)
+        if check_only:
+            click.echo(build.describe(config))
+            return
+        recorder = book.recorder(config) if config.ledger else None
+        collector = build.collector(config, recorder)
+        if once:
+            collector.poll_all()
+            collector.join()
+            page = collector.page()
+            sys.stdout.buffer.write(page.body() if page else b"")
+            collector.stop()
+            failed = [s for s in collector.statuses() if not s.success]
+            if failed:
+                raise SourceError("; ".join(f"{s.name} {s.cluster}: {s.error}" for s in failed))
+            return
+        serve_exporter(config, collector, listen or config.web.listen)
+
+
+def serve_exporter(config: Config, collector: Collector, listen: str) -> None:
+    """Run the exporter until it is told to stop."""
+    server = Server(create_app(collector.page, collector.ready, collector.statuses), listen, config.web.config_file)
+    collector.start()
+    server.start()
+    log.info("serving %s/metrics", server.url)
+    wait_for_signal()
+    server.stop()
+    collector.stop()
+
+
+def wait_for_signal() -> None:
+    """Return at SIGTERM or SIGINT."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    stop.wait()
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int, int], None]]:
+    """A bar on a terminal, a plain line every ten seconds otherwise: call it with (done, total, records so far)."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        last = time.monotonic()
+
+        def plain(done: int, total: int, records: int) -> None:
+            nonlocal last
+            if time.monotonic() - last >= 10 or done >= total:
+                last = time.monotonic()
+                log.info("%s: %d of %d, %d records", what, done, total, records)
+
+        yield plain
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total, _records: bar.update(task, completed=done, total=total)
+
+
+@main.command()
+@_ConfigOption
+@click.option("--strict", is_flag=True, help="Exit 1 when a record was rejected.")
+def ingest(config_file: Path, strict: bool) -> None:
+    """Read the schedulers' history into the ledger, from where the last ingest stopped.
+
+    Running it twice changes nothing. Records that cannot be used are set aside (`meterbridge rejects`), the rest goes
+    on.
+    """
+    with refusals():
+        config = load(config_file)
+        rejected = 0
+        for cluster in config.slurm:
+            if cluster.history.enabled:
+                with progress(f"sacct {cluster.cluster}") as tick:
+                    report = book.ingest(config, cluster, int(time.time()), tick)
+                click.echo(book.ingested(report))
+                rejected += report.rejected
+    if strict and rejected:
+        raise Refused(f"{rejected} records were rejected; see meterbridge rejects", EXIT_BREACH)
+
+
+@main.command()
+@_ConfigOption
+@click.option("--period", help="A billing month, 2026-10. Default: every open month.")
+def reconcile(config_file: Path, period: str | None) -> None:
+    """Divide every node-day's capacity among its owners and post it.
+
+    Only node-days whose records changed are posted again: a reversal and a new transaction, never an update.
+    """
+    with refusals():
+        config = load(config_file)
+        with progress("node-days") as tick:
+            report = book.reconcile_period(config, period, int(time.time()), tick)
+        click.echo(book.reconciled(report))
+
+
+@main.command()
+@click.argument("period")
+@_ConfigOption
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Folder for the files.")
+def statement(period: str, config_file: Path, out: Path) -> None:
+    """Write the chargeback of a month: chargeback-PERIOD.csv, its summary and its notes."""
+    with refusals():
+        for path in book.write_statement(load(config_file), period, out):
+            click.echo(path)
+
+
+@main.command()
+@click.argument("line_id")
+@_ConfigOption
+@click.option("--period", help="The month of the line; default: look in every month.")
+def explain(line_id: str, config_file: Path, period: str | None) -> None:
+    """Print the evidence behind a line: postings, node-days, claims, and the raw records as read."""
+    with refusals():
+        click.echo(book.explain(load(config_file), line_id, period, escape=sys.stdout.isatty()), nl=False)
+
+
+@main.command()
+@_ConfigOption
+def check(config_file: Path) -> None:
+    """Prove the ledger's invariants, and name every breach. Exits 1 when there is one."""
+    with refusals():
+        breaches = book.check(load(config_file), int(time.time()))
+    for breach in breaches:
+        click.echo(str(breach))
+    if breaches:
+        raise Refused(f"{len(breaches)} invariants do not hold", EXIT_BREACH)
+    click.echo("every invariant holds")
+
+
+@main.command()
+@_ConfigOption
+@click.option("--limit", default=100, show_default=True, help="How many to print, newest first.")
+def rejects(config_file: Path, limit: int) -> None:
+    """List the records that were set aside, each with its reason."""
+    with refusals():
+        table = Table("seen", "source", "reason", "record", title="rejects")
+        for row in book.rejects(load(config_file), limit):
+            table.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+@main.command()
+@_ConfigOption
+def serve(config_file: Path) -> None:
+    """Run the accounting service: ingest and reconcile on a clock, an HTTP API, and its own /metrics."""
+    with refusals():
+        config = load(config_file)
+        service = office.service(config)
+        service.start()
+        log.info("serving %s", service.url)
+        wait_for_signal()
+        service.stop()
+
+
+@main.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("demo-out"),
+    show_default=True,
+    help="Folder for what it writes.",
+)
+@click.option("--serve/--no-serve", "serve_pages", default=sys.stdout.isatty(), help="Keep /metrics up at the end.")
+def demo(out: Path, serve_pages: bool) -> None:
+    """Show everything on a recorded site: a month of 16 machines, three projects, both schedulers.
+
+    The code is the production code; only Slurm, Kubernetes and the GPUs are replayed, and say so.
+    """
+    from demo import run  # noqa: PLC0415 - the recorded site is loaded only when it is shown
+
+    with refusals():
+        run.run(out, serve=serve_pages, console=Console(width=None if sys.stdout.isatty() else 120))
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    main()
