@@ -55,8 +55,10 @@ def reconcile(day: NodeDay, rules: Rules) -> NodeDayResult:
     they come back as ``unplaced`` with the reason.
     """
     claims: list[Claim] = sorted(day.claims, key=_order)
-    work = _Work(day, claims, find_links(claims, grace=rules.grace), rules)
-    for start, end in pairwise(_borders(day, claims)):
+    until = {(scheduler, cluster): second for scheduler, cluster, second in day.known_until}
+    ends = [until.get((c.job.scheduler, c.job.cluster), FOREVER) if c.end is None else c.end for c in claims]
+    work = _Work(day, claims, ends, find_links(claims, grace=rules.grace, until=until), rules)
+    for start, end in pairwise(_borders(day, claims, ends)):
         work.stretch(start, end)
     return NodeDayResult(day.machine, day.start, work.postings(), work.unplaced())
 
@@ -68,9 +70,9 @@ def _order(claim: Claim) -> tuple[object, ...]:
     return (*head, claim.node, end_of(claim), claim.end_basis, *cards, claim.keys)
 
 
-def _borders(day: NodeDay, claims: Sequence[Claim]) -> list[int]:
-    moments = {day.start, day.end}
-    moments.update(*((c.start, end_of(c)) for c in claims))
+def _borders(day: NodeDay, claims: Sequence[Claim], ends: Sequence[int]) -> list[int]:
+    moments = {day.start, day.end, *ends}
+    moments.update(c.start for c in claims)
     moments.update(*((s.start, s.end) for s in day.capacity), *((s.start, s.end) for s in day.coverage))
     return sorted(m for m in moments if day.start <= m <= day.end)
 
@@ -110,8 +112,10 @@ class _Moment:
 class _Work:
     """One node-day being reconciled: sums per posting key, and the claims that found no capacity."""
 
-    def __init__(self, day: NodeDay, claims: Sequence[Claim], links: Sequence[Link], rules: Rules) -> None:
-        self.day, self.claims, self.links, self.rules = day, claims, links, rules
+    def __init__(
+        self, day: NodeDay, claims: Sequence[Claim], ends: Sequence[int], links: Sequence[Link], rules: Rules
+    ) -> None:
+        self.day, self.claims, self.ends, self.links, self.rules = day, claims, ends, links, rules
         self.sums: dict[_Key, _Sum] = defaultdict(_Sum)
         self.lost: dict[int, str] = {}
         self.stand_ins = {n.inner for n in links if n.kind is LinkKind.STAND_IN}
@@ -126,7 +130,7 @@ class _Work:
     def stretch(self, start: int, end: int) -> None:
         """Divide every pool over ``[start, end)``, in which nothing changes."""
         here = [s for s in self.day.capacity if s.start <= start < s.end]
-        active = [i for i, c in enumerate(self.claims) if c.start <= start < end_of(c) and c.milligpu > 0]
+        active = [i for i, c in enumerate(self.claims) if c.start <= start < self.ends[i] and c.milligpu > 0]
         pools = merge_pools(_views(here), self.rules.models)
         if not pools:
             why = "has no cards" if here else "has no known capacity"

@@ -46,7 +46,9 @@ def _touch(a: Claim, b: Claim) -> bool:
     return max(a.start, b.start) < min(end_of(a), end_of(b)) or b.start <= a.start == end_of(a) <= end_of(b)
 
 
-def find_links(claims: Sequence[Claim], *, grace: int) -> list[Link]:
+def find_links(
+    claims: Sequence[Claim], *, grace: int, until: Mapping[tuple[Scheduler, str], int] | None = None
+) -> list[Link]:
     """Links between the claims of one machine, in the order of ``claims``.
 
     An inner claim has one link per outer claim that it touches: a Slurm job outlives its NodeSet's pod, pods outlive a
@@ -54,7 +56,12 @@ def find_links(claims: Sequence[Claim], *, grace: int) -> list[Link]:
     clipped to a day) and all on one machine, so *node in list* means that the named job has a claim here. ``grace`` is
     how many seconds an inner claim may start before or end after its outer one: the two schedulers write their own
     clocks, and the time outside is the inner claim's own. That the count fits, too, is a matter of each moment.
+
+    ``until`` says up to which second the claims of a cluster are known: an inner claim that is still held has not
+    outlived its outer one before that. Without it, a claim that is still held is held for ever.
     """
+    told = until or {}
+    ends = [told.get((c.job.scheduler, c.job.cluster), FOREVER) if c.end is None else c.end for c in claims]
     lenders: dict[tuple[str, str], list[int]] = defaultdict(list)
     runs: dict[tuple[str, str], list[int]] = defaultdict(list)
     named_pods: dict[tuple[str, str], list[int]] = defaultdict(list)
@@ -72,7 +79,7 @@ def find_links(claims: Sequence[Claim], *, grace: int) -> list[Link]:
         if claim.job.scheduler is Scheduler.SLURM:
             links += _lent(i, claims, lenders)
         else:
-            links += _keyed(i, claims, runs, named_pods, grace)
+            links += _keyed(i, claims, runs, named_pods, grace, ends[i])
     return links
 
 
@@ -82,8 +89,8 @@ def lends(claim: Claim) -> LinkKey | None:
 
 
 def _find(index: _Index, cluster: str, value: str) -> Sequence[int]:
-    """What a key names; a key that names no cluster means any."""
-    return index.get((cluster, value)) or index.get(("", value), ())
+    """What is keyed by a cluster's name; a key that names no cluster means any."""
+    return sorted({*index.get((cluster, value), ()), *index.get(("", value), ())})
 
 
 def _lent(i: int, claims: Sequence[Claim], lenders: _Index) -> list[Link]:
@@ -93,12 +100,12 @@ def _lent(i: int, claims: Sequence[Claim], lenders: _Index) -> list[Link]:
     return [Link(LinkKind.LENDS, i, o, f"pod {claims[o].native_id} is Slurm node {node.name}") for o in around]
 
 
-def _keyed(i: int, claims: Sequence[Claim], runs: _Index, named_pods: _Index, grace: int) -> list[Link]:
+def _keyed(i: int, claims: Sequence[Claim], runs: _Index, named_pods: _Index, grace: int, end: int) -> list[Link]:
     """A pod that carries a key to a Slurm job, or is named by one: verified in node and interval."""
     claim = claims[i]
     key = _strongest(claim.keys)
     if key is None:
-        return _named(i, claims, named_pods, grace)
+        return _named(i, claims, named_pods, grace, end)
     evidence = key.evidence or f"{key.kind.value} {key.cluster}/{key.value}"
     if key.kind is LinkKind.STAND_IN:
         return [Link(key.kind, i, -1, evidence)]
@@ -116,14 +123,14 @@ def _keyed(i: int, claims: Sequence[Claim], runs: _Index, named_pods: _Index, gr
         reason = f"no run of {job} is on this node"
     elif any(_is_lent_by(claims[o], claim) for o in touched):
         reason = f"{job} runs inside this pod, so the pod cannot be inside the job"
-    elif not touched or not _covers([claims[o] for o in touched], claim, grace):
+    elif not touched or not _covers([claims[o] for o in touched], claim.start, end, grace):
         reason = f"interval is not inside that of {job}"
     if reason:
         return [Link(key.kind, i, -1, evidence, False, reason)]
     return [Link(key.kind, i, o, evidence) for o in touched]
 
 
-def _named(i: int, claims: Sequence[Claim], named_pods: _Index, grace: int) -> list[Link]:
+def _named(i: int, claims: Sequence[Claim], named_pods: _Index, grace: int, end: int) -> list[Link]:
     """A pod without a key of its own that an external job's AdminComment names.
 
     Names are used again, so a pod of that name at another time is none of the job's business; one that only touches the
@@ -135,7 +142,7 @@ def _named(i: int, claims: Sequence[Claim], named_pods: _Index, grace: int) -> l
         return []
     job = f"Slurm job {claims[touched[0]].native_id} of {claims[touched[0]].job.cluster}"
     evidence = f"{job} names pod {claim.native_id}"
-    if not _covers([claims[o] for o in touched], claim, grace):
+    if not _covers([claims[o] for o in touched], claim.start, end, grace):
         return [Link(LinkKind.SAME, i, -1, evidence, False, f"interval is not inside that of {job}")]
     return [Link(LinkKind.SAME, i, o, evidence) for o in touched]
 
@@ -153,11 +160,11 @@ def _is_lent_by(run: Claim, pod: Claim) -> bool:
     return key is not None and key.value == run.node.name and key.cluster in ("", run.node.cluster)
 
 
-def _covers(runs: Sequence[Claim], claim: Claim, grace: int) -> bool:
-    """Whether a claim lies within runs one after the other, give or take ``grace`` seconds at each border."""
-    reach = claim.start + grace
+def _covers(runs: Sequence[Claim], start: int, end: int, grace: int) -> bool:
+    """Whether ``[start, end)`` lies within runs one after the other, give or take ``grace`` seconds at each border."""
+    reach = start + grace
     for run in sorted(runs, key=lambda r: (r.start, end_of(r))):
         if run.start > reach:
             return False
         reach = max(reach, end_of(run) + grace)
-    return end_of(claim) <= reach
+    return end <= reach

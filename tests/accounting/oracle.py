@@ -1,0 +1,259 @@
+"""A naive second opinion on a node-day: it paints every card of every second, milliGPU by milliGPU.
+
+It knows the rules and shares no code with `accounting.reconcile`, `exporters.links`, `exporters.nesting` or
+`exporters.occupancy`: no intervals are cut, no parts are summed over stretches. It is slow, and meant to be read:
+
+1. At each second, look who is there and what the machine has.
+2. Follow every pod's key; it is believed when no streak of the pod's seconds outside the job is longer than the grace.
+3. Give each believed pod its place in the youngest job (or lender) that has room, the oldest pod first.
+4. What a claim holds for itself is what it holds less what those inside it hold, and nothing below an ``inside``.
+5. Paint: those who pay first, Slurm from the left, Kubernetes from the right; then, where no cell is free, over cells
+   of the other scheduler, and at last over cells of the own one.
+6. A cell with one owner is his, with several it is disputed, with none it is nobody's.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import gcd
+
+from accounting.model import NodeDay
+from exporters.model import Claim, JobKey, LinkKind, Scheduler
+
+SLURM, KUBE = Scheduler.SLURM, Scheduler.KUBERNETES
+Key = tuple[str, str, JobKey | None]
+"""(account, GPU model, whose)."""
+
+
+@dataclass
+class Painting:
+    """Quantities in milliGPU-seconds: per account, model and owner; and per model what there was in all."""
+
+    quantities: Counter[Key] = field(default_factory=Counter)
+    capacity: Counter[str] = field(default_factory=Counter)
+    held: Counter[JobKey] = field(default_factory=Counter)
+    seen: dict[object, Counter[tuple[str, int | None]]] = field(default_factory=dict)
+
+    def by_account(self) -> dict[tuple[str, str], int]:
+        """Quantities per account and model."""
+        sums: Counter[tuple[str, str]] = Counter()
+        for (account, model, _), quantity in self.quantities.items():
+            sums[account, model] += quantity
+        return {k: v for k, v in sums.items() if v}
+
+
+def paint(day: NodeDay, grace: int) -> Painting:
+    """Paint the whole day."""
+    claims = sorted(
+        day.claims, key=lambda c: (c.start, c.job.scheduler, c.native_id, c.job, c.unit, c.model, c.milligpu)
+    )
+    horizon = max([day.end, *(c.start for c in claims), *(c.end or 0 for c in claims)]) + grace + 2
+    known = {(scheduler, cluster): second for scheduler, cluster, second in day.known_until}
+    last = [known.get((c.job.scheduler, c.job.cluster), horizon) if c.end is None else c.end for c in claims]
+    believed = {i: _believed(i, claims, last[i], grace, horizon) for i in range(len(claims))}
+    painting = Painting()
+    for second in range(day.start, day.end):
+        there = [i for i, c in enumerate(claims) if c.milligpu and c.start <= second < last[i]]
+        _paint_second(painting, day, claims, believed, there, second)
+    return painting
+
+
+def _seconds(claim: Claim, horizon: int) -> set[int]:
+    return set(range(claim.start, horizon if claim.end is None else claim.end))
+
+
+def _carries(claim: Claim, kind: LinkKind) -> list[tuple[str, str]]:
+    return [(k.cluster, k.value) for k in claim.keys if k.kind is kind]
+
+
+def _believed(
+    i: int, claims: Sequence[Claim], last: int, grace: int, horizon: int
+) -> list[tuple[LinkKind, int]] | None:
+    """The claims inside which claim ``i`` lives, by its key or theirs; None where a key may not be believed.
+
+    ``last`` is the first second at which the claim is not known to be held.
+    """
+    claim = claims[i]
+    seconds = _seconds(claim, horizon)
+    if claim.job.scheduler is SLURM:
+        at = [(claim.node.cluster, claim.node.name), ("", claim.node.name)]
+        lenders = [n for n, c in enumerate(claims) if any(key in at for key in _carries(c, LinkKind.LENDS))]
+        return [(LinkKind.LENDS, n) for n in lenders if seconds & _seconds(claims[n], horizon)]
+    if _carries(claim, LinkKind.STAND_IN):
+        return []
+    said = [(kind, key) for kind in (LinkKind.SAME, LinkKind.INSIDE) for key in sorted(_carries(claim, kind))]
+    jobs = [n for n, c in enumerate(claims) if c.job.scheduler is SLURM]
+    if said:
+        kind, (cluster, number) = said[0]
+        runs = [n for n in jobs if claims[n].native_id == number and cluster in ("", claims[n].job.cluster)]
+    else:
+        kind = LinkKind.SAME
+        runs = [n for n in jobs if ("", claim.native_id) in _carries(claims[n], LinkKind.SAME)]
+    runs = [n for n in runs if seconds & _seconds(claims[n], horizon)]
+    own_nodes = _carries(claim, LinkKind.LENDS)
+    if not runs and not said:
+        return []
+    if not runs or any((claims[n].node.cluster, claims[n].node.name) in own_nodes for n in runs):
+        return None
+    outside = seconds.difference(*(_seconds(claims[n], horizon) for n in runs))
+    streak = 0
+    for second in range(claim.start, last):
+        streak = streak + 1 if second in outside else 0
+        if streak > grace:
+            return None
+    return [(kind, n) for n in runs]
+
+
+def _paint_second(
+    painting: Painting,
+    day: NodeDay,
+    claims: Sequence[Claim],
+    believed: dict[int, list[tuple[LinkKind, int]] | None],
+    there: Sequence[int],
+    second: int,
+) -> None:
+    here = [s for s in day.capacity if s.start <= second < s.end]
+    pools = _pools(day, second)
+    if not pools:
+        return
+    for model, size in pools:
+        painting.capacity[model] += size
+    for i in there:
+        painting.held[claims[i].job] += claims[i].milligpu
+    readable = {(s.scheduler, s.cluster) for s in day.coverage if s.start <= second < s.end}
+    with_cards = [s for s in here if s.milligpu]
+    if any((s.scheduler, s.cluster) not in readable for s in with_cards):
+        nobodys = "unknown"
+    else:
+        nobodys = "idle" if any(s.up for s in with_cards) else "down"
+    own, word = _own(there, claims, believed)
+    for i in own:
+        for cluster, node in _carries(claims[i], LinkKind.LENDS):
+            if word[i] == "charged":
+                slurm = [s for s in here if s.scheduler is SLURM and cluster in ("", s.cluster)]
+                word[i] = "reserved"
+                if any(s.node == node and not s.up for s in slurm):
+                    word[i] = "down"
+                if any((SLURM, s.cluster) not in readable for s in slurm):
+                    word[i] = "unknown"
+    order = sorted(own, key=lambda i: (word[i] != "charged", i))
+    for (model, size), shares in zip(pools, _shares(pools, order, own, claims), strict=True):
+        # two seconds with the same shares look the same: painting one of them is enough
+        look = (size, tuple(shares), tuple(word[i] for i, _ in shares), nobodys)
+        if look not in painting.seen:
+            painting.seen[look] = _cells(size, shares, word, claims, nobodys)
+        for (account, owner), milligpu in painting.seen[look].items():
+            painting.quantities[account, model, claims[owner].job if owner is not None else None] += milligpu
+
+
+def _pools(day: NodeDay, second: int) -> list[tuple[str, int]]:
+    """Models and sizes. The view with more models (else Slurm's) names them; the larger total counts."""
+    views: dict[tuple[Scheduler, str], Counter[str]] = {}
+    for s in day.capacity:
+        if s.start <= second < s.end and s.milligpu:
+            views.setdefault((s.scheduler, s.cluster), Counter())[s.model.lower()] += s.milligpu
+    if not views:
+        return []
+    slurm_first = sorted(views.items(), key=lambda item: item[0][0] is not SLURM)
+    finest = max((view for _, view in slurm_first), key=len)
+    largest = max(sum(view.values()) for view in views.values())
+    pools = sorted(finest.items())
+    if len(pools) == 1:
+        name = next((n for _, view in slurm_first for n in view if n), "")
+        return [(name, largest)]
+    assert largest == sum(finest.values()), "two models and a larger other view: not painted here"
+    return pools
+
+
+def _own(
+    there: Sequence[int], claims: Sequence[Claim], believed: dict[int, list[tuple[LinkKind, int]] | None]
+) -> tuple[dict[int, int], dict[int, str]]:
+    """What each claim holds for itself, and under which word."""
+    parent: dict[int, tuple[LinkKind, int]] = {}
+    pods_in: Counter[int] = Counter()
+    word = dict.fromkeys(there, "charged")
+    for i in sorted(there, key=lambda i: (claims[i].start, claims[i].unit, i)):
+        homes = believed[i]
+        if homes is None:
+            word[i] = "disputed"
+            continue
+        homes = [home for home in homes if home[1] in there]
+        homes.sort(key=lambda home: (claims[home[1]].start, claims[home[1]].unit), reverse=True)
+        for kind, n in homes:
+            room = claims[n].milligpu - pods_in[n]
+            if kind is LinkKind.LENDS or claims[i].milligpu <= room:
+                parent[i] = (kind, n)
+                pods_in[n] += 0 if kind is LinkKind.LENDS else claims[i].milligpu
+                break
+        else:
+            word[i] = "disputed" if homes else "charged"
+    own = {}
+    for i in there:
+        above, up = [], i
+        while up in parent and len(above) <= len(there):
+            above.append(parent[up][0])
+            up = parent[up][1]
+        in_a_ring = len(above) > len(there)
+        if _carries(claims[i], LinkKind.STAND_IN) or (LinkKind.INSIDE in above and not in_a_ring):
+            continue
+        inside = [n for n in there if parent.get(n, (None, -1)) in ((LinkKind.LENDS, i), (LinkKind.SAME, i))]
+        own[i] = max(0, claims[i].milligpu - sum(claims[n].milligpu for n in inside))
+    return {i: size for i, size in own.items() if size}, word
+
+
+def _shares(
+    pools: Sequence[tuple[str, int]], order: Sequence[int], own: dict[int, int], claims: Sequence[Claim]
+) -> list[list[tuple[int, int]]]:
+    """Per pool, what each claim (in painting order) has of it. A claim that names no pool takes what is left."""
+    if len(pools) == 1:
+        return [[(i, own[i]) for i in order]]
+    names = [model for model, _ in pools]
+    home = {i: names.index(t) for i in order for t in (claims[i].model.lower(), claims[i].profile) if t and t in names}
+    left = [size - sum(own[i] for i in order if home.get(i) == n) for n, (_, size) in enumerate(pools)]
+    largest_first = sorted(range(len(pools)), key=lambda n: (-pools[n][1], n))
+    shares: list[dict[int, int]] = [{} for _ in pools]
+    for i in order:
+        if i in home:
+            shares[home[i]][i] = own[i]
+            continue
+        need = own[i]
+        for n in largest_first:  # where there is room
+            shares[n][i] = max(0, min(need, left[n]))
+            need -= shares[n][i]
+            left[n] -= shares[n][i]
+        for n in largest_first:  # else over what others have
+            more = min(need, pools[n][1] - shares[n][i])
+            shares[n][i] += more
+            need -= more
+        shares[largest_first[0]][i] += need
+    return [[(i, share[i]) for i in order if share.get(i)] for share in shares]
+
+
+def _cells(
+    size: int, shares: Sequence[tuple[int, int]], word: dict[int, str], claims: Sequence[Claim], nobodys: str
+) -> Counter[tuple[str, int | None]]:
+    """Paint one pool at one second: milliGPU per account and owner."""
+    grain = gcd(size, *(amount for _, amount in shares))
+    cells: list[list[int]] = [[] for _ in range(size // grain)]
+    left = {i: amount // grain for i, amount in shares}
+    for free_only in (True, False):
+        for i, _ in shares:
+            scheduler = claims[i].job.scheduler
+            sides = cells if scheduler is SLURM else cells[::-1]
+            if free_only:
+                wanted = [c for c in sides if not c]
+            else:
+                taken = [(any(claims[n].job.scheduler is scheduler for n in c), c) for c in sides if c and i not in c]
+                wanted = [c for own, c in taken if not own] + [c for own, c in taken if own]
+            for cell in wanted[: left[i]]:
+                cell.append(i)
+            left[i] -= min(left[i], len(wanted))
+    found: Counter[tuple[str, int | None]] = Counter()
+    for cell in cells:
+        if not cell:
+            found[nobodys, None] += grain
+        else:
+            found[word[cell[0]] if len(cell) == 1 else "disputed", max(cell)] += grain
+    return found
