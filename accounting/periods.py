@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, select, update
 from accounting.database import LedgerError, insert_missing, read, write
 from accounting.model import DAY
 from accounting.tables import periods as table
+from accounting.tables import transactions
 
 OPEN, CLOSED, SEALED = "open", "closed", "sealed"
 
@@ -105,6 +106,14 @@ def state(engine: Engine, name: str) -> str:
     with read(engine) as connection:
         found = connection.execute(select(table.c.state).where(table.c.name == name)).scalar_one_or_none()
     return OPEN if found is None else str(found)
+
+
+def periods_booked(engine: Engine, zone: tzinfo = UTC) -> list[Period]:
+    """The months in which anything was ever booked, oldest first."""
+    c = table.c
+    query = select(c.name).where(c.name.in_(select(transactions.c.period).distinct())).order_by(c.start_at)
+    with read(engine) as connection:
+        return [period_named(name, zone) for name in connection.scalars(query)]
 
 
 def close(engine: Engine, name: str, *, now: int, zone: tzinfo = UTC) -> Period:

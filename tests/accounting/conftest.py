@@ -7,9 +7,10 @@ import tempfile
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 
 from accounting.database import connect
 from accounting.schema import open_ledger
@@ -54,6 +55,11 @@ def postgres_ledger(postgres: PostgreSQL) -> Iterator[Engine]:
     engine.dispose()
 
 
+def _careless(connection: Any, _: object) -> None:
+    """A ledger that may be lost need not wait for its disk."""
+    connection.execute("PRAGMA synchronous=OFF").close()
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.server("postgresql"))])
 def new_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NewLedger]:
     """Makes empty ledgers."""
@@ -65,8 +71,10 @@ def new_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NewLe
         shutil.copy(request.getfixturevalue("empty_sqlite"), path)
         while engines:  # keep no more than one open
             engines.pop().dispose()
-        engines.append(connect(f"sqlite:///{path}"))
-        return engines[-1]
+        engine = connect(f"sqlite:///{path}")
+        event.listen(engine, "connect", _careless)
+        engines.append(engine)
+        return engine
 
     def postgresql() -> Engine:
         engine: Engine = request.getfixturevalue("postgres_ledger")

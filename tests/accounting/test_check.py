@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, delete, insert, select, text, update
+
+from accounting.check import Breach, breaches, check
+from accounting.database import write
+from accounting.evidence import node_days
+from accounting.intake import ingest_history
+from accounting.ledger import post
+from accounting.periods import close, period_named
+from accounting.tables import (
+    capacity,
+    claims,
+    jobs,
+    periods,
+    postings,
+    records,
+    transactions,
+    windows,
+)
+from accounting.tables import (
+    node_days as heads,
+)
+from tests.accounting.site import DAY, T0, History, ended, gn, node, pod, running
+from tests.accounting.test_evidence import live, same_name
+from tests.accounting.test_ledger import booked, charged
+from tests.accounting.test_reconciling import project, settle
+
+NOVEMBER = period_named("2026-11").start
+
+
+@pytest.fixture
+def sound(engine: Engine) -> Engine:
+    """A ledger with a bit of everything in it, and nothing wrong."""
+    live(engine, T0, nodes=[node(gn(1)), node(gn(2))], claims=[pod("a", 1, T0)])
+    live(engine, T0 + 3000, nodes=[node(gn(1)), node(gn(2))], gone=[pod("a", 1, T0, T0 + 60)])
+    rows = [ended(1, T0, T0 + 60, nodes=(1, 2)), running(2, T0 + 90), ended(3, T0, T0 + 5)]
+    ingest_history(engine, History(rows), now=T0 + DAY, start=T0)
+    ingest_history(engine, History([ended(2, T0 + 90, T0 + 99), ended(3, T0, T0 + 7)]), now=T0 + 2 * DAY, start=T0)
+    settle(engine, T0 + 2 * DAY)
+    post(engine, booked(charged(1), machine="gn01"), now=T0 + 2 * DAY)
+    return engine
+
+
+def test_a_sound_ledger_has_no_breach(sound: Engine) -> None:
+    assert [] == check(sound)
+
+    close(sound, "2026-10", now=NOVEMBER)
+    post(sound, booked(charged(2), machine="gn01"), now=NOVEMBER + 5)
+
+    assert [] == check(sound)
+
+
+Tampering = Callable[[Connection], Any]
+
+
+def _set(table: Any, where: Any, **values: Any) -> Tampering:
+    return lambda c: c.execute(update(table).where(where).values(**values))
+
+
+_CHARGED = postings.c.account == "charged"
+_STANDING = postings.c.transaction_id.in_(select(heads.c.transaction_id))
+
+
+def _unreversed(c: Connection) -> None:
+    """Point a node-day at the transaction that was reversed."""
+    first = c.execute(select(transactions.c.amends).where(transactions.c.kind == "reversal")).scalars().first()
+    place = c.execute(select(transactions.c.machine).where(transactions.c.id == first)).scalar_one()
+    c.execute(update(heads).where(heads.c.machine == place).values(transaction_id=first))
+
+
+def _reversed_twice(c: Connection) -> None:
+    row = c.execute(select(transactions).where(transactions.c.kind == "reversal")).first()
+    assert row is not None
+    c.execute(insert(transactions).values({**row._mapping, "id": 99_999}))
+
+
+_TAMPERINGS: list[tuple[Tampering, str, str]] = [
+    (_set(postings, _CHARGED, quantity=postings.c.quantity + 1), "a transaction sums to zero", "transaction"),
+    (_set(postings, _CHARGED, account="charge"), "the accounts are the six dispositions and capacity", "posting"),
+    (_set(postings, _CHARGED & _STANDING, account=""), "the six dispositions sum to the capacity", "node-day gn01"),
+    (_set(postings, _CHARGED & _STANDING, quantity=-5), "no disposition is negative", "node-day gn01 2026-10-01"),
+    (_set(postings, _CHARGED, job_id=777), "every reference leads somewhere", "posting"),
+    (_set(postings, _CHARGED, linked_id=778), "every reference leads somewhere", "posting"),
+    (
+        _set(heads, heads.c.machine == "gn01", transaction_id=555),
+        "every reference leads somewhere",
+        "node-day gn01",
+    ),
+    (_unreversed, "what no longer stands is reversed", "node-day gn01"),
+    (_reversed_twice, "a transaction is reversed at most once", "transaction"),
+    (
+        _set(periods, periods.c.name == "2026-10", start_at=T0 + 5),
+        "a node-day is booked in its own period, and corrected in a later one",
+        "transaction",
+    ),
+    (
+        _set(periods, periods.c.name == "2026-10", closed_at=T0, state="closed"),
+        "a closed period never changes",
+        "period 2026-10",
+    ),
+    (_set(heads, heads.c.start_at == T0, end_at=T0 + 2 * DAY), "no second is in two node-days", "node-day gn01"),
+    (
+        _set(transactions, transactions.c.kind == "post", kind="gift"),
+        "a transaction posts, reverses or corrects",
+        "tr",
+    ),
+    (
+        _set(windows, windows.c.id == 1, read=77),
+        "read = charged + excluded + pending + rejected",
+        "window 1 of sacct lab",
+    ),
+    (_set(records, records.c.source == "sacct", raw=b"x"), "a raw record is what was read", "record"),
+    (_set(records, records.c.source == "sacct", current=False), "one record of a subject is current", "slurm/lab/"),
+    (_set(claims, claims.c.id == 1, current=~claims.c.current), "a claim is current with its record", "claim 1"),
+    (_set(claims, claims.c.current, milligpu=1), "claims are what the record said", "record"),
+    (_set(claims, claims.c.unit == "pod-a", start_at=T0 + 1), "claims are what the record said", "record"),
+    (_set(jobs, jobs.c.native_id == "1", account="other"), "claims are what the record said", "record"),
+    (
+        lambda c: c.execute(delete(claims).where(claims.c.current)),
+        "claims are what the record said",
+        "record",
+    ),
+]
+
+
+def _found(engine: Engine, tamper: Tampering) -> list[Breach]:
+    """The breaches after a tampering, which is then forgotten."""
+    with engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        if engine.dialect.name == "sqlite":
+            driver.execute("PRAGMA foreign_keys=OFF").close()
+        with connection.begin() as transaction:
+            if engine.dialect.name == "postgresql":
+                connection.execute(text("SET LOCAL session_replication_role = replica"))
+            tamper(connection)
+            found = breaches(connection)
+            transaction.rollback()
+        connection.invalidate()
+    return found
+
+
+def test_every_tampering_is_found_and_named(sound: Engine) -> None:
+    missed = []
+    for tamper, invariant, where in _TAMPERINGS:
+        found = [str(b) for b in _found(sound, tamper)]
+        if not any(b.startswith(f"{invariant}: {where}") for b in found):
+            missed.append((invariant, where, found))
+
+    assert [] == missed
+    assert [] == check(sound)
+
+
+def test_capacity_is_proved_against_the_evidence_it_was_booked_from(sound: Engine) -> None:
+    def evidence() -> Any:
+        return node_days(sound, T0 + DAY, T0 + 2 * DAY, same_name, projects=project)
+
+    before = check(sound, evidence=evidence())
+    with write(sound) as connection:
+        place = (postings.c.account.in_(["idle", "capacity", "unknown"]), _STANDING, postings.c.start_at >= T0 + DAY)
+        connection.execute(update(postings).where(*place).values(quantity=postings.c.quantity * 2))
+    found = check(sound, evidence=evidence())
+
+    assert [] == before
+    assert {"capacity is the known capacity times the seconds"} == {b.invariant for b in found}
+
+
+def test_evidence_that_is_newer_than_the_books_proves_nothing(sound: Engine) -> None:
+    with write(sound) as connection:
+        connection.execute(update(capacity).values(milligpu=4000))
+
+    assert [] == check(sound, evidence=node_days(sound, T0, T0 + 2 * DAY, same_name, projects=project))

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sqlalchemy import Engine
+
+from accounting.explain import explain_usage, render
+from accounting.intake import ingest_history
+from accounting.usage import usage
+from exporters.model import Disposition, Record
+from tests.accounting.site import DAY, T0, History, ended, gn, held, kn, node, pod, run, running, slurm_job, workload
+from tests.accounting.test_evidence import live
+from tests.accounting.test_reconciling import settle
+
+HOSTILE = b"1|=cmd|'/c calc'!A1\n\x1b[31mred\x1f|\xff|COMPLETED"
+
+
+def site(engine: Engine) -> None:
+    live(engine, T0, nodes=[node(gn(1)), node(gn(2)), node(kn(1))], claims=[pod("a", 1, T0)])
+    live(engine, T0 + 3000, nodes=[node(gn(1)), node(gn(2)), node(kn(1))], gone=[pod("a", 1, T0, T0 + 60)])
+    raw = HOSTILE.decode("utf-8", "surrogateescape")
+    claims = tuple(held(1, n, T0 + DAY - 60, T0 + DAY + 60, 2, assumed=True) for n in (1, 2))
+    final = Record(
+        "sacct", raw, replace(slurm_job(1, T0, T0 + DAY + 60, state="COMPLETED"), name="\x1b[2Jtrain"), claims
+    )
+    ingest_history(engine, History([running(1, T0 + DAY - 60, (1, 2), 2)]), now=T0 + DAY, start=T0)
+    ingest_history(engine, History([final, ended(2, T0, T0 + 5)]), now=T0 + 2 * DAY, start=T0)
+    settle(engine, T0 + 2 * DAY)
+
+
+def test_a_line_leads_to_its_postings_node_days_claims_and_raw_records(engine: Engine) -> None:
+    site(engine)
+    [line] = [u for u in usage(engine, T0, T0 + 2 * DAY) if u.job == run(1)]
+    told = explain_usage(engine, T0, T0 + 2 * DAY, line)
+
+    assert 4 * 120_000 == line.charged == sum(p.quantity for d in told.days for p in d.postings)
+    assert [("gn01", T0), ("gn02", T0), ("gn01", T0 + DAY), ("gn02", T0 + DAY)] == [
+        (d.machine, d.start) for d in told.days
+    ]
+    assert [False, True] == [r.current for r in told.records]
+    assert HOSTILE == told.records[1].raw
+    assert [("gn01", 2000), ("gn02", 2000)] == [(c.node.name, c.milligpu) for c in told.records[1].claims]
+    assert told.job is not None
+    assert "COMPLETED" == told.job.state
+
+
+def test_the_text_holds_the_raw_record_byte_for_byte_or_fit_for_a_terminal(engine: Engine) -> None:
+    site(engine)
+    [line] = [u for u in usage(engine, T0, T0 + 2 * DAY) if u.job == run(1)]
+    told = explain_usage(engine, T0, T0 + 2 * DAY, line)
+    plain, fit = render(told), render(told, escape=True)
+
+    assert HOSTILE in plain
+    assert b"\x1b" not in fit
+    assert b"1|=cmd|'/c calc'!A1\n\\x1b[31mred\\x1f|\\xff|COMPLETED" in fit
+    assert b"node-day gn02 2026-10-02T00:00:00Z" in plain
+    assert b"charged: 480000 milliGPU-seconds of h100" in plain
+
+
+def test_a_pods_line_leads_to_the_claim_as_it_was_seen(engine: Engine) -> None:
+    site(engine)
+    [line] = [u for u in usage(engine, T0, T0 + 2 * DAY) if u.job == workload("a")]
+    told = explain_usage(engine, T0, T0 + 2 * DAY, line)
+
+    assert ["pending", "charged"] == [r.outcome for r in told.records]
+    assert b'"native_id":"vision/a"' in told.records[1].raw
+    assert f'"end_at":{T0 + 60}'.encode() in told.records[1].raw
+
+
+def test_nobodys_line_leads_to_its_node_days(engine: Engine) -> None:
+    site(engine)
+    for line in usage(engine, T0, T0 + 2 * DAY):
+        if line.job is None:
+            told = explain_usage(engine, T0, T0 + 2 * DAY, line)
+
+            assert () == told.records
+            assert line.charged == sum(p.quantity for d in told.days for p in d.postings)
+
+    assert Disposition.IDLE in {u.disposition for u in usage(engine, T0, T0 + 2 * DAY)}

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Engine, func, select
+
+from accounting.check import check
+from accounting.evidence import node_days
+from accounting.intake import ingest_history
+from accounting.ledger import balances
+from accounting.periods import close, period_named
+from accounting.reconcile import Rules, reconcile
+from accounting.reconciling import ReconcileReport, reconcile_range, rules_hash
+from accounting.rejects import rejects
+from accounting.tables import transactions
+from accounting.usage import corrections, usage
+from exporters.model import Job, NodeKey
+from tests.accounting import views
+from tests.accounting.site import DAY, T0, History, ended, gn, kn, node, pod, run
+from tests.accounting.test_evidence import live, same_name
+
+RULES = Rules()
+
+
+def project(job: Job, at: float) -> str:
+    return job.account or "unmapped"
+
+
+def settle(engine: Engine, now: int, end: int = T0 + 31 * DAY, **more: Any) -> ReconcileReport:
+    return reconcile_range(
+        engine,
+        T0,
+        end,
+        more.pop("resolver", same_name),
+        partial(reconcile, rules=RULES),
+        projects=more.pop("projects", project),
+        rules_hash=rules_hash(RULES.text()),
+        now=now,
+        **more,
+    )
+
+
+def site(engine: Engine) -> None:
+    """gn01 with eight cards, seen over three days; a job of four cards over the second midnight, and a pod of two."""
+    a = pod("a", 1, T0 + 100, T0 + DAY, 2)
+    for half_day in range(7):
+        now = T0 + half_day * 43_200
+        held_now = [replace(a, end=None)] if a.start <= now < T0 + DAY else []
+        gone = [a] if now == T0 + DAY else []
+        live(engine, now, nodes=[node(gn(1)), node(kn(1))], claims=held_now, gone=gone, gap=50_000)
+    ingest_history(engine, History([ended(1, T0 + DAY - 50, T0 + DAY + 50, cards=4)]), now=T0 + 3 * DAY, start=T0)
+
+
+def test_three_days_are_booked_and_add_up_to_capacity(engine: Engine) -> None:
+    site(engine)
+    report = settle(engine, T0 + 3 * DAY)
+
+    assert (3, 3, 0) == (report.node_days, report.posted, report.unplaced)
+    assert {
+        ("capacity", "h100"): -8000 * 3 * DAY,
+        ("charged", "h100"): 4000 * 100 + 2000 * (DAY - 100),
+        ("idle", "h100"): 8000 * 3 * DAY - 4000 * 100 - 2000 * (DAY - 100),
+    } == balances(engine, T0, T0 + 3 * DAY)
+    assert {("vision", run(1)): 400_000} == {
+        (u.project, u.job): u.charged for u in usage(engine, T0, T0 + 3 * DAY) if u.job == run(1)
+    }
+    assert [] == check(engine, evidence=node_days(engine, T0, T0 + 3 * DAY, same_name, projects=project))
+
+
+def test_reconciling_again_books_nothing(engine: Engine) -> None:
+    site(engine)
+    settle(engine, T0 + 3 * DAY)
+    reconciled: list[int] = []
+
+    def never(day: Any) -> Any:
+        reconciled.append(day.start)
+        return reconcile(day, RULES)
+
+    again = reconcile_range(
+        engine,
+        T0,
+        T0 + 3 * DAY,
+        same_name,
+        never,
+        projects=project,
+        rules_hash=rules_hash(RULES.text()),
+        now=T0 + 3 * DAY,
+    )
+
+    assert (3, 0) == (again.unchanged, again.posted)
+    assert [] == reconciled
+
+
+def test_a_late_record_books_only_its_own_day_anew(engine: Engine) -> None:
+    site(engine)
+    settle(engine, T0 + 3 * DAY)
+    late = ended(2, T0 + 2 * DAY + 10, T0 + 2 * DAY + 20)
+    ingest_history(engine, History([late]), now=T0 + 3 * DAY, start=T0, overlap=DAY)
+    report = settle(engine, T0 + 3 * DAY)
+
+    assert (2, 1) == (report.unchanged, report.reposted)
+    assert [("post", 4), ("reversal", 1)] == views.rows(
+        engine, select(transactions.c.kind, func.count()).group_by(transactions.c.kind)
+    )
+
+
+def test_a_late_record_after_the_close_is_a_correction(engine: Engine) -> None:
+    site(engine)
+    november = period_named("2026-11").start
+    settle(engine, november, end=T0 + 3 * DAY)
+    close(engine, "2026-10", now=november)
+    before = usage(engine, T0, november)
+    late = ended(2, T0 + 2 * DAY + 10, T0 + 2 * DAY + 20)
+    ingest_history(engine, History([late]), now=november + 60, start=T0, overlap=60 * DAY, step=60 * DAY)
+    report = settle(engine, november + 60, end=T0 + 3 * DAY)
+
+    assert 1 == report.corrected
+    assert before == usage(engine, T0, november)
+    assert {(run(2), 10_000), (None, -10_000)} == {(u.job, u.charged) for _, u in corrections(engine, "2026-11")}
+    assert [] == check(engine)
+
+
+def test_a_machine_that_goes_by_another_name_is_not_counted_twice(engine: Engine) -> None:
+    site(engine)
+    settle(engine, T0 + 3 * DAY)
+
+    def renamed(key: NodeKey, start: int, end: int) -> Sequence[tuple[str, int, int]]:
+        return [(f"rack1-{key.name}", start, end)]
+
+    report = settle(engine, T0 + 3 * DAY, resolver=renamed)
+
+    assert (3, 3, 3) == (report.posted, report.reposted, report.withdrawn)
+    assert -8000 * 3 * DAY == balances(engine, T0, T0 + 3 * DAY)["capacity", "h100"]
+    assert [] == check(engine)
+    assert 0 == settle(engine, T0 + 3 * DAY, resolver=renamed).withdrawn
+
+
+def test_the_day_that_is_not_over_is_booked_up_to_now_or_left_out(engine: Engine) -> None:
+    site(engine)
+    noon = T0 + 2 * DAY + DAY // 2
+    without = settle(engine, noon, unfinished=False)
+    booked = settle(engine, noon)
+
+    assert (2, T0 + 2 * DAY) == (without.posted, without.end)
+    assert (1, noon) == (booked.posted, booked.end)
+    assert -8000 * 2.5 * DAY == balances(engine, T0, noon)["capacity", "h100"]
+
+
+def test_nothing_is_booked_of_the_future(engine: Engine) -> None:
+    site(engine)
+
+    assert 0 == settle(engine, T0).node_days
+
+
+def test_a_job_on_an_unknown_node_is_set_aside(engine: Engine) -> None:
+    site(engine)
+    ingest_history(
+        engine,
+        History([ended(3, T0 + 10, T0 + 20, nodes=(99,))]),
+        now=T0 + 3 * DAY,
+        start=T0,
+        overlap=3 * DAY,
+        step=9 * DAY,
+    )
+    report = settle(engine, T0 + 3 * DAY)
+
+    assert 1 == report.unplaced
+    assert ["unplaced"] == [r.kind for r in rejects(engine)]
+    assert "gn99" in rejects(engine)[0].reason
+
+
+def test_progress_tells_seconds_and_node_days(engine: Engine) -> None:
+    site(engine)
+    told: list[tuple[int, int, int]] = []
+    settle(engine, T0 + 3 * DAY, end=T0 + 2 * DAY, progress=lambda *a: told.append(a))
+
+    assert [(DAY, 2 * DAY, 1), (2 * DAY, 2 * DAY, 2)] == told
