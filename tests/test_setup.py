@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,28 @@ def test_an_interpreter_that_does_not_suit_is_refused_with_what_to_do(tmp_path: 
     assert 1 == ran.returncode
     assert "no Python 3.11, 3.12 or 3.13 here" in ran.stderr
     assert not (tmp_path / "venv").exists()
+
+
+def packaged() -> tuple[list[str], list[Path]]:
+    """What goes into the wheel besides Python: patterns, and the files of the packages."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    packages = [Path(p.removesuffix("*")) for p in settings["packages"]["find"]["include"]]
+    files = [path for name in packages for path in (ROOT / name).rglob("*") if path.is_file()]
+    return settings["package-data"]["*"], [path for path in files if "__pycache__" not in path.parts]
+
+
+def test_every_file_beside_the_code_is_in_the_wheel() -> None:
+    patterns, files = packaged()
+
+    left_out = [p for p in files if p.suffix != ".py" and not any(fnmatch(p.name, pattern) for pattern in patterns)]
+    assert [] == left_out
+
+
+def test_every_folder_of_code_is_a_package() -> None:
+    _, files = packaged()
+
+    folders = {path.parent for path in files if path.suffix == ".py"}
+    assert [] == sorted(folder for folder in folders if not (folder / "__init__.py").exists())
 
 
 def test_continuous_integration_runs_make_test() -> None:
