@@ -39,11 +39,13 @@ OpenClaims = tuple[tuple[SharedClaim, ...], Job]
 class Entry:
     """One pod. ``held`` is settled once, as soon as it can be told: what a node offers later changes nothing.
 
-    ``closed``: its end is known, and is in ``end`` when there is a claim to end.
+    ``start`` is when it began to hold; a container's first start is remembered over restarts that hide it. ``closed``:
+    its end is known, and is in ``end`` when there is a claim to end.
     """
 
     facts: PodFacts
     first_started: int | None = None
+    start: int | None = None
     root: Root | None = None
     held: list[Portion] | None = None
     keys: tuple[LinkKey, ...] = ()
@@ -51,10 +53,6 @@ class Entry:
     end: int | None = None
     basis: str = ""
     closed_at: float = 0.0
-
-    def start(self, hold_from: HoldFrom) -> int | None:
-        """When it began to hold; a container's first start is remembered over restarts that hide it."""
-        return replace(self.facts, started=self.first_started).held_from(hold_from)
 
 
 @dataclass(slots=True)
@@ -246,6 +244,7 @@ class Book:
             return entry  # history that is replayed
         starts = [s for s in (entry.first_started, facts.started) if s is not None]
         entry.facts, entry.first_started = facts, min(starts, default=None)
+        entry.start = facts.held_from(self.hold_from, entry.first_started)
         self.settle(entry)
         if facts.terminal and not entry.closed:
             self._close(entry, int(at) if facts.finished is None else facts.finished, "finished", at)
@@ -253,7 +252,7 @@ class Book:
 
     def _close(self, entry: Entry, end: int, basis: str, at: float) -> None:
         entry.closed = True
-        facts, start = entry.facts, entry.start(self.hold_from)
+        facts, start = entry.facts, entry.start
         if start is None or end == start:
             return  # it never held anything
         if end < start:

@@ -141,38 +141,51 @@ def job_key(cluster: str, namespace: str, root: Root) -> JobKey:
     return JobKey(Scheduler.KUBERNETES, cluster, root.uid or f"{namespace}/{root.kind}/{root.name}")
 
 
-def claims_of(
-    cluster: str, pod: PodFacts, root: Root, held: Sequence[Portion], keys: tuple[LinkKey, ...], start: int
-) -> list[tuple[Claim, str]]:
-    """The open claims of one pod, each with the UID of the shared ResourceClaim it stands for (empty: the pod's own).
+Held = tuple[int, int | None]
+"""``[start, end)``, end None while it lasts."""
 
+
+def claims_of(
+    cluster: str,
+    pod: PodFacts,
+    root: Root,
+    held: Sequence[Portion],
+    keys: tuple[LinkKey, ...],
+    interval: Held,
+    basis: str = "",
+    turns: Mapping[str, Held] | None = None,
+) -> list[tuple[Claim, str]]:
+    """The claims of one pod, each with the UID of the shared ResourceClaim it stands for (empty: the pod's own).
+
+    ``turns``: ResourceClaim UID -> when this pod is the one who holds it; a shared portion without a turn is no claim.
     A pod without GPUs that carries a link key still yields a claim, of 0 milliGPU: it says where a Slurm node or job
     is.
     """
     found: list[tuple[Claim, str]] = []
     if not held and keys:
         held = [Portion(0, "", "")]
+    node = NodeKey(Scheduler.KUBERNETES, cluster, pod.node)
     for portion in held:
+        when = (turns or {}).get(portion.shared) if portion.shared else interval
+        if when is None:
+            continue
         alone = len(held) == 1 or not portion.shared
         claim = Claim(
             job=job_key(cluster, pod.namespace, root),
             unit=pod.uid if alone else f"{pod.uid}/{portion.shared}",
-            node=NodeKey(Scheduler.KUBERNETES, cluster, pod.node),
+            node=node,
             milligpu=portion.milligpu,
-            start=start,
-            end=None,
+            start=when[0],
+            end=when[1],
             model=portion.model,
             profile=portion.profile,
             uuids=portion.uuids,
             keys=keys,
+            end_basis=basis,
             native_id=f"{pod.namespace}/{pod.name}",
         )
         found.append((claim, portion.shared))
     return found
-
-
-Held = tuple[int, int | None]
-"""``[start, end)``, end None while it lasts."""
 
 
 def hand_over(users: Sequence[tuple[str, Held]], covered: int = 0) -> dict[str, Held]:

@@ -83,15 +83,16 @@ class PodFacts:
     priority: str
     slurm_name: str
 
-    def held_from(self, hold_from: HoldFrom) -> int | None:
-        """When the pod began to hold, None while it does not."""
+    def held_from(self, hold_from: HoldFrom, started: int | None = None) -> int | None:
+        """When the pod began to hold, None while it does not. ``started``: a first start known from earlier."""
         if not self.node:
             return None
+        first = self.started if started is None else started
         if hold_from == "started":
-            return self.started
+            return first
         if self.scheduled is not None:
             return self.scheduled
-        return self.created if self.started is None else min(self.created, self.started)
+        return self.created if first is None else min(self.created, first)
 
 
 def pod_facts(raw: Raw) -> PodFacts:

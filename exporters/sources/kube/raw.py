@@ -20,15 +20,15 @@ GPU_RESOURCE = re.compile(r"(nvidia\.com/(gpu|mig-[^/]+?)|amd\.com/gpu)(\.shared
 def part(raw: Any, *path: str) -> Raw:
     """The object at ``path``, empty where any step is missing or null."""
     for step in path:
-        raw = raw.get(step) if isinstance(raw, Mapping) else None
-    return raw if isinstance(raw, Mapping) else {}
+        raw = raw.get(step) if isinstance(raw, dict) else None
+    return raw if isinstance(raw, dict) else {}
 
 
 def items(raw: Any, *path: str) -> Iterator[Raw]:
     """The objects of the list at ``path``, none where it is missing or null."""
     found = part(raw, *path[:-1]).get(path[-1]) if path else raw
     for item in found if isinstance(found, list) else ():
-        if isinstance(item, Mapping):
+        if isinstance(item, dict):
             yield item
 
 

@@ -8,7 +8,6 @@ would be lost.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from exporters.model import Demand, Job, JobKey, Node, Snapshot
 from exporters.sources.kube.book import Book, Entry, OpenClaims, SharedClaim
@@ -79,7 +78,7 @@ def _jobs(book: Book) -> dict[JobKey, Job]:
             groups.setdefault(job_key(book.cluster, entry.facts.namespace, entry.root), []).append(entry)
     jobs: dict[JobKey, Job] = {}
     for key, entries in groups.items():
-        starts = [s for s in (e.start(book.hold_from) for e in entries) if s is not None]
+        starts = [e.start for e in entries if e.start is not None]
         start = min([*starts, *([book.first_start[key]] if key in book.first_start else [])], default=None)
         over = all(e.closed for e in entries)
         end = max((e.end for e in entries if e.end is not None), default=None) if over else None
@@ -95,12 +94,11 @@ def _turns(book: Book) -> Turns:
     """Who holds each shared ResourceClaim when, over pods here, pods gone and pods of an earlier life."""
     users: dict[str, list[tuple[str, Held]]] = {}
     for entry in book.entries():
-        start = entry.start(book.hold_from)
-        if start is None or (entry.closed and entry.end is None):
+        if entry.start is None or (entry.closed and entry.end is None):
             continue
         for portion in entry.held or ():
             if portion.shared:
-                users.setdefault(portion.shared, []).append((entry.facts.uid, (start, entry.end)))
+                users.setdefault(portion.shared, []).append((entry.facts.uid, (entry.start, entry.end)))
     for uid, (claims, _) in book.missing.items():
         for claim, shared in claims:
             if shared:
@@ -115,17 +113,12 @@ def _turns(book: Book) -> Turns:
 
 def _claims(book: Book, entry: Entry, turns: Turns) -> list[SharedClaim] | None:
     """The claims of one pod with their ends (None = open), or None while its workload or what it holds is not known."""
-    start = entry.start(book.hold_from)
-    if entry.root is None or entry.held is None or start is None:
+    if entry.root is None or entry.held is None or entry.start is None:
         return None
-    found: list[SharedClaim] = []
-    for claim, shared in claims_of(book.cluster, entry.facts, entry.root, entry.held, entry.keys, start):
-        if not shared:
-            found.append((replace(claim, end=entry.end, end_basis=entry.basis), ""))
-        elif (shared, entry.facts.uid) in turns:
-            begin, end = turns[shared, entry.facts.uid]
-            found.append((replace(claim, start=begin, end=end, end_basis=entry.basis), shared))
-    return found
+    uid = entry.facts.uid
+    own = {p.shared: turns[p.shared, uid] for p in entry.held if (p.shared, uid) in turns}
+    held = (entry.start, entry.end)
+    return claims_of(book.cluster, entry.facts, entry.root, entry.held, entry.keys, held, entry.basis, own)
 
 
 def _open(book: Book, jobs: Mapping[JobKey, Job], turns: Turns) -> dict[str, OpenClaims]:

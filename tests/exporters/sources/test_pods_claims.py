@@ -218,9 +218,13 @@ def test_a_pod_with_its_own_and_a_shared_device_has_two_claims(devices: Devices)
     facts = pod_facts(pod("a", gpus=3, node="n", claims={"c": "c"}))
     own_and_shared = portions(facts, node_facts(node("n")), devices)[0]
 
-    found = claims_of("k", facts, Root("Pod", "a", facts.uid, {}), own_and_shared, (), 5)
+    found = claims_of(
+        "k", facts, Root("Pod", "a", facts.uid, {}), own_and_shared, (), (5, None), turns={"uid-c": (7, None)}
+    )
 
-    assert [("uid-a", 3000, ""), ("uid-a/uid-c", 1000, "uid-c")] == [(c.unit, c.milligpu, s) for c, s in found]
+    assert [("uid-a", 3000, 5, ""), ("uid-a/uid-c", 1000, 7, "uid-c")] == [
+        (c.unit, c.milligpu, c.start, s) for c, s in found
+    ]
 
 
 def test_labels_become_link_keys_of_the_sites_own_clusters() -> None:
@@ -260,7 +264,9 @@ def test_a_stand_in_holds_nothing_and_still_has_a_claim() -> None:
     virtual = node_facts(node("vk", labels={"type": "virtual-kubelet"}))
     keys = link_keys(facts, virtual, {"": "hpc"})
 
-    found = claims_of("k", facts, Root("Pod", "cow-job", facts.uid, {}), portions(facts, virtual, None)[0], keys, 5)
+    found = claims_of(
+        "k", facts, Root("Pod", "cow-job", facts.uid, {}), portions(facts, virtual, None)[0], keys, (5, None)
+    )
 
     assert [(0, (LinkKind.STAND_IN, "hpc", ""))] == [
         (c.milligpu, (k.kind, k.cluster, k.value)) for c, _ in found for k in c.keys

@@ -1,6 +1,6 @@
 """The pods source against a real API server, where METERBRIDGE_TEST_KUBECONFIG names one.
 
-It creates a namespace of its own with a pod that nothing runs, binds it to a node of its own, and takes both away again.
+It creates a namespace of its own with a pod that nothing runs, bound to a node of its own, and takes both away again.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def test_a_pod_is_seen_to_come_and_to_go(place: tuple[client.CoreV1Api, str]) ->
         container = {"name": "main", "image": "example.org/none", "resources": resources}
         spec = {"nodeName": name, "containers": [container]}
         api.create_namespaced_pod(name, {"metadata": {"name": "pod"}, "spec": spec})
-        during = wait_for(source, lambda s: bool(s.claims))
+        during = wait_for(source, lambda s: bool(s.claims) and s.at > s.claims[0].start + 2)
         api.delete_namespaced_pod("pod", name, grace_period_seconds=0)
         after = wait_for(source, lambda s: bool(s.ended))
     finally:
