@@ -2,8 +2,9 @@
 
 It speaks as much of the API as a reader needs, in the API's own form: lists with a resourceVersion, watches that
 resume from one, ``Status`` objects for refusals, discovery of the owners' kinds. `KubeReplay.advance` moves it on:
-what happened until then is sent down every open watch. While `readable` is off it behaves like an API server that is
-down: open watches are cut and every request gets a 503.
+what happened until then is sent down every open watch, which then ends, as a server may end a watch at any time. The
+reader's next watch begins where it has read to, and so tells that it has: `KubeReplay.settle` waits for that. While
+``readable`` is off it is an API server that is down: open watches are cut and every request gets a 503.
 """
 
 from __future__ import annotations
@@ -42,7 +43,10 @@ class KubeReplay:
         self._objects: dict[str, dict[str, bytes]] = {name: {} for name, _ in COLLECTIONS.values()}
         self._changed = threading.Condition()
         self._closing = False
-        self.readable = True
+        self._readable = True
+        self._last: dict[str, int] = dict.fromkeys(self._objects, FIRST_VERSION)  # of what has happened
+        self._read: dict[str, int] = {}  # where the readers' latest watches began
+        self._refused: dict[str, int] = {}  # how often each collection was refused since it is down
         self._server = _Server(self)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), name="kube-replay", daemon=True
@@ -75,6 +79,10 @@ class KubeReplay:
     def advance(self, to: float, *, readable: bool = True) -> None:
         """Let everything happen until ``to`` (epoch seconds); ``readable`` False: be an API server that is down."""
         with self._changed:
+            if self._readable and not readable:
+                self._refused = dict.fromkeys(self._read, 0)
+            if readable and not self._readable:
+                self._read = dict.fromkeys(self._read, 0)
             while self._done < len(self._events) and self._events[self._done].at <= to:
                 event, line = self._events[self._done], self._lines[self._done]
                 meta = event.object["metadata"]
@@ -84,8 +92,23 @@ class KubeReplay:
                 else:
                     self._objects[event.collection][name] = line[line.index(b'"object":') + 9 : -2]
                 self._done += 1
-            self.readable = readable
+                self._last[event.collection] = self.version
+            self._readable = readable
             self._changed.notify_all()
+
+    def settle(self, timeout: float = 30.0) -> None:
+        """Wait until every reader knows what has happened, or knows that we are down. TimeoutError when it does not.
+
+        Down, a reader is sure to have noticed when it asks for the second time.
+        """
+        with self._changed:
+            if not self._changed.wait_for(self._settled, timeout):
+                raise TimeoutError(f"the readers of {self.url} have not followed in {timeout:g} s: {self._read}")
+
+    def _settled(self) -> bool:
+        if not self._readable:
+            return all(times >= 2 for times in self._refused.values())
+        return all(version >= self._last[collection] for collection, version in self._read.items())
 
     @staticmethod
     def _line(n: int, event: Event) -> bytes:
@@ -99,7 +122,11 @@ class KubeReplay:
     def answer(self, path: str) -> tuple[int, bytes]:
         """HTTP status and body of a GET that is no watch."""
         with self._changed:
-            if not self.readable:
+            if not self._readable:
+                if path in COLLECTIONS:
+                    name, _ = COLLECTIONS[path]
+                    self._refused[name] = self._refused.get(name, 0) + 1
+                    self._changed.notify_all()
                 return _status(503, "ServiceUnavailable", "the server is currently unable to handle the request")
             if path in COLLECTIONS:
                 name, kind = COLLECTIONS[path]
@@ -111,27 +138,25 @@ class KubeReplay:
             return _status(404, "NotFound", f"the server could not find the requested resource {path}")
         return 200, json.dumps(found, separators=(",", ":")).encode()
 
-    def events_after(self, collection: str, version: int, deadline: float) -> tuple[int, list[bytes]] | None:
-        """Events of a collection after ``version``, waiting for some until ``deadline``; None = end the watch.
+    def watch(self, collection: str, version: int) -> bool:
+        """A watch of a collection begins after ``version``; False while we are down."""
+        with self._changed:
+            if self._readable:
+                self._read[collection] = version
+                self._changed.notify_all()
+            return self._readable
 
-        Returns the version reached and the lines, none of them when the deadline passed.
-        """
+    def events_after(self, collection: str, version: int, deadline: float) -> list[bytes] | None:
+        """Lines of a collection after ``version``, waiting for some until ``deadline``; None = cut the watch."""
         with self._changed:
             while True:
-                if self._closing or not self.readable:
+                if self._closing or not self._readable:
                     return None
-                done = [
-                    line
-                    for event, line in zip(
-                        self._events[version - FIRST_VERSION : self._done],
-                        self._lines[version - FIRST_VERSION : self._done],
-                        strict=True,
-                    )
-                    if event.collection == collection
-                ]
+                first = version - FIRST_VERSION
+                lines = [self._lines[n] for n in range(first, self._done) if self._events[n].collection == collection]
                 left = deadline - time.monotonic()
-                if done or left <= 0:
-                    return self.version, done
+                if lines or left <= 0:
+                    return lines
                 version = self.version
                 self._changed.wait(left)
 
@@ -153,9 +178,12 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         query = parse_qs(parts.query)
         site = self.server.site
-        if query.get("watch", [""])[0] in ("1", "true") and parts.path in COLLECTIONS and site.readable:
-            self._watch(COLLECTIONS[parts.path][0], query)
-            return
+        if query.get("watch", [""])[0] in ("1", "true") and parts.path in COLLECTIONS:
+            collection, _ = COLLECTIONS[parts.path]
+            version = int(query.get("resourceVersion", ["0"])[0] or FIRST_VERSION)
+            if site.watch(collection, version):
+                self._watch(collection, version, float(query.get("timeoutSeconds", ["300"])[0]))
+                return
         status, body = site.answer(parts.path)
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -163,23 +191,21 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def _watch(self, collection: str, query: Mapping[str, Sequence[str]]) -> None:
-        version = int(query.get("resourceVersion", ["0"])[0] or FIRST_VERSION)
-        deadline = time.monotonic() + float(query.get("timeoutSeconds", ["300"])[0])
+    def _watch(self, collection: str, version: int, seconds: float) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         try:
-            while (found := self.server.site.events_after(collection, version, deadline)) is not None:
-                version, lines = found
-                if not lines:
-                    self._chunk(b"")
-                    return
+            lines = self.server.site.events_after(collection, version, time.monotonic() + seconds)
+            if lines is None:
+                self.close_connection = True  # cut, in the middle of a chunked answer
+                return
+            if lines:
                 self._chunk(b"".join(lines))
+            self._chunk(b"")
         except ConnectionError:
-            pass  # the reader hung up, as readers of watches do
-        self.close_connection = True  # cut, in the middle of a chunked answer
+            self.close_connection = True  # the reader hung up, as readers of watches do
 
     def _chunk(self, data: bytes) -> None:
         self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")

@@ -1,7 +1,7 @@
 """Record what a real Slurm prints while the demo's story is played: one file, every output as it was printed.
 
 The recording is lines of JSON, compressed: first what was recorded and where, then one line per second
-``{"second": 12, "at": 1795326175.012, "outputs": {"squeue --json": "..."}, "steps": ["submit ..."]}``.
+``{"second": 12, "at": 1795326175.012, "outputs": {"squeue": "..."}, "steps": ["submit ..."]}``.
 A sample is taken just after a second begins, so it holds everything that happened up to the end of the second before;
 accounting is asked every other second, and story steps run in the middle of a second. This machine's host name and
 kernel are replaced by made ones as the output comes in; nothing else is touched.
@@ -25,29 +25,24 @@ from tests.lab.demo_story import ACCOUNTS, CLUSTER, GROUPS, QOS, SECONDS, USERS,
 from tests.lab.slurm import SlurmLab
 
 LIVE = {
-    "squeue --json": ("squeue", "--json"),
-    "scontrol -d -o show node": ("scontrol", "-d", "-o", "show", "node"),
-    "scontrol -d show node": ("scontrol", "-d", "show", "node"),
-    "scontrol -d -o show job": ("scontrol", "-d", "-o", "show", "job"),
-    "sinfo --json": ("sinfo", "--json"),
+    "squeue": ("squeue", "-a", "--json"),
+    "scontrol": ("scontrol", "-a", "-d", "-o", "show", "node"),
 }
 """Asked at the beginning of every second."""
 
 HISTORY = {
     "sacct": ("sacct", "-D", "-X", "-a", "-P", "--delimiter=\x1f", "-S", "now-1day", "-o", "ALL"),
-    "sacctmgr show event": (
+    "sacctmgr": (
         "sacctmgr", "-P", "show", "event", "start=2020-01-01",
         "format=Cluster,ClusterNodes,Duration,End,Event,EventRaw,NodeName,Reason,Start,State,StateRaw,TRES,User",
     ),
 }  # fmt: skip
-"""Asked every other second; times are printed as epoch seconds."""
+"""Asked every other second, for every field there is, of which the replay then prints those that it is asked for."""
 
 ONCE = {
     "sacct --helpformat": ("sacct", "--helpformat"),
     "sacct --version": ("sacct", "--version"),
     "squeue --version": ("squeue", "--version"),
-    "scontrol --version": ("scontrol", "--version"),
-    "sacct --json": ("sacct", "-D", "-X", "-a", "--json", "-S", "now-1day"),
     "sacctmgr show qos": ("sacctmgr", "-P", "show", "qos", "format=name,priority,preempt"),
 }
 """Asked once, at the end."""
@@ -64,14 +59,13 @@ class Capture:
     """Runs client commands against the lab and returns their output with this machine's identity replaced."""
 
     def __init__(self, lab: SlurmLab) -> None:
-        self._env = {**os.environ, **lab.environment, "TZ": "UTC", "LC_ALL": "C.UTF-8", "SLURM_BITSTR_LEN": "0"}
+        asked = {"TZ": "UTC", "SLURM_TIME_FORMAT": "%s", "SLURM_BITSTR_LEN": "0"}  # as meterbridge's sources ask
+        self._env = {**os.environ, **lab.environment, **asked}
         self._names = ((socket.gethostname().split(".")[0], "lab"), (platform.release(), "6.1.0-amd64"))
 
-    def ask(self, command: Sequence[str], **environment: str) -> str:
+    def ask(self, command: Sequence[str]) -> str:
         """One command's standard output; RuntimeError when it fails."""
-        done = subprocess.run(
-            command, env={**self._env, **environment}, capture_output=True, text=True, check=False, timeout=60
-        )
+        done = subprocess.run(command, env=self._env, capture_output=True, text=True, check=False, timeout=60)
         if done.returncode != 0:
             raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr}")
         text = done.stdout
@@ -105,12 +99,12 @@ def record(file: Path, say: Callable[[str], None] = print) -> None:
             line["steps"] = [_play(step, lab, ids) for step in due]
             if second % 2 == 0 or second > SECONDS:
                 _until(begin + second + 0.6)
-                line["outputs"] |= {n: capture.ask(w, SLURM_TIME_FORMAT="%s") for n, w in HISTORY.items()}
+                line["outputs"] |= {n: capture.ask(w) for n, w in HISTORY.items()}
             line["late_s"] = round(max(0.0, time.time() - (begin + second + 1)), 3)
             _write(out, line)
             if second % 30 == 0:
                 say(f"second {second} of {SECONDS}: {len(ids)} jobs submitted")
-        _write(out, {"outputs": {name: capture.ask(words, SLURM_TIME_FORMAT="%s") for name, words in ONCE.items()}})
+        _write(out, {"outputs": {name: capture.ask(words) for name, words in ONCE.items()}})
 
 
 def _play(step: Step, lab: SlurmLab, ids: dict[str, str]) -> str:

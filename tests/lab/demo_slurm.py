@@ -1,6 +1,6 @@
 """The recording of a real Slurm -> the Slurm files of the demo site: every time moved by the mapping, nothing else.
 
-``live``: for every recorded second the jobs of ``squeue --json`` and the node lines of ``scontrol -d -o show node``,
+``live``: for every recorded second the jobs of ``squeue -a --json`` and the lines of ``scontrol -a -d -o show node``,
 each version once. ``accounting``: the rows of ``sacct`` and of ``sacctmgr show event``, likewise. The one thing
 computed is durations: in the month a duration is the difference of two moved times, as Slurm itself computes it when it
 prints (Elapsed = End - Start - Suspended, CPUTime = Elapsed x CPUs), so those fields are left out
@@ -15,7 +15,6 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ COMPUTED = ("Elapsed", "ElapsedRaw", "CPUTime", "CPUTimeRAW", "Reserved", "ResvC
 """Fields of sacct that are differences of times."""
 
 EVENT_TIMES = ("TimeStart", "TimeEnd")
-_ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
+_NODE_TIMES = re.compile(r"((?:BootTime=|SlurmdStartTime=|LastBusyTime=|\[\w+@))(\d{9,})\b")
 NOT_SET = 4294967294
 
 
@@ -83,36 +82,38 @@ def live(recording: Recording) -> Raw:
     """``{"moments", "jobs": [[number, ...], ...], "nodes": [[number, ...], ...], "job_versions", "node_versions"}``.
 
     The state at a moment of the month is the last one whose moment has been reached. A sample taken at the beginning
-    of a second shows what happened up to the end of the one before, so it stands at that one's moment. A job that the
-    sample shows because it started within the few milliseconds before it was taken is left to the next sample.
+    of a second shows what happened up to the end of the one before, so it stands at that one's moment. What happened
+    in the few milliseconds of the second before the sample was taken belongs to the next one: such a job is shown as
+    the sample before shows it.
     """
     month = recording.time_map()
     jobs, nodes = _Once(), _Once()
     found: Raw = {"moments": [], "jobs": [], "nodes": []}
     head: Raw = {}
+    before: dict[int, Raw] = {}
     for line in recording.lines:
         second = line["second"] - 1
         if not 0 <= second <= recording.seconds:
             continue
-        seen = recording.begin + second
-        answer = json.loads(line["outputs"]["squeue --json"])
+        answer = json.loads(line["outputs"]["squeue"])
         head = {k: v for k, v in answer.items() if k != "jobs"}
-        here = [job for job in answer["jobs"] if job["submit_time"] <= seen]
+        shown = [_as_of(job, recording.begin + second, before) for job in answer["jobs"]]
+        before = {job["job_id"]: job for job in shown if job}
         found["moments"].append(month.moments[second])
-        found["jobs"].append([jobs.number(_job(_as_of(job, seen), month)) for job in here])
-        texts = line["outputs"]["scontrol -d -o show node"].splitlines()
+        found["jobs"].append([jobs.number(_job(job, month)) for job in before.values()])
+        texts = line["outputs"]["scontrol"].splitlines()
         found["nodes"].append([nodes.number(_node(text, month)) for text in texts if text.strip()])
     return {**found, "head": head, "job_versions": jobs.values, "node_versions": nodes.values}
 
 
-def _as_of(job: Raw, seen: int) -> Raw:
-    """Refuse a job whose record is ahead of its sample's second; the recording was late there."""
-    running = job["job_state"] in ("RUNNING", "SUSPENDED", "COMPLETING")
-    if running and job["start_time"] > seen:
-        raise RecordingError(
-            f"job {job['job_id']} started at {job['start_time']}, after the second {seen} of its sample"
-        )
-    return job
+def _as_of(job: Raw, seen: int, before: Mapping[int, Raw]) -> Raw | None:
+    """A job as it was at the end of second ``seen``, None when it was not yet there."""
+    moments = [job["submit_time"], job["suspend_time"]]
+    if job["job_state"] != "PENDING":
+        moments.append(job["start_time"])
+    if job["job_state"] not in ("PENDING", "RUNNING", "SUSPENDED"):
+        moments.append(job["end_time"])
+    return job if max(moments) <= seen else before.get(job["job_id"])
 
 
 def _job(job: Raw, month: TimeMap) -> Raw:
@@ -130,17 +131,7 @@ def _node(text: str, month: TimeMap) -> str:
     if not name:
         raise RecordingError(f"not a node line: {text[:80]!r}")
     text = re.sub(r"NodeHostName=\S+", f"NodeHostName={name[1]}", text)
-    return move_text(text, month)
-
-
-def move_text(text: str, month: TimeMap) -> str:
-    """Move every ISO time (UTC) in a text."""
-
-    def moved(found: re.Match[str]) -> str:
-        moment = int(datetime.fromisoformat(found[0] + "+00:00").timestamp())
-        return datetime.fromtimestamp(month(moment), UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-    return _ISO.sub(moved, text)
+    return _NODE_TIMES.sub(lambda found: f"{found[1]}{month(int(found[2]))}", text)
 
 
 def accounting(recording: Recording) -> Raw:
@@ -152,7 +143,7 @@ def accounting(recording: Recording) -> Raw:
     month = recording.time_map()
     pauses = suspensions(recording)
     tables: Raw = {"help": recording.once["sacct --helpformat"], "version": recording.once["sacct --version"]}
-    for name, separator, key in (("sacct", "\x1f", "jobs"), ("sacctmgr show event", "|", "events")):
+    for name, separator, key in (("sacct", "\x1f", "jobs"), ("sacctmgr", "|", "events")):
         rows = _Once()
         samples: list[tuple[int, list[int]]] = []
         fields: list[str] = []
@@ -179,15 +170,22 @@ def _row(row: dict[str, str], month: TimeMap, pauses: Mapping[tuple[str, int], S
             moved[name] = str(month(int(row[name])))
     for name in COMPUTED:
         moved[name] = ""
-    recorded = clock(row["Suspended"])
-    if recorded:
-        intervals = pauses.get((row["JobIDRaw"], int(row["Submit"])), ())
-        if sum(b - a for a, b in intervals) != recorded:
-            raise RecordingError(f"job {row['JobIDRaw']} was suspended {recorded} s, the samples show {intervals}")
-        moved["Suspended"] = str(sum(month(b) - month(a) for a, b in intervals))
-    else:
-        moved["Suspended"] = "0"
+    intervals = pauses.get((row["JobIDRaw"], int(row["Submit"])), ())
+    moved["Suspended"] = str(_suspended(row, intervals, month))
     return list(moved.values())
+
+
+def _suspended(row: Mapping[str, str], intervals: Sequence[tuple[int, int]], month: TimeMap) -> int:
+    """The moved length of a job's suspensions, of which the last may not have been over when the row was printed."""
+    left = clock(row["Suspended"])
+    moved = 0
+    for start, end in intervals:
+        seconds = min(left, end - start)
+        moved += month(start + seconds) - month(start)
+        left -= seconds
+    if left:
+        raise RecordingError(f"job {row['JobIDRaw']} was suspended {row['Suspended']}, the samples show {intervals}")
+    return moved
 
 
 def _event(row: dict[str, str], month: TimeMap) -> list[str]:
@@ -210,7 +208,7 @@ def suspensions(recording: Recording) -> dict[tuple[str, int], list[tuple[int, i
     """(job id, submit) -> its suspensions that ended, as recorded seconds, from the live samples."""
     moments: dict[tuple[str, int], list[tuple[str, int]]] = defaultdict(list)
     for line in recording.lines:
-        for job in json.loads(line["outputs"]["squeue --json"])["jobs"]:
+        for job in json.loads(line["outputs"]["squeue"])["jobs"]:
             if job["suspend_time"]:
                 seen = (job["job_state"], job["suspend_time"])
                 key = (str(job["job_id"]), job["submit_time"])

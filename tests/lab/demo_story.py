@@ -120,6 +120,7 @@ def steps() -> list[Step]:
 
 def _special() -> Iterator[Step]:
     """One of every kind."""
+    urgent = ("--qos=urgent",)
     yield job(1, "pretrain-7b", "llm-train", "carol", 150, "-p", "slinky", "--nodes=2", "--gres=gpu:8")
     yield job(2, "vit-l16", "vision", "bob", 75, "-p", "batch", "--gres=gpu:h100:4")
     yield job(3, "hyb-detect", "vision", "alice", 104, "-p", "hybrid", "-w", "hy02", "--gres=gpu:8")
@@ -127,7 +128,6 @@ def _special() -> Iterator[Step]:
     yield job(5, "mig-notebook", "vision", "bob", 70, "-p", "mig", "--gres=gpu:a100_1g.10gb:2")
     yield job(6, "a100-finetune", "genomics", "erin", 120, "-p", "mig", "--gres=gpu:a100:4")
     yield job(12, "align", "genomics", "erin", 9, "-p", "batch", "--gres=gpu:1", "--array=0-23%4")
-    yield command(56, "scancel", "<align>_[20-23]")
     yield job(28, "jupyter", "vision", "bob", 160, "-p", "slinky", "--gres=gpu:2")
     yield job(30, "mig-sweep", "llm-train", "dave", 55, "-p", "mig", "--gres=gpu:a100_1g.10gb:4")
     for name, nodes, second, seconds in OUTER:
@@ -139,12 +139,14 @@ def _special() -> Iterator[Step]:
         64, "pipeline", "vision", "bob", 30,
         "-p", "batch", "--cpus-per-task=8", ":", "-p", "batch", "--gres=gpu:4",
     )  # fmt: skip
-    yield job(80, "long-eval", "llm-train", "dave", 60, "-p", "batch", "--gres=gpu:2", handle="suspended")
+    yield job(80, "long-eval", "llm-train", "dave", 60, "-p", "batch", "--gres=gpu:2", *urgent, handle="suspended")
     yield command(112, "scontrol", "suspend", "<suspended>")
     yield command(130, "scontrol", "resume", "<suspended>")
-    yield job(104, "hotfix-train", "llm-train", "carol", 40, "-p", "batch", "--gres=gpu:8", "--qos=urgent")
-    yield job(120, "held-forever", "staff", "grace", 10, "-p", "batch", "--gres=gpu:1", "--hold")
-    yield command(140, "scancel", "<held-forever>")
+    yield job(104, "hotfix-train", "llm-train", "carol", 40, "-p", "batch", "--gres=gpu:8", *urgent)
+    yield job(20, "impatient", "staff", "grace", 10, "-p", "mig", "--gres=gpu:a100:7")
+    yield command(44, "scancel", "<impatient>")
+    yield job(100, "tune-lr", "vision", "bob", 20, "-p", "hybrid", "-w", "hy02", "--gres=gpu:4", "--array=0-5")
+    yield command(135, "scancel", "<tune-lr>_[4-5]")
     yield job(
         126, "varcall-wgs", "genomics", "frank", 70, "-p", "batch", "--gres=gpu:4", "--qos=urgent", handle="requeued"
     )

@@ -1,0 +1,164 @@
+"""The demo: a recorded month passes in front of the production code, and becomes series and a chargeback.
+
+Nothing here meters anything. It moves the site's time, lets a collector read and join as an exporter would, hands the
+rounds to the ledger as an exporter would, and then asks the accounting side for what an operator would ask it for.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from accounting import book
+from accounting.periods import period_named
+from accounting.statements import Statement
+from demo import report
+from demo.site import MACHINES, DemoSite
+from exporters import build
+from exporters.collector import Collector
+from exporters.config import Config, parse
+from exporters.server import ListenError, Server, create_app
+
+STEP_S = 5.0
+"""Seconds between two rounds once the month is over and the pages stay up."""
+
+log = logging.getLogger(__name__)
+
+
+def run(out: Path, *, serve: bool, console: Console) -> Statement:
+    """Show the whole demo. Writes into ``out`` (made if missing) and returns the month's statement.
+
+    With ``serve`` /metrics stays up, and site time runs on, until SIGTERM or SIGINT. Raises what production raises, and
+    RuntimeError when the ledger does not hold its own invariants.
+    """
+    out = out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    folder = out / "site"
+    shutil.rmtree(folder, ignore_errors=True)  # an older demo's ledger would already know the whole month
+    with _log_to(out / "meterbridge.log"), DemoSite(folder) as site:
+        settings = out / "meterbridge.yaml"
+        settings.write_text(site.config_text(), encoding="utf-8")
+        config = parse(site.config_text(), str(settings))
+        report.introduce(console, site, len(MACHINES))
+        collector = build.collector(config, book.recorder(config), site.clock)
+        server = _listen(collector, site, config) if serve else None
+        try:
+            if server:
+                console.print(f"Open {server.url} while it runs: what is true now, at the site's time.")
+            began = time.monotonic()
+            _live_through(site, collector, console)
+            statement = _account(site, config, out, console)
+            page = collector.page()
+            (out / "metrics.txt").write_bytes(page.body() if page else b"")
+            report.conclude(console, statement, out, settings, time.monotonic() - began, server.url if server else "")
+            if server:
+                _go_on(site, collector)
+        finally:
+            if server:
+                server.stop()
+            collector.stop()
+    return statement
+
+
+def _live_through(site: DemoSite, collector: Collector, console: Console) -> None:
+    """The month: advance, read, join, record, round by round."""
+    moments = list(site.moments())
+    with _progress(console, len(moments)) as tick:
+        for moment in moments:
+            site.advance(moment)
+            site.kubernetes.settle()
+            collector.poll_all()
+            collector.join()
+            tick(moment)
+
+
+def _account(site: DemoSite, config: Config, out: Path, console: Console) -> Statement:
+    """History into the ledger, node-days into the books, the books into a statement, and the proof."""
+    now = int(site.now)
+    for cluster in config.slurm:
+        console.print(report.sentence(book.ingested(book.ingest(config, cluster, now))))
+    console.print(report.sentence(book.reconciled(book.reconcile_period(config, site.period, now))))
+    breaches = book.check(config, now)
+    if breaches:
+        raise RuntimeError("the demo's ledger does not hold: " + "; ".join(str(b) for b in breaches))
+    console.print("Checked: every invariant of the ledger holds.")
+    book.write_statement(config, site.period, out)
+    with book.opened(config) as engine:
+        return book.statement(config, engine, period_named(site.period, book.zone(config)))
+
+
+def _listen(collector: Collector, site: DemoSite, config: Config) -> Server:
+    """The exporter's listener: where the settings say, or on a free port when that one is taken."""
+
+    def on(listen: str) -> Server:
+        server = Server(create_app(collector.page, collector.ready, collector.statuses, site.clock), listen)
+        server.start()
+        return server
+
+    try:
+        return on(config.web.listen)
+    except ListenError as taken:
+        log.warning("%s; taking a free port", taken)
+        return on("127.0.0.1:0")
+
+
+def _go_on(site: DemoSite, collector: Collector) -> None:
+    """Keep the pages up and let site time run on as real time does, until told to stop."""
+    stop = threading.Event()
+    before = {n: signal.signal(n, lambda *_: stop.set()) for n in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        while not stop.wait(STEP_S):
+            site.advance(site.now + STEP_S)
+            collector.poll_all()
+            collector.join()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _progress(console: Console, rounds: int) -> Iterator[report.Tick]:
+    """A bar on a terminal, a plain line every few days of the month otherwise; call it with each moment."""
+    if not console.is_terminal:
+        shown = ""
+
+        def plain(moment: float) -> None:
+            nonlocal shown
+            day = datetime.fromtimestamp(moment, UTC)
+            if day.day % 5 == 1 and f"{day:%B %d}" != shown:
+                shown = f"{day:%B %d}"
+                console.print(f"... {shown}")
+
+        yield plain
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("the month passes", total=rounds)
+        yield lambda moment: bar.update(task, advance=1, description=f"{datetime.fromtimestamp(moment, UTC):%B %d}")
+
+
+@contextmanager
+def _log_to(file: Path) -> Iterator[None]:
+    """Send logs into a file: a source that fails is part of the show, and is told at the end."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    handler = logging.FileHandler(file, mode="w", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s %(message)s"))
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.handlers[:] = before
+        root.setLevel(level)
+        handler.close()
