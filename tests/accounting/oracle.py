@@ -99,7 +99,8 @@ def _believed(
         return None
     outside = seconds.difference(*(_seconds(claims[n], horizon) for n in runs))
     streak = 0
-    for second in range(claim.start, last):
+    known = max(last, *(max(_seconds(claims[n], horizon)) + 1 for n in runs))  # after its last run only what is known
+    for second in range(claim.start, known):
         streak = streak + 1 if second in outside else 0
         if streak > grace:
             return None
