@@ -116,7 +116,7 @@ class Fetcher:
         self, urls: Sequence[str], handle: Callable[[str, bytes], T], within: float | None
     ) -> list[Answer[T]]:
         session = self._session = self._session or aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._concurrency, keepalive_timeout=self._keep_alive),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=self._keep_alive),  # a semaphore limits
             timeout=aiohttp.ClientTimeout(total=self._timeout),
             headers=self._headers,
             auto_decompress=False,

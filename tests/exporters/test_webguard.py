@@ -89,6 +89,13 @@ def test_only_a_user_with_the_right_password_may_ask(listen: Listen) -> None:
     assert answers == [200, 200, 401, 401, 401, 401]
 
 
+def test_no_password_makes_somebody_of_nobody(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webguard, "_NOBODY", hashed("guessed").encode())
+    listener = listen(f"basic_auth_users: {{prom: {hashed('secret')}}}")
+
+    assert listener.get(auth=("nobody", "guessed")).status_code == 401
+
+
 @pytest.mark.parametrize(
     "authorization",
     ["Bearer cHJvbTpzZWNyZXQ=", "Basic", "Basic !!!", "Basic cHJvbQ==", "Basic /////w==", "Basic cHJvbTpzZWNyZXQ"],

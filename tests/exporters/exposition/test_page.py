@@ -79,16 +79,24 @@ def test_the_same_round_is_compressed_to_the_same_bytes() -> None:
     first, second = (Page(Writer().render(FAMILIES)).body(compressed=True) for _ in range(2))
 
     assert first == second
+    assert first[4:8] == bytes(4)  # gzip's time stamp
 
 
 def test_fifty_scrapers_at_once_cost_one_compression(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    real = gzip.compress
-    monkeypatch.setattr(page_module.gzip, "compress", lambda *a, **k: calls.append(1) or real(*a, **k))
+    everybody_asked = threading.Event()
+
+    def compress(body: bytes, *_: object, **__: object) -> bytes:
+        calls.append(1)
+        everybody_asked.wait(10)
+        return body
+
+    monkeypatch.setattr(page_module.gzip, "compress", compress)
     page = Page(Writer().render(FAMILIES))
     threads = [threading.Thread(target=page.body, args=(Form.OPENMETRICS, True)) for _ in range(50)]
     for thread in threads:
         thread.start()
+    everybody_asked.set()
     for thread in threads:
         thread.join()
 

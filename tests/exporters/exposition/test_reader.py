@@ -79,6 +79,29 @@ def test_bodies_that_change_from_round_to_round_are_read_exactly(bodies: list[li
         assert reference.read(text) == read(text, reader)
 
 
+@pytest.mark.parametrize(
+    "bodies",
+    [
+        ["m 1\n", "m 1_0\n"],  # Python reads it as ten
+        ["m 1\nx 1\n", "x 1\nm 1_0\n"],
+        ['m{a="b"} 1 \n', 'm{a="b"} 1 2\n'],  # a trailing blank, and then a timestamp in its place
+        ['  m{a="b"} 1\n', 'x m{a="b"} 2\n'],
+        ["m 1\n", "m 1 1700000000000\n", "m 2\n"],
+        ["m 1\n\n", "m 1\nn 2\n"],
+    ],
+)
+def test_what_is_remembered_never_stands_for_something_else(bodies: list[str]) -> None:
+    reader = Reader()
+    for body in bodies:
+        try:
+            expected = reference.read(body)
+        except ValueError:
+            with pytest.raises(ExpositionError):
+                read(body, reader)
+        else:
+            assert expected == read(body, reader)
+
+
 def test_a_body_in_the_same_order_is_read_by_position() -> None:
     reader = Reader()
     first = reader.read(PAGE.encode())
@@ -119,6 +142,13 @@ def test_a_wanted_line_that_takes_an_unwanted_lines_place_is_seen() -> None:
     reader.read(b'unwanted{a="1"} 1\nunwanted{a="2"} 2\n')
 
     assert read('wanted{a="1"} 1\nunwanted{a="2"} 2\n', reader) == [("wanted", (("a", "1"),), "1.0", "None")]
+
+
+def test_a_wanted_family_that_begins_like_an_unwanted_one_is_seen_in_its_place() -> None:
+    reader = Reader(wanted={"mm"})
+    reader.read(b"m 1\n")
+
+    assert read("mm 2\n", reader) == [("mm", (), "2.0", "None")]
 
 
 def test_a_family_whose_name_begins_like_a_wanted_one_is_not_wanted() -> None:
