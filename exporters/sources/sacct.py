@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from exporters.model import NodeEvent, Record, Reject
 from exporters.sources.base import SourceError
-from exporters.sources.slurm import command, rows, runs
+from exporters.sources.slurm import command, rows
 from exporters.sources.slurm.events import read_events
 
 MEND = (
@@ -94,6 +94,7 @@ class Sacct:
         command, its exit code and its words) when it has not; what was yielded until then is whole and true.
         """
         fields = self._known_fields()
+        sluids = self._identity != "submit"
         for a, b in windows(start, end, 0, self.step):
             delimiter = f"|{secrets.token_urlsafe(9)}|"
             form = (f"--delimiter={delimiter}", f"--format={','.join(fields)}")
@@ -103,7 +104,7 @@ class Sacct:
                     yield Reject(rows.SOURCE, row[: rows.RECORD_LIMIT], "this is not a row that sacct was asked for")
                 # sacct repeats a run in every sub-window it touches: it was there before if it could start before.
                 elif a == start or not 0 <= rows.eligible(row, fields) < a:
-                    yield rows.read(row, fields, self.cluster)
+                    yield rows.read(row, fields, self.cluster, sluids=sluids)
 
     def events(self, start: int, end: int) -> Iterator[NodeEvent | Reject]:
         """When nodes were down, drained or unknown within ``[start, end)`` (epoch seconds).
@@ -122,15 +123,8 @@ class Sacct:
     def _known_fields(self) -> tuple[str, ...]:
         """What to ask this release for; found out once."""
         if not self._fields:
-            sluid = self._identity == "sluid"
-            if self._identity == "auto":
-                version = self._ask(*self._command, "--version")
-                try:
-                    sluid = runs.release_of(version) >= runs.SLUID_RELEASE
-                except ValueError as error:
-                    raise SourceError(f"{' '.join(self._command)} --version: {error}. {MEND}") from error
             offered = set(self._ask(*self._command, "--helpformat").split())
-            fields = rows.SLUID_FIELDS if sluid else rows.FIELDS
+            fields = rows.SLUID_FIELDS if self._identity == "sluid" or "OriginalSLUID" in offered else rows.FIELDS
             missing = [name for name in fields if name not in offered]
             if missing:
                 raise SourceError(

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from exporters.model import Node, Reject, Scheduler, Snapshot
 from exporters.sources.base import SourceError
 from exporters.sources.slurm import command, live, queue_json, queue_text, runs
-from exporters.sources.slurm.live import LiveJob
+from exporters.sources.slurm.live import FormError, LiveJob
 from exporters.sources.slurm.nodes import read_nodes
 
 MEND = (
@@ -72,7 +72,7 @@ class Slurmctld:
 
     def poll(self, now: float) -> Snapshot:
         """Read jobs and nodes once. Raises `SourceError` when either cannot be read."""
-        queue = live.nouns(self._jobs(), self.cluster)
+        queue = live.nouns(self._jobs(), self.cluster, int(now))
         told = list(read_nodes(self._ask(*self._scontrol, "-a", "-d", "-o", "show", "node"), self.cluster))
         nodes = [item for item in told if isinstance(item, Node)]
         rejects = [*queue.rejects, *(item for item in told if isinstance(item, Reject))]
@@ -114,7 +114,7 @@ class Slurmctld:
     def _json(self) -> list[LiveJob | Reject]:
         try:
             return queue_json.read_queue(self._ask(*self._squeue, "-a", "--json"))
-        except queue_json.FormError as error:
+        except FormError as error:
             raise _WrongFormError(f"{' '.join(self._squeue)} --json: {error}. {MEND}") from error
         except command.TooLargeError as error:
             raise _WrongFormError(f"{error}. The text form is smaller") from error
@@ -134,7 +134,10 @@ class Slurmctld:
         except SourceError:
             self._sluids = None  # the release may be another next time
             raise
-        return queue_text.read_queue(told, details, delimiter, sluids=self._sluids)
+        try:
+            return queue_text.read_queue(told, details, delimiter, sluids=self._sluids)
+        except FormError as error:
+            raise _WrongFormError(f"{' '.join(self._squeue)}: {error} {MEND}") from error
 
     def _ask(self, *words: str) -> str:
         """What a command prints, with bytes that are not UTF-8 kept as surrogates."""

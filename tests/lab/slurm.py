@@ -134,7 +134,7 @@ class SlurmLab:
         self._write()
         self._start_munge()
         self._database.start()
-        self._start("slurmdbd", "slurmdbd", "-D").ready(lambda: self._answers("sacctmgr", "-n", "show", "cluster"))
+        self._start_accounting()
         self.run("sacctmgr", "-i", "add", "cluster", self.cluster)
         self._start("slurmctld", "slurmctld", "-D", "-c").ready(lambda: self._answers("scontrol", "ping"))
         for name in self.node_names:
@@ -274,6 +274,18 @@ class SlurmLab:
         env = {**os.environ, **self.environment}
         done = subprocess.run(command, env=env, capture_output=True, check=False, timeout=30)
         return done.returncode == 0 and b"DOWN" not in done.stdout
+
+    def _start_accounting(self) -> None:
+        """Start slurmdbd; once in a while its first talk with a new-born MariaDB fails, and it ends."""
+        for patience in (2, 1, 0):
+            daemon = self._start("slurmdbd", "slurmdbd", "-D")
+            try:
+                daemon.ready(lambda: self._answers("sacctmgr", "-n", "show", "cluster"))
+            except RuntimeError:
+                if not patience:
+                    raise
+            else:
+                return
 
     def _start_munge(self) -> None:
         folder = self._munge_folder

@@ -15,6 +15,10 @@ RECORD_LIMIT = 65_536
 """Characters of a rejected record that are kept."""
 
 
+class FormError(ValueError):
+    """What was printed as a whole does not have the form it should have."""
+
+
 @dataclass(frozen=True, slots=True)
 class LiveJob:
     """One job of the queue, as read. Times are epoch seconds, 0 when not set.
@@ -56,15 +60,18 @@ class Queue:
     rejects: list[Reject]
 
 
-def nouns(items: Iterable[LiveJob | Reject], cluster: str) -> Queue:
-    """The queue in nouns: jobs that hold or wait, per-node claims, demands. Ended jobs are history's, not told here."""
+def nouns(items: Iterable[LiveJob | Reject], cluster: str, now: int) -> Queue:
+    """The queue in nouns: jobs that hold or wait, per-node claims, demands. Ended jobs are history's, not told here.
+
+    ``now`` is when the queue was read, in epoch seconds.
+    """
     queue = Queue([], [], [], [])
     for item in items:
         if isinstance(item, Reject):
             queue.rejects.append(item)
             continue
         try:
-            _add(queue, item, cluster)
+            _add(queue, item, cluster, now)
         except ValueError as error:
             queue.rejects.append(Reject(SOURCE, item.raw[:RECORD_LIMIT], f"job {item.native_id}: {error}"))
     return queue
@@ -75,18 +82,22 @@ def phase_of(states: Sequence[str]) -> Phase:
     phases = {runs.PHASES.get(word) for word in states} - {None}
     if not phases:
         raise ValueError(f"unknown job state {'+'.join(states)!r}: does this Slurm release have a new one?")
-    if Phase.WAITS in phases:  # a requeued job waits, whatever its last run was (PENDING, REQUEUED)
+    if "COMPLETING" in states:  # whatever comes next (PENDING after a requeue): its cards are nobody else's yet
+        return Phase.HOLDS
+    if Phase.WAITS in phases:
         return Phase.WAITS
-    # A job that completes, or is being resized, has its cards still; accounting ends a completing one already.
     return Phase.HOLDS if Phase.HOLDS in phases or "RESIZING" in states else Phase.ENDED
 
 
-def _add(queue: Queue, item: LiveJob, cluster: str) -> None:
+def _add(queue: Queue, item: LiveJob, cluster: str, now: int) -> None:
     phase = phase_of(item.states)
     if phase is Phase.ENDED:
         return
-    began = max(item.start, item.resize)
-    resized = phase is Phase.HOLDS and item.resize > item.start > 0
+    completing = "COMPLETING" in item.states
+    # Of a job that was requeued and still completes, the start is already a guess at its next one.
+    start = min(item.start, now) if completing else item.start
+    began = max(start, item.resize)
+    resized = phase is Phase.HOLDS and item.resize > start > 0
     submit = item.resize if resized else item.submit
     if submit <= 0:
         raise ValueError("it has no submit time")
@@ -100,7 +111,7 @@ def _add(queue: Queue, item: LiveJob, cluster: str) -> None:
         account=item.account,
         partition=item.partition,
         qos=item.qos,
-        state="COMPLETING" if "COMPLETING" in item.states else item.states[0],
+        state="COMPLETING" if completing else item.states[0],
         submit=submit,
         start=began if phase is Phase.HOLDS else None,
     )
@@ -125,7 +136,7 @@ def _hands(item: LiveJob) -> tuple[list[tuple[str, Sequence[Cards]]], bool]:
             raise ValueError(f"it has GRES details of {len(item.detail)} nodes but runs on {len(item.nodes)}")
         return [(node, gres.parse_gres(text)) for node, text in zip(item.nodes, item.detail, strict=True)], False
     cards = gres.gpus_in(gres.parse_tres(item.tres))
-    if not cards:
+    if not cards or ("COMPLETING" in item.states and not item.nodes):
         return [], False
     if not item.nodes:
         raise ValueError("it holds cards but names no node")

@@ -13,11 +13,7 @@ from typing import Any
 from exporters.model import Reject
 from exporters.sources.slurm import runs
 from exporters.sources.slurm.hostlist import expand, task_count
-from exporters.sources.slurm.live import RECORD_LIMIT, SOURCE, LiveJob
-
-
-class FormError(ValueError):
-    """The text is JSON of another form, or no whole JSON document."""
+from exporters.sources.slurm.live import RECORD_LIMIT, SOURCE, FormError, LiveJob
 
 
 def read_queue(text: str) -> list[LiveJob | Reject]:

@@ -17,13 +17,13 @@ from dataclasses import dataclass, replace
 from exporters.model import Reject
 from exporters.sources.slurm import gres
 from exporters.sources.slurm.hostlist import expand, task_count
-from exporters.sources.slurm.live import RECORD_LIMIT, SOURCE, LiveJob
+from exporters.sources.slurm.live import RECORD_LIMIT, SOURCE, FormError, LiveJob
 from exporters.sources.slurm.rows import SEPARATOR, cut
 
 WIDTHS = {
     "JobID": 12, "State": 20, "SubmitTime": 20, "StartTime": 20, "NumNodes": 12, "JobArrayID": 2048, "HetJobID": 12,
     "HetJobOffset": 12, "UserName": 64, "Account": 256, "Partition": 1024, "QOS": 256, "NodeList": 4096,
-    "tres-alloc": 1024, "Name": 1025, "AdminComment": 1025,
+    "tres-alloc": 1024, "Name": 1025, "admin_comment": 1025,
 }  # fmt: skip
 """What squeue is asked for, and how wide: it cuts what is longer and fills up what is shorter with blanks."""
 
@@ -49,11 +49,17 @@ class Block:
 
 
 def read_queue(squeue: str, scontrol: str, delimiter: str, *, sluids: bool) -> list[LiveJob | Reject]:
-    """Every job that squeue tells, with the GPU indices that scontrol adds."""
+    """Every job that squeue tells, with the GPU indices that scontrol adds.
+
+    Raises `FormError` when squeue printed something, and none of it has the fields that it was asked for.
+    """
     names = [*WIDTHS, *(["SLUID"] if sluids else [])]
     blocks = _blocks(scontrol)
     found: list[LiveJob | Reject] = []
-    for row in cut(squeue, delimiter, len(names) + 1):
+    rows = list(cut(squeue, delimiter, len(names) + 1))
+    if rows and not any(isinstance(row, list) for row in rows):
+        raise FormError("squeue did not print the fields it was asked for; has this release other names for them?")
+    for row in rows:
         if isinstance(row, str):
             found.append(Reject(SOURCE, row[:RECORD_LIMIT], "this is not a row that squeue was asked for"))
             continue
@@ -92,7 +98,7 @@ def _job(row: Mapping[str, str]) -> LiveJob:
         node_count=int(row["NumNodes"].split("-")[0]),
         tres=row["tres-alloc"].removesuffix("N/A"),
         tasks=task_count(tasks) if tasks else 1,
-        admin_comment=row["AdminComment"].removesuffix("(null)"),
+        admin_comment=row["admin_comment"].removesuffix("(null)"),
         raw=SEPARATOR.join(row.values()),
     )
 

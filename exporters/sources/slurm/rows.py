@@ -10,6 +10,7 @@ exact form, JSON, costs twenty times the time and forty times the memory of this
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from exporters.model import Job, JobKey, Record, Reject, Scheduler
 from exporters.sources.slurm import gres, runs
@@ -63,11 +64,11 @@ def cut(text: str, delimiter: str, fields: int) -> Iterator[list[str] | str]:
         position = stop + 1
 
 
-def read(row: Sequence[str], fields: Sequence[str], cluster: str) -> Record | Reject:
-    """One row as a record, or a reject that says what is wrong with it."""
+def read(row: Sequence[str], fields: Sequence[str], cluster: str, *, sluids: bool = True) -> Record | Reject:
+    """One row as a record, or a reject that says what is wrong with it. ``sluids`` False: never name a run by SLUID."""
     raw = SEPARATOR.join(row)
     try:
-        return _read(dict(zip(fields, row, strict=True)), raw, cluster)
+        return _read(dict(zip(fields, row, strict=True)), raw, cluster, sluids=sluids)
     except ValueError as error:
         return Reject(SOURCE, raw[:RECORD_LIMIT], str(error))
 
@@ -80,7 +81,7 @@ def eligible(row: Sequence[str], fields: Sequence[str]) -> int:
         return -1
 
 
-def _read(row: dict[str, str], raw: str, cluster: str) -> Record:
+def _read(row: dict[str, str], raw: str, cluster: str, *, sluids: bool) -> Record:
     state = row["State"].split(" ")[0].rstrip("+")
     phase = runs.PHASES.get(state)
     if phase is None:
@@ -90,7 +91,7 @@ def _read(row: dict[str, str], raw: str, cluster: str) -> Record:
         raise ValueError("a job without a Submit time")
     if start is not None and end is not None and end < start:
         raise ValueError(f"the job ends ({end}) before it starts ({start})")
-    sluid, original = row.get("SLUID", ""), row.get("OriginalSLUID", "")
+    sluid, original = (row.get(name, "") if sluids else "" for name in ("SLUID", "OriginalSLUID"))
     native_id = row["JobIDRaw"]
     if not native_id.isdigit():
         raise ValueError(f"JobIDRaw {native_id!r} is not a number: is this a job step? sacct must be called with -X")
@@ -132,7 +133,7 @@ def _started(row: dict[str, str], raw: str, job: Job, began: int, end: int | Non
     if not nodes:  # tasks of an array that were cancelled before they started share one row, with Start = End
         if began != end:
             raise ValueError("a job ran but has no nodes in NodeList")
-        return Record(SOURCE, raw, job, excluded="never started")
+        return Record(SOURCE, raw, replace(job, start=None), excluded="never started")
     if row["NNodes"] != str(len(nodes)):
         raise ValueError(f"NodeList {row['NodeList']!r} names {len(nodes)} nodes, but NNodes is {row['NNodes']}")
     tres = gres.parse_tres(row["AllocTRES"])

@@ -1,9 +1,9 @@
 """Runs of Slurm jobs: who they are, what state they are in, and what they hold. Pure.
 
 **Identity.** A requeue, a resize and a preemption each begin a new row under the same job id, and ids are recycled.
-Every release keeps (job id, submit time) unique in its database. From 26.05 on both sides also name a run by its SLUID:
-accounting has it since 24.11, but slurmctld shows it since 25.11 only, and which row a resize began (OriginalSLUID)
-accounting tells since 26.05. Before that, the identity is ``<JobIDRaw>@<Submit>``, which both sides know.
+Every release keeps (job id, submit time) unique in its database, and both sides know both: ``<JobIDRaw>@<Submit>``.
+From 26.05 on a run is named by its SLUID instead. Earlier ones will not do: accounting has SLUIDs since 24.11, but
+slurmctld shows them since 25.11 only, and which row a resize began (OriginalSLUID) accounting tells since 26.05.
 
 **Resize.** The new row's Submit is the time of the resize, which slurmctld tells as ResizeTime. In 22.05 it keeps the
 run's first Start, so rows overlap: what was held since then begins at ``max(Start, Submit)``. Under SLUIDs slurmctld
