@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from typing import Literal
 
@@ -228,29 +229,46 @@ def _copies(field: _Field, host: str, card: CardState, device: Device, spelling:
     value = field.value(card, device)
     if not value:
         return
-    base = {
-        "gpu": str(card.index),
-        "UUID": card.uuid,
-        "pci_bus_id": f"00000000:{0x10 + 0x10 * card.index:02X}:00.0",
-        "device": f"nvidia{card.index}",
-        "modelName": card.model,
-    }
-    if isinstance(device, InstanceState):
-        base |= {"GPU_I_PROFILE": device.profile, "GPU_I_ID": str(device.id)}
-    base |= {"hostname" if spelling == "4.6" else "Hostname": host, "DCGM_FI_DRIVER_VERSION": DRIVER}
-    xid = {"err_code": value, "err_msg": _XID_TEXT.get(card.xid, "Unknown Error")} if "XID" in field.name else {}
+    xid = value if "XID" in field.name else ""
     owners: list[Pod | None] = [*device.pods] or [None]
     parts = len(device.pods)
     if parts > 1 and field.name in _PER_PROCESS:
         owners.insert(0, None)
+    mig = (device.profile, device.id) if isinstance(device, InstanceState) else ("", 0)
     for pod, job in product(owners, device.hpc_jobs or ("",)):
-        attributes = dict(xid)
-        if pod:
-            attributes |= {"container": pod.container, "namespace": pod.namespace, "pod": pod.name}
-            if pod.uid:
-                attributes["pod_uid"] = pod.uid
-        if job:
-            attributes["hpc_job"] = job
-        labels = {**base, **dict(sorted(attributes.items()))}
         part = str(int(value) // parts) if pod and owners[0] is None else value
-        yield ",".join(f'{key}="{text}"' for key, text in labels.items()), part
+        yield _labels(host, card.index, card.uuid, card.model, mig, pod, job, xid, spelling), part
+
+
+@lru_cache(maxsize=1 << 14)
+def _labels(
+    host: str,
+    index: int,
+    uuid: str,
+    model: str,
+    mig: tuple[str, int],
+    pod: Pod | None,
+    job: str,
+    xid: str,
+    spelling: Spelling,
+) -> str:
+    """The label set of a line. All of a device's lines have the same but for the XID's, round after round."""
+    labels = {
+        "gpu": str(index),
+        "UUID": uuid,
+        "pci_bus_id": f"00000000:{0x10 + 0x10 * index:02X}:00.0",
+        "device": f"nvidia{index}",
+        "modelName": model,
+    }
+    if mig[0]:
+        labels |= {"GPU_I_PROFILE": mig[0], "GPU_I_ID": str(mig[1])}
+    labels |= {"hostname" if spelling == "4.6" else "Hostname": host, "DCGM_FI_DRIVER_VERSION": DRIVER}
+    attributes = {"err_code": xid, "err_msg": _XID_TEXT.get(int(xid), "Unknown Error")} if xid else {}
+    if pod:
+        attributes |= {"container": pod.container, "namespace": pod.namespace, "pod": pod.name}
+        if pod.uid:
+            attributes["pod_uid"] = pod.uid
+    if job:
+        attributes["hpc_job"] = job
+    labels |= dict(sorted(attributes.items()))
+    return ",".join(f'{key}="{text}"' for key, text in labels.items())

@@ -141,8 +141,8 @@ def card_at_work(
 ) -> CardState:
     """A plausible card: ``load`` and ``tensor`` 0..1 with a few percent of noise, the rest follows from them.
 
-    ``busy_seconds`` is the load integrated since the beginning of 2026, so that joules only ever grow. ``linked`` cards talk over
-    NVLink in proportion to their load. An idle card (``load`` 0) reads exactly zero activity.
+    ``busy_seconds`` is the load integrated since the beginning of 2026, so that joules only ever grow. ``linked`` cards
+    talk over NVLink in proportion to their load. An idle card (``load`` 0) reads exactly zero activity.
     """
     idle_watts, full_watts = 70.0, 690.0
     wobble = 0.94 + 0.12 * noise(node, index, int(at) // 5)
