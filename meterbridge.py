@@ -264,6 +264,23 @@ def rejects(config_file: Path, limit: int) -> None:
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
+@main.group()
+def export() -> None:
+    """Write the books in other programs' forms."""
+
+
+@export.command("beancount")
+@click.argument("period")
+@_ConfigOption
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Folder for the file.")
+def export_beancount(period: str, config_file: Path, out: Path) -> None:
+    """Write a month's transactions as PERIOD.beancount, with our balances as assertions: bean-check proves them."""
+    with refusals():
+        path = out / f"{period}.beancount"
+        book.export_beancount(load(config_file), period, path)
+        click.echo(path)
+
+
 @main.command()
 @_ConfigOption
 def serve(config_file: Path) -> None:

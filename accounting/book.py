@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import DBAPIError
 
+from accounting import beancount
 from accounting import rejects as set_aside
 from accounting.check import check as prove
 from accounting.database import LedgerError, read
@@ -32,6 +33,7 @@ from accounting.recording import LedgerRecorder
 from accounting.schema import open_ledger
 from accounting.statements import Statement, Terms, compose
 from accounting.statements import write_statement as write_files
+from accounting.statements.files import write_atomic
 from accounting.tables import node_days as booked
 from accounting.tables import periods
 from accounting.usage import usage
@@ -192,6 +194,12 @@ def explain(config: Config, line_id: str, name: str | None, *, escape: bool) -> 
     raise LedgerError(
         f"no line {line_id} in {', '.join(months) or 'an empty ledger'}; line_id is the CSV's last column"
     )
+
+
+def export_beancount(config: Config, name: str, file: Path) -> None:
+    """Write a month's books as a Beancount ledger."""
+    with opened(config) as engine:
+        write_atomic(file, beancount.export(engine, period_named(name, zone(config)), zone(config)))
 
 
 def month_names(engine: Engine) -> list[str]:
