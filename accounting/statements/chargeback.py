@@ -107,9 +107,9 @@ def _hours(usage: Usage, micro: int) -> tuple[int, int]:
 
 def _telemetry(usage: Usage) -> tuple[str, str, str]:
     """Say utilization, energy and coverage, or nothing where nothing was measured: never 0 for "not known"."""
-    if not usage.samples_seen:
-        return "", "", ""
     observed, joules, expected = usage.observed_gpu_seconds, usage.energy_joules, usage.samples_expected
+    if not usage.samples_seen or (observed <= 0 and joules <= 0):
+        return "", "", ""
     return (
         f"{usage.active_seconds / observed:.4f}" if observed > 0 else "",
         f"{joules / JOULES_PER_KWH:.6f}" if joules > 0 else "",  # a card that is there draws power: 0 is "not measured"

@@ -95,6 +95,12 @@ def test_no_telemetry_is_empty_and_never_zero() -> None:
     assert ("", "", "") == (row["avg_gpu_utilization"], row["energy_kwh"], row["telemetry_coverage"])
 
 
+def test_samples_that_said_nothing_are_no_coverage() -> None:
+    row = cells(charged(slurm("1"), 1, samples_seen=240, samples_expected=240))
+
+    assert ("", "", "") == (row["avg_gpu_utilization"], row["energy_kwh"], row["telemetry_coverage"])
+
+
 def test_a_card_that_did_nothing_all_the_time_is_zero_and_not_empty() -> None:
     row = cells(
         charged(slurm("1"), 1, observed_gpu_seconds=3600.0, samples_seen=60, samples_expected=240, energy_joules=36e4)
