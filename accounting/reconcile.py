@@ -1,6 +1,6 @@
 """A node-day's claims -> postings that sum to zero. Pure: the same day gives the same postings, in any order of input.
 
-The day is cut wherever something begins or ends. In each stretch the claims are nested (`exporters.nesting.nest`) and
+The day is cut wherever something begins or ends. In each stretch the claims are nested (`exporters.nesting`) and
 each pool of cards is divided (`exporters.occupancy.divide`), the very functions the live side uses; the parts times the
 stretch's seconds are summed into one posting per owner and reason.
 
@@ -18,7 +18,7 @@ from itertools import pairwise
 from accounting.model import CapacityStretch, NodeDay, NodeDayResult, Posting
 from exporters.links import FOREVER, Link, end_of, find_links
 from exporters.model import Claim, Disposition, JobKey, LinkKind, Scheduler
-from exporters.nesting import Nest, nest, rest_of_lender
+from exporters.nesting import Nest, Nesting, rest_of_lender
 from exporters.occupancy import Part, divide
 from exporters.pools import Pool, allot, merge_pools, pool_of
 from exporters.projects import UNMAPPED
@@ -96,17 +96,25 @@ _Key = tuple[str, str, str, JobKey | None, str, LinkKind | None, JobKey | None, 
 
 
 @dataclass(slots=True)
-class _Moment:
-    """What is so throughout one stretch: who is where, and what evidence there is."""
+class _Evidence:
+    """What a machine has at some moment, and what is known about what nobody holds."""
 
-    start: int
-    end: int
     pools: Sequence[Pool]
-    nested: Nest
+    missing: str  # why there are no pools
     rest: Disposition
     why: str
     down: Mapping[tuple[str, str], str]  # Slurm nodes that are not available, with their reasons
     unread: frozenset[str]  # Slurm clusters that could not be read
+
+
+@dataclass(slots=True)
+class _Moment:
+    """One stretch, throughout which nothing changes."""
+
+    start: int
+    end: int
+    evidence: _Evidence
+    nested: Nest
 
 
 class _Work:
@@ -115,10 +123,11 @@ class _Work:
     def __init__(
         self, day: NodeDay, claims: Sequence[Claim], ends: Sequence[int], links: Sequence[Link], rules: Rules
     ) -> None:
-        self.day, self.claims, self.ends, self.links, self.rules = day, claims, ends, links, rules
+        self.day, self.claims, self.ends, self.rules = day, claims, ends, rules
+        self.nesting = Nesting(claims, links)
         self.sums: dict[_Key, _Sum] = defaultdict(_Sum)
         self.lost: dict[int, str] = {}
-        self.stand_ins = {n.inner for n in links if n.kind is LinkKind.STAND_IN}
+        self.evidence: dict[object, _Evidence] = {}
         self.projects = dict(sorted(day.projects))
         # the remainder of an external job stays with the project that its pods pay for
         self.payers = {
@@ -129,23 +138,23 @@ class _Work:
 
     def stretch(self, start: int, end: int) -> None:
         """Divide every pool over ``[start, end)``, in which nothing changes."""
-        here = [s for s in self.day.capacity if s.start <= start < s.end]
+        evidence = self._evidence(start)
         active = [i for i, c in enumerate(self.claims) if c.start <= start < self.ends[i] and c.milligpu > 0]
-        pools = merge_pools(_views(here), self.rules.models)
-        if not pools:
-            why = "has no cards" if here else "has no known capacity"
+        if not evidence.pools:
             for i in active:
-                if i not in self.stand_ins:
-                    self.lost.setdefault(i, f"{self.day.machine} {why} at that time")
+                if i not in self.nesting.stand_ins:
+                    self.lost.setdefault(i, f"{self.day.machine} {evidence.missing} at that time")
             return
-        moment = self._moment(start, end, here, pools, active)
+        nested = self.nesting.at(active, down=evidence.down, unread=evidence.unread)
+        moment = _Moment(start, end, evidence, nested)
         counted: dict[int, int] = defaultdict(int)
         owned: list[tuple[str, Part]] = []
-        for pool, leaves in zip(pools, allot(pools, moment.nested.leaves, self.claims, self.rules.models), strict=True):
+        models = self.rules.models
+        for pool, leaves in zip(evidence.pools, allot(evidence.pools, nested.leaves, self.claims, models), strict=True):
             self._add((CAPACITY, pool.model, "", None, "", None, None, ""), -pool.milligpu, 0, moment)
-            for part in divide(pool.milligpu, leaves, moment.rest):
+            for part in divide(pool.milligpu, leaves, evidence.rest):
                 if part.owner < 0:
-                    key = (part.disposition.value, pool.model, "", None, "", None, None, moment.why)
+                    key = (part.disposition.value, pool.model, "", None, "", None, None, evidence.why)
                     self._add(key, part.milligpu, 0, moment)
                 else:
                     owned.append((pool.model, part))
@@ -160,20 +169,15 @@ class _Work:
             beside = self.claims[part.owner].milligpu - counted[part.owner]
             counted[part.owner] += beside
             self._post(part, model, part.milligpu + beside, moment)
-        for i in moment.nested.shown:
+        for i in nested.shown:
             self._show(i, moment)
 
-    def _moment(
-        self, start: int, end: int, here: Sequence[CapacityStretch], pools: Sequence[Pool], active: Sequence[int]
-    ) -> _Moment:
-        covered = {(s.scheduler, s.cluster) for s in self.day.coverage if s.start <= start < s.end}
-        unread = frozenset(
-            s.cluster for s in here if s.scheduler is Scheduler.SLURM and (s.scheduler, s.cluster) not in covered
-        )
-        down = {(s.cluster, s.node): s.reason for s in sorted(here) if s.scheduler is Scheduler.SLURM and not s.up}
-        nested = nest(active, self.claims, self.links, down=down, unread=unread)
-        rest, why = _rest([s for s in here if s.milligpu > 0], covered)
-        return _Moment(start, end, pools, nested, rest, why, down, unread)
+    def _evidence(self, moment: int) -> _Evidence:
+        here = tuple(n for n, s in enumerate(self.day.capacity) if s.start <= moment < s.end)
+        covered = frozenset((s.scheduler, s.cluster) for s in self.day.coverage if s.start <= moment < s.end)
+        if (here, covered) not in self.evidence:
+            self.evidence[here, covered] = _evidence([self.day.capacity[n] for n in here], covered, self.rules.models)
+        return self.evidence[here, covered]
 
     def _post(self, part: Part, model: str, held: int, moment: _Moment) -> None:
         claim, nested = self.claims[part.owner], moment.nested
@@ -184,35 +188,27 @@ class _Work:
             reason = reason or f"same cards as {linked}, and no link between them"
         elif part.disposition is Disposition.CHARGED and claim.job in self.payers and link is None:
             kind, reason = LinkKind.SAME, REMAINDER
-        elif rest_of_lender(claim, moment.down, moment.unread) is part.disposition:
-            reason = self._why_free(claim, part.disposition, moment)
+        elif rest_of_lender(claim, moment.evidence.down, moment.evidence.unread) is part.disposition:
+            reason = _why_free(claim, part.disposition, moment.evidence)
         key = (part.disposition.value, model, self._project(claim.job), claim.job, claim.unit, kind, linked, reason)
         self._add(key, part.milligpu, held, moment)
 
     def _show(self, i: int, moment: _Moment) -> None:
         """A claim with nothing of its own: quantity 0, so that people find it beside the record that has its cards."""
         claim, link, within = self.claims[i], moment.nested.within.get(i), moment.nested.within
-        model = moment.pools[pool_of(claim, moment.pools, self.rules.models)].model
+        pools = moment.evidence.pools
+        model = pools[pool_of(claim, pools, self.rules.models)].model
         account, kind, linked, reason = "", link.kind if link else None, self._job(link), ""
         pods = [k for k, n in within.items() if n.outer == i and n.kind is LinkKind.SAME]
-        lent = rest_of_lender(claim, moment.down, moment.unread)
-        if i in self.stand_ins:
+        lent = rest_of_lender(claim, moment.evidence.down, moment.evidence.unread)
+        if i in self.nesting.stand_ins:
             kind = LinkKind.STAND_IN
         elif pods:
             kind, linked = LinkKind.SAME, self.claims[min(pods)].job
         elif lent is not None and (link is None or link.kind is not LinkKind.INSIDE):
-            account, reason = lent.value, self._why_free(claim, lent, moment)
+            account, reason = lent.value, _why_free(claim, lent, moment.evidence)
         key = (account, model, self._project(claim.job), claim.job, claim.unit, kind, linked, reason)
         self._add(key, 0, claim.milligpu, moment)
-
-    def _why_free(self, lender: Claim, disposition: Disposition, moment: _Moment) -> str:
-        """Why the rest of a lender is not simply reserved."""
-        names = {(k.cluster, k.value) for k in lender.keys if k.kind is LinkKind.LENDS}
-        if disposition is Disposition.UNKNOWN:
-            return f"no records of {', '.join(f'slurm {c}' for c in sorted(moment.unread))}"
-        if disposition is Disposition.DOWN:
-            return "; ".join(sorted({why for (c, n), why in moment.down.items() if {(c, n), ("", n)} & names and why}))
-        return ""
 
     def _job(self, link: Link | None) -> JobKey | None:
         return self.claims[link.outer].job if link else None
@@ -240,6 +236,21 @@ class _Work:
         return [(self.claims[i], reason) for i, reason in sorted(self.lost.items())]
 
 
+def _evidence(
+    here: Sequence[CapacityStretch], covered: frozenset[tuple[Scheduler, str]], models: Mapping[str, str]
+) -> _Evidence:
+    slurm = [s for s in here if s.scheduler is Scheduler.SLURM]
+    rest, why = _rest([s for s in here if s.milligpu > 0], covered)
+    return _Evidence(
+        pools=merge_pools(_views(here), models),
+        missing="has no cards" if here else "has no known capacity",
+        rest=rest,
+        why=why,
+        down={(s.cluster, s.node): s.reason for s in sorted(slurm) if not s.up},
+        unread=frozenset(s.cluster for s in slurm if (s.scheduler, s.cluster) not in covered),
+    )
+
+
 def _views(here: Sequence[CapacityStretch]) -> dict[tuple[Scheduler, str], list[Pool]]:
     """What each scheduler says the machine has. A node told twice is told once, in its larger version."""
     told: dict[tuple[Scheduler, str, str, str], int] = defaultdict(int)
@@ -252,7 +263,7 @@ def _views(here: Sequence[CapacityStretch]) -> dict[tuple[Scheduler, str], list[
     return views
 
 
-def _rest(having: Sequence[CapacityStretch], covered: set[tuple[Scheduler, str]]) -> tuple[Disposition, str]:
+def _rest(having: Sequence[CapacityStretch], covered: frozenset[tuple[Scheduler, str]]) -> tuple[Disposition, str]:
     """What the cards are that nobody holds, and why, given who has cards here."""
     unread = sorted({f"{s.scheduler.value} {s.cluster}" for s in having if (s.scheduler, s.cluster) not in covered})
     if unread:
@@ -260,3 +271,13 @@ def _rest(having: Sequence[CapacityStretch], covered: set[tuple[Scheduler, str]]
     if not any(s.up for s in having):
         return Disposition.DOWN, "; ".join(sorted({s.reason for s in having if s.reason}))
     return Disposition.IDLE, ""
+
+
+def _why_free(lender: Claim, disposition: Disposition, evidence: _Evidence) -> str:
+    """Why the rest of a lender is not simply reserved."""
+    names = {(k.cluster, k.value) for k in lender.keys if k.kind is LinkKind.LENDS}
+    if disposition is Disposition.UNKNOWN:
+        return f"no records of {', '.join(f'slurm {c}' for c in sorted(evidence.unread))}"
+    if disposition is Disposition.DOWN:
+        return "; ".join(sorted({why for (c, n), why in evidence.down.items() if {(c, n), ("", n)} & names and why}))
+    return ""

@@ -55,32 +55,83 @@ def nest(
     ``cards`` gives the indices of cards known to be held by a claim. ``down`` are the Slurm nodes ``(cluster, name)``
     that are not available, ``unread`` the Slurm clusters that cannot be read: what becomes of the rest of a lender.
     """
-    on = set(active)
-    known = cards or {}
-    reasons = {n.inner: n.reason for n in links if not n.verified and n.inner in on}
-    stand_ins = {n.inner for n in links if n.kind is LinkKind.STAND_IN}
-    within, inner, unfit = _hold(on, claims, links)
-    reasons.update(unfit)
-    leaves: list[Leaf] = []
-    shown: list[int] = []
-    orphaned: dict[int, int] = {}
-    for i in sorted(on):
-        claim = claims[i]
-        if i in stand_ins or _paid_above(i, within):
-            shown.append(i)
-            continue
-        apart = [k for k in inner[i] if within[k].kind is not LinkKind.INSIDE]
-        own = max(0, claim.milligpu - sum(claims[k].milligpu for k in apart))
-        if any(within[k].kind is LinkKind.INSIDE for k in inner[i]):
-            orphaned[i] = claim.milligpu - sum(claims[k].milligpu for k in inner[i])
-        if own == 0:
-            shown.append(i)
-            continue
-        taken = {c for k in apart for c in known.get(k, ())}
-        free = tuple(sorted(set(known.get(i, ())) - taken))
-        disposition = Disposition.DISPUTED if i in reasons else rest_of_lender(claim, down, unread)
-        leaves.append(Leaf(i, claim.job.scheduler, own, disposition or Disposition.CHARGED, free))
-    return Nest(tuple(leaves), within, tuple(shown), orphaned, reasons)
+    return Nesting(claims, links).at(active, cards, down=down, unread=unread)
+
+
+class Nesting:
+    """The claims of one machine and the links between them, ready to be nested at any moment."""
+
+    def __init__(self, claims: Sequence[Claim], links: Sequence[Link]) -> None:
+        self.claims = claims
+        self.refused = {n.inner: n.reason for n in links if not n.verified}
+        self.stand_ins = frozenset(n.inner for n in links if n.kind is LinkKind.STAND_IN)
+        homes: dict[int, list[Link]] = defaultdict(list)
+        for link in links:
+            if link.verified and link.outer >= 0:
+                homes[link.inner].append(link)
+        for options in homes.values():  # of several outer claims the one that began last is tried first
+            options.sort(key=lambda n: self._age(n.outer), reverse=True)
+        self.homes = {i: homes[i] for i in sorted(homes, key=lambda i: (self._age(i), i))}
+
+    def _age(self, i: int) -> tuple[int, str]:
+        return self.claims[i].start, self.claims[i].unit
+
+    def at(
+        self,
+        active: Collection[int],
+        cards: Mapping[int, Sequence[int]] | None = None,
+        *,
+        down: Collection[tuple[str, str]] = (),
+        unread: Collection[str] = (),
+    ) -> Nest:
+        """The claims ``active`` at one moment, nested: see `nest`."""
+        claims, known = self.claims, cards or {}
+        within, inner, reasons = self._hold(set(active))
+        leaves: list[Leaf] = []
+        shown: list[int] = []
+        orphaned: dict[int, int] = {}
+        for i in sorted(active):
+            claim = claims[i]
+            if i in self.stand_ins or _paid_above(i, within):
+                shown.append(i)
+                continue
+            pods = inner.get(i, ())
+            apart = [k for k in pods if within[k].kind is not LinkKind.INSIDE]
+            own = max(0, claim.milligpu - sum(claims[k].milligpu for k in apart))
+            if len(apart) < len(pods):
+                orphaned[i] = claim.milligpu - sum(claims[k].milligpu for k in pods)
+            if own == 0:
+                shown.append(i)
+                continue
+            taken = {c for k in apart for c in known.get(k, ())}
+            free = tuple(sorted(set(known.get(i, ())) - taken))
+            disposition = Disposition.DISPUTED if i in reasons else rest_of_lender(claim, down, unread)
+            leaves.append(Leaf(i, claim.job.scheduler, own, disposition or Disposition.CHARGED, free))
+        return Nest(tuple(leaves), within, tuple(shown), orphaned, reasons)
+
+    def _hold(self, on: Collection[int]) -> tuple[dict[int, Link], dict[int, list[int]], dict[int, str]]:
+        """Which link each claim lives by, what is inside each outer claim, and why a claim is disputed by its key.
+
+        The oldest inner claims come first; each goes where it fits.
+        """
+        within: dict[int, Link] = {}
+        inner: dict[int, list[int]] = defaultdict(list)
+        pods: dict[int, int] = defaultdict(int)  # milliGPU of the pods inside each job
+        reasons = {i: reason for i, reason in self.refused.items() if i in on}
+        for i, homes in self.homes.items():
+            options = [n for n in homes if n.outer in on] if i in on else ()
+            need = self.claims[i].milligpu
+            for link in options:
+                if link.kind not in _PODS or pods[link.outer] + need <= self.claims[link.outer].milligpu:
+                    within[i] = link
+                    inner[link.outer].append(i)
+                    pods[link.outer] += need if link.kind in _PODS else 0
+                    break
+            else:
+                if options:
+                    job = options[0].outer
+                    reasons[i] = _too_many(pods[job] + need, self.claims[job])
+        return within, inner, reasons
 
 
 def rest_of_lender(claim: Claim, down: Collection[tuple[str, str]], unread: Collection[str]) -> Disposition | None:
@@ -93,40 +144,6 @@ def rest_of_lender(claim: Claim, down: Collection[tuple[str, str]], unread: Coll
     if any(node == key.value and key.cluster in ("", cluster) for cluster, node in down):
         return Disposition.DOWN
     return Disposition.RESERVED
-
-
-def _hold(
-    on: Collection[int], claims: Sequence[Claim], links: Sequence[Link]
-) -> tuple[dict[int, Link], dict[int, list[int]], dict[int, str]]:
-    """Which link each active claim lives by, what is inside each outer claim, and why a claim fits into none.
-
-    Of several outer claims the one that began last is taken. The oldest inner claims come first.
-    """
-    candidates: dict[int, list[Link]] = defaultdict(list)
-    for link in links:
-        if link.verified and link.inner in on and link.outer in on:
-            candidates[link.inner].append(link)
-    within: dict[int, Link] = {}
-    inner: dict[int, list[int]] = defaultdict(list)
-    pods: dict[int, int] = defaultdict(int)  # milliGPU of the pods inside each job
-    unfit: dict[int, str] = {}
-    for i in sorted(candidates, key=lambda i: (_age(claims[i]), i)):
-        options = sorted(candidates[i], key=lambda n: _age(claims[n.outer]), reverse=True)
-        need = claims[i].milligpu
-        fits = (n for n in options if n.kind not in _PODS or pods[n.outer] + need <= claims[n.outer].milligpu)
-        chosen = next(fits, None)
-        if chosen is None:
-            unfit[i] = _too_many(pods[options[0].outer] + need, claims[options[0].outer])
-            continue
-        within[i] = chosen
-        inner[chosen.outer].append(i)
-        if chosen.kind in _PODS:
-            pods[chosen.outer] += need
-    return within, inner, unfit
-
-
-def _age(claim: Claim) -> tuple[int, str]:
-    return claim.start, claim.unit
 
 
 def _too_many(need: int, run: Claim) -> str:

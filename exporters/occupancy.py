@@ -59,6 +59,10 @@ def divide(capacity: int, leaves: Sequence[Leaf], rest: Disposition) -> list[Par
     [Part(disposition=<Disposition.CHARGED: 'charged'>, owner=1, milligpu=1000, opponent=-1), \
 Part(disposition=<Disposition.IDLE: 'idle'>, owner=-1, milligpu=1000, opponent=-1)]
     """
+    free = capacity - sum(leaf.milligpu for leaf in leaves)
+    if free >= 0 and not any(leaf.cards for leaf in leaves):  # there is room for all, wherever it is
+        parts = [Part(leaf.disposition, leaf.owner, leaf.milligpu) for leaf in leaves if leaf.milligpu > 0]
+        return sorted([*parts, Part(rest, -1, free)] if free else parts)
     row = _Row(capacity)
     ordered = sorted(leaves, key=precedence)
     missing = [(leaf, leaf.milligpu - _lay_known(row, leaf, capacity)) for leaf in ordered]
