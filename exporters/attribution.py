@@ -6,7 +6,7 @@ and with the cards known wherever a scheduler's index, a card's UUID or dcgm-exp
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -271,19 +271,35 @@ def card_uses(
             for card in cards.get(leaf.owner, ()):
                 if not (remainder and card in inner):
                     owners[card].add(leaf.owner)
-    sharing = [leaf.owner for leaf in nested.leaves if claims[leaf.owner].profile]
-    parts: dict[int, list[int]] = {i: [] for i in sharing}  # the readings of each claim on shares of cards
-    for n, s in enumerate(samples):
-        for i in sharing:
-            if _labelled(claims[i], s):
-                parts[i].append(n)
+    shares: dict[int, list[tuple[Claim, int]]] = defaultdict(list)
+    for leaf in nested.leaves:
+        if claims[leaf.owner].profile:
+            for n, milligpu in _shares(claims[leaf.owner], samples).items():
+                shares[n].append((claims[leaf.owner], milligpu))
     uses = []
     for n, s in enumerate(samples):
         whole = [] if s.mig_instance else sorted(owners.get(s.index, ()))
-        shares = [(claims[i], MILLI_PER_GPU) for i in whole]
-        shares += [(claims[i], claims[i].milligpu // len(parts[i])) for i in sharing if n in parts[i]]
-        uses.append(CardUse(machine, s, tuple(shares) if len(whole) < 2 else ()))
+        found = [(claims[i], MILLI_PER_GPU) for i in whole] + shares[n]
+        uses.append(CardUse(machine, s, tuple(found) if len(whole) < 2 else ()))
     return uses
+
+
+def _shares(claim: Claim, samples: Sequence[Sample]) -> dict[int, int]:
+    """Positions of the readings of a claim on shares of cards, and its milliGPU of each device.
+
+    Of a card cut by MIG there is one reading per instance (what its engines did) and one of the whole card (what it
+    drew): both are the claim's, the card's by the part of its instances that lie on it.
+    """
+    mine = [n for n, s in enumerate(samples) if _labelled(claim, s)]
+    instances = [n for n in mine if samples[n].mig_instance]
+    if not instances:
+        return {n: claim.milligpu // len(mine) for n in mine}
+    shares = {n: claim.milligpu // len(instances) for n in instances}
+    cards = Counter(samples[n].uuid for n in instances)
+    for n, s in enumerate(samples):
+        if not s.mig_instance and s.uuid in cards:
+            shares[n] = claim.milligpu * cards[s.uuid] // len(instances)
+    return shares
 
 
 def _labelled(claim: Claim, sample: Sample) -> bool:

@@ -45,6 +45,9 @@ class Use:
         self.measured |= other.measured
 
 
+TIME_SLICED = "shared"
+"""The profile of a claim on replicas of whole cards (`exporters.model.Claim`); every other profile is MIG's."""
+
 NUMBERS = tuple(f.name for f in fields(Use) if f.name != "measured")
 TELEMETRY = ("active_seconds", "tensor_seconds", "energy_joules", "nvlink_transmit_bytes", "nvlink_receive_bytes")
 """The fields of `Use` that only readings can tell."""
@@ -89,6 +92,7 @@ class Meter:
         self._hold(picture, uses)
         self._observe(picture, started, uses)
         for (key, _, _), use in uses.items():
+            use.samples_seen = min(use.samples_seen, use.samples_expected)  # several MIG instances make up one share
             project = projects[key]
             total = self.jobs.setdefault(key, Total(Use(), project, picture.at))
             total.use.add(use)
@@ -129,7 +133,7 @@ class Meter:
                 devices[name] = last
             else:
                 devices[name] = _Last(sample.at, sample.values, owners)
-                weight = sum(m for _, m in card.shares) or MILLI_PER_GPU
+                weight = max(MILLI_PER_GPU, sum(m for _, m in card.shares))
                 for claim, share in card.shares:
                     uses[claim.job, claim.unit, card.machine].add(self._used(card, claim, share, weight, last, started))
             used = sample.values.get(Field.MEMORY_USED)
@@ -140,12 +144,17 @@ class Meter:
         self.memory = dict(memory)
 
     def _used(self, card: CardUse, claim: Claim, share: int, weight: int, last: _Last | None, started: float) -> Use:
-        """One owner's use of one device since its previous reading."""
+        """One owner's use of one device since its previous reading.
+
+        What a card drew is shared by what of it is held, so that the free part of a card is nobody's. The reading of a
+        whole card that MIG has cut tells only that; what was done is told by its instances.
+        """
         sample, values = card.sample, card.sample.values
         since = max(last.at if last else started, claim.start)
         seconds = max(0.0, sample.at - since)
-        use = Use(samples_seen=1)
-        if seconds <= self.gap:
+        whole_of_slices = claim.profile not in ("", TIME_SLICED) and not sample.mig_instance
+        use = Use(samples_seen=0 if whole_of_slices else 1)
+        if seconds <= self.gap and not whole_of_slices:
             use.observed_seconds = seconds * share / MILLI_PER_GPU
             for name, busy in (
                 ("active_seconds", values.get(Field.ENGINE_ACTIVE, values.get(Field.UTILIZATION))),
@@ -187,7 +196,7 @@ def _telemetry(owner: tuple[JobKey, str, str], use: Use, start: float, end: floa
         use.energy_joules,
         use.nvlink_transmit_bytes,
         use.nvlink_receive_bytes,
-        min(use.samples_seen, use.samples_expected),
+        use.samples_seen,
         use.samples_expected,
     )
 

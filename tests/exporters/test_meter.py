@@ -133,3 +133,43 @@ def test_holdings_name_each_card_by_index_and_uuid() -> None:
     found = holdings(picture(1000.0, claims, w.samples("gn01", 1000.0, {})))
 
     assert [(2, "GPU-gn01-2"), (3, "GPU-gn01-3")] == [(h.index, h.uuid) for h in found]
+
+
+def mig(at: float, pod: str) -> tuple[Sample, ...]:
+    """A card cut in seven, as dcgm-exporter tells it: what it drew once, what was done by instance."""
+    card = Sample("gn07", "GPU-7", 0, "NVIDIA H100", {Field.POWER: 700.0}, at)
+    used = {Field.ENGINE_ACTIVE: 1.0, Field.MEMORY_USED: 1e9}
+    instances = [
+        Sample(
+            "gn07",
+            "GPU-7",
+            0,
+            "NVIDIA H100",
+            used,
+            at,
+            mig_profile="1g.10gb",
+            mig_instance=str(i),
+            pods=(("llm", pod, ""),) if i < 2 else (),
+        )
+        for i in range(7)
+    ]
+    return (card, *instances)
+
+
+def test_a_mig_claim_pays_for_its_part_of_what_the_card_drew_and_for_what_its_instances_did() -> None:
+    pod = w.pod_job("mig")
+    claim = w.pod_claim(pod, "gn07", 284, pod="mig-0", profile="1g.10gb")
+    meter = Meter(gap=45, linger=300)
+    for at in (1000.0, 1015.0):
+        readings = [
+            Reading(w.KUBE, "k1", True, (), [claim], [w.kube_node("gn07", 1000)]),
+            Reading(None, "", True, samples=mig(at, "mig-0")),
+        ]
+        machines = machines_of(readings[0].nodes, [claim])
+        meter.step(attribute(readings, machines, {}, grace=60, now=at), {pod.key: "p"})
+    found = meter.jobs[pod.key].use
+
+    assert pytest.approx(15 * 700.0 * 0.284) == found.energy_joules
+    assert pytest.approx(15 * 0.284) == found.active_seconds
+    assert pytest.approx(15 * 0.284) == found.observed_seconds
+    assert (2, 2) == (found.samples_seen, found.samples_expected)
