@@ -22,7 +22,7 @@ from accounting.model import DAY, Line, Usage
 from accounting.statements.compose import Statement
 from accounting.statements.csvtext import csv_lines, text
 from accounting.statements.hours import hours_text, micro_hours
-from exporters.model import Disposition
+from exporters.model import MILLI_PER_GPU, Disposition
 
 COLUMNS = (
     "billing_period",
@@ -106,15 +106,24 @@ def _hours(usage: Usage, micro: int) -> tuple[int, int]:
 
 
 def _telemetry(usage: Usage) -> tuple[str, str, str]:
-    """Say utilization, energy and coverage, or nothing where nothing was measured: never 0 for "not known"."""
+    """Say utilization, energy and coverage, or nothing where nothing was measured: never 0 for "not known".
+
+    Rounds that the exporter itself missed expected no sample, so coverage is also never more than the part of the held
+    time that was observed.
+    """
     observed, joules, expected = usage.observed_gpu_seconds, usage.energy_joules, usage.samples_expected
     if not usage.samples_seen or (observed <= 0 and joules <= 0):
         return "", "", ""
     return (
         f"{usage.active_seconds / observed:.4f}" if observed > 0 else "",
         f"{joules / JOULES_PER_KWH:.6f}" if joules > 0 else "",  # a card that is there draws power: 0 is "not measured"
-        f"{usage.samples_seen / expected:.4f}" if expected else "",
+        f"{_coverage(usage):.4f}" if expected else "",
     )
+
+
+def _coverage(usage: Usage) -> float:
+    watched = usage.observed_gpu_seconds * MILLI_PER_GPU / usage.held if usage.held else 1.0
+    return min(usage.samples_seen / usage.samples_expected, watched)
 
 
 def moment(epoch: int) -> str:

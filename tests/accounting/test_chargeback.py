@@ -113,6 +113,14 @@ def test_a_card_that_did_nothing_all_the_time_is_zero_and_not_empty() -> None:
     )
 
 
+def test_time_in_which_the_exporter_was_away_is_not_covered() -> None:
+    row = cells(
+        charged(slurm("1"), 1, observed_gpu_seconds=900.0, samples_seen=60, samples_expected=60, energy_joules=36e4)
+    )
+
+    assert "0.2500" == row["telemetry_coverage"]
+
+
 def test_energy_that_was_not_measured_is_empty() -> None:
     row = cells(charged(slurm("1"), 1, observed_gpu_seconds=3600.0, samples_seen=240, samples_expected=240))
 
