@@ -18,7 +18,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from exporters.links import Link, lends
-from exporters.model import Claim, Disposition, LinkKind
+from exporters.model import MILLI_PER_GPU, Claim, Disposition, LinkKind
 from exporters.occupancy import Leaf
 
 _PODS = (LinkKind.SAME, LinkKind.INSIDE)
@@ -105,6 +105,8 @@ class Nesting:
                 continue
             taken = {c for k in apart for c in known.get(k, ())}
             free = tuple(sorted(set(known.get(i, ())) - taken))
+            if apart and len(free) * MILLI_PER_GPU > own:  # which of these are in the claims inside is not known
+                free = ()
             disposition = Disposition.DISPUTED if i in reasons else rest_of_lender(claim, down, unread)
             leaves.append(Leaf(i, claim.job.scheduler, own, disposition or Disposition.CHARGED, free))
         return Nest(tuple(leaves), within, tuple(shown), orphaned, reasons)

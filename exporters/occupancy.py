@@ -114,13 +114,19 @@ class _Row:
         return self._lay(leaf, amount, [(a, b) for a, b, there in self._within(span) if not there])
 
     def crowd(self, leaf: Leaf, amount: int, span: Interval | None = None) -> int:
-        """Lay a leaf over held positions: the other scheduler's first. Returns what exceeds the pool even so."""
-        foreign: list[Interval] = []
-        own: list[Interval] = []
+        """Lay a leaf over held positions: the other scheduler's first, and of those where fewest are already.
+
+        Returns what exceeds the pool even so.
+        """
+        if amount <= 0:
+            return 0
+        tiers: dict[tuple[bool, int], list[Interval]] = defaultdict(list)
         for a, b, there in self._within(span):
-            if leaf not in there:
-                (foreign if all(t.scheduler != leaf.scheduler for t in there) else own).append((a, b))
-        return self._lay(leaf, self._lay(leaf, amount, foreign), own)
+            if there and leaf not in there:
+                tiers[any(t.scheduler == leaf.scheduler for t in there), len(there)].append((a, b))
+        for tier in sorted(tiers):
+            amount = self._lay(leaf, amount, tiers[tier])
+        return amount
 
     def _within(self, span: Interval | None) -> list[tuple[int, int, tuple[Leaf, ...]]]:
         if span is None:

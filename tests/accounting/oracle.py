@@ -8,7 +8,7 @@ It knows the rules and shares no code with `accounting.reconcile`, `exporters.li
 3. Give each believed pod its place in the youngest job (or lender) that has room, the oldest pod first.
 4. What a claim holds for itself is what it holds less what those inside it hold, and nothing below an ``inside``.
 5. Paint: those who pay first, Slurm from the left, Kubernetes from the right; then, where no cell is free, over cells
-   of the other scheduler, and at last over cells of the own one.
+   of the other scheduler, and at last over cells of the own one, each time where fewest have painted.
 6. A cell with one owner is his, with several it is disputed, with none it is nobody's.
 """
 
@@ -246,8 +246,8 @@ def _cells(
             if free_only:
                 wanted = [c for c in sides if not c]
             else:
-                taken = [(any(claims[n].job.scheduler is scheduler for n in c), c) for c in sides if c and i not in c]
-                wanted = [c for own, c in taken if not own] + [c for own, c in taken if own]
+                wanted = [c for c in sides if c and i not in c]
+                wanted.sort(key=lambda c: (scheduler in {claims[n].job.scheduler for n in c}, len(c)))
             for cell in wanted[: left[i]]:
                 cell.append(i)
             left[i] -= min(left[i], len(wanted))
