@@ -58,7 +58,7 @@ def _read(row: str, cluster: str) -> NodeEvent | None:
         raise ValueError(f"the event ends ({end}) before it starts ({start})")
     if not name or start == end:
         return None
-    cards = gres.gpus_in(gres.parse_tres(tres))
+    cards = gres.cards_of(tres)
     return NodeEvent(
         key=NodeKey(Scheduler.SLURM, cluster, name),
         start=start,

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 from exporters.model import MILLI_PER_GPU
 from exporters.shares import card_memory_gib, cards_needed, compute_slices, mig_weight
@@ -47,9 +48,16 @@ class Cards:
     @property
     def milligpu(self) -> int:
         """What they are, in thousandths of a card."""
-        return int(self.count * weight(self.type) * MILLI_PER_GPU)
+        return milligpu(self.type, self.count)
 
 
+@lru_cache(maxsize=4096)
+def milligpu(kind: str, count: int) -> int:
+    """``count`` units of a GRES type in thousandths of a card, rounded down."""
+    return int(count * weight(kind) * MILLI_PER_GPU)
+
+
+@lru_cache(maxsize=4096)
 def split_type(kind: str) -> tuple[str, str]:
     """A GRES type as (card, MIG profile): ``h100`` -> (h100, ""), ``a100_1g.5gb`` -> (a100, 1g.5gb)."""
     found = _MIG.fullmatch(kind)
@@ -77,6 +85,12 @@ def capacity(cards: Iterable[Cards]) -> dict[str, int]:
     for model, weights in slices.items():
         whole[model] = whole.get(model, 0) + cards_needed(weights) * MILLI_PER_GPU
     return whole
+
+
+@lru_cache(maxsize=4096)  # most jobs ask for the same as some other
+def cards_of(tres: str) -> tuple[Cards, ...]:
+    """The cards of a TRES list as text: `gpus_in` of `parse_tres`."""
+    return gpus_in(parse_tres(tres))
 
 
 def parse_tres(text: str) -> dict[str, str]:

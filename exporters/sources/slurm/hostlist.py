@@ -1,13 +1,14 @@
 """Slurm's compressed host lists and task lists. Pure.
 
 >>> expand("gn[01-03,07],mx1")
-['gn01', 'gn02', 'gn03', 'gn07', 'mx1']
+('gn01', 'gn02', 'gn03', 'gn07', 'mx1')
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 MAX_HOSTS = 100_000
 """No list names more: a typing error, or somebody's joke, must not take all memory."""
@@ -16,17 +17,18 @@ _PART = re.compile(r"([^\[\],]*)(?:\[([^\]]*)\])?")
 _RANGE = re.compile(r"(\d+)(?:-(\d+)(?::(\d+))?)?")
 
 
-def expand(text: str) -> list[str]:
+@lru_cache(maxsize=4096)  # the same nodes come up again and again
+def expand(text: str) -> tuple[str, ...]:
     """The names of a host list, in order; several bracketed parts per name multiply (``r[1-2]n[1-4]``).
 
     Raises ValueError for what is not a host list. An empty text, ``(null)`` and ``None assigned`` name nobody.
     """
     if text in {"", "(null)", "None assigned", "None"}:
-        return []
+        return ()
     names: list[str] = []
     for item in _items(text):
         names += _expand_item(item, MAX_HOSTS - len(names))
-    return names
+    return tuple(names)
 
 
 def task_count(text: str) -> int:

@@ -116,7 +116,7 @@ def _add(queue: Queue, item: LiveJob, cluster: str, now: int) -> None:
         start=began if phase is Phase.HOLDS else None,
     )
     if phase is Phase.WAITS:
-        milligpu = sum(cards.milligpu for cards in gres.gpus_in(gres.parse_tres(item.tres))) * item.tasks
+        milligpu = sum(cards.milligpu for cards in gres.cards_of(item.tres)) * item.tasks
         if milligpu:
             queue.demands.append(Demand(key, milligpu, item.partition))
         queue.jobs.append(job)
@@ -135,7 +135,7 @@ def _hands(item: LiveJob) -> tuple[list[tuple[str, Sequence[Cards]]], bool]:
         if len(item.detail) != len(item.nodes):
             raise ValueError(f"it has GRES details of {len(item.detail)} nodes but runs on {len(item.nodes)}")
         return [(node, gres.parse_gres(text)) for node, text in zip(item.nodes, item.detail, strict=True)], False
-    cards = gres.gpus_in(gres.parse_tres(item.tres))
+    cards = gres.cards_of(item.tres)
     if not cards or ("COMPLETING" in item.states and not item.nodes):
         return [], False
     if not item.nodes:

@@ -59,7 +59,7 @@ def _job(job: Mapping[str, Any], *, sluids: bool) -> LiveJob:
     states = job["job_state"]
     states = tuple(states) if isinstance(states, list) else (str(states),)
     waiting_tasks = job["array_task_string"] or ""
-    nodes, detail = tuple(expand(job["nodes"] or "")), tuple(job["gres_detail"] or ())
+    nodes, detail = expand(job["nodes"] or ""), tuple(job["gres_detail"] or ())
     allocated = _allocated(job.get("job_resources"))
     if detail and len(allocated) == len(detail) == len(nodes) and set(allocated) == set(nodes):
         nodes = allocated  # gres_detail is in the order of the allocation

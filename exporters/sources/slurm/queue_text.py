@@ -75,7 +75,7 @@ def read_queue(squeue: str, scontrol: str, delimiter: str, *, sluids: bool) -> l
 def _job(row: Mapping[str, str]) -> LiveJob:
     if not row["JobID"].isdigit():
         raise ValueError(f"JobID {row['JobID']!r} is not a number")
-    nodes = tuple(expand(row["NodeList"]))
+    nodes = expand(row["NodeList"])
     if len(row["NodeList"]) == WIDTHS["NodeList"]:
         raise ValueError("its list of nodes is too long for squeue's text")
     display = row["JobArrayID"]
@@ -131,7 +131,7 @@ def _fits(block: Block, job: LiveJob) -> bool:
             told[cards.type] += cards.count
     if not told:  # the job completes: its cards are not told any more
         return True
-    total = gres.gpus_in(gres.parse_tres(job.tres))
+    total = gres.cards_of(job.tres)
     counted = {cards.type: cards.count for cards in total}
     if sum(told.values()) != sum(counted.values()):
         return not counted  # a site that does not track gres/gpu has no total to compare with

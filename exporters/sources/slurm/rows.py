@@ -136,10 +136,9 @@ def _started(row: dict[str, str], raw: str, job: Job, began: int, end: int | Non
         return Record(SOURCE, raw, replace(job, start=None), excluded="never started")
     if row["NNodes"] != str(len(nodes)):
         raise ValueError(f"NodeList {row['NodeList']!r} names {len(nodes)} nodes, but NNodes is {row['NNodes']}")
-    tres = gres.parse_tres(row["AllocTRES"])
-    cards = gres.gpus_in(tres)
+    cards = gres.cards_of(row["AllocTRES"])
     if not cards:
-        shared = gres.shared_in(tres)
+        shared = gres.shared_in(gres.parse_tres(row["AllocTRES"]))
         return Record(SOURCE, raw, job, excluded=f"{shared} is not metered" if shared else "no gpu", pending=pending)
     if began == end:
         return Record(SOURCE, raw, job, excluded="ran less than a second")

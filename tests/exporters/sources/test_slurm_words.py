@@ -1,0 +1,190 @@
+"""Hostlists, TRES and GRES lists, runs: the small languages of Slurm."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporters.model import JobKey, LinkKind, Scheduler
+from exporters.sources.slurm import gres, runs
+from exporters.sources.slurm.gres import Cards
+from exporters.sources.slurm.hostlist import MAX_HOSTS, expand, task_count
+
+RUN = JobKey(Scheduler.SLURM, "hpc1", "7@100")
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("gn01", ["gn01"]),
+        ("gn[01-03,07],mx1", ["gn01", "gn02", "gn03", "gn07", "mx1"]),
+        ("n[9-11]", ["n9", "n10", "n11"]),
+        ("n[099-101]", ["n099", "n100", "n101"]),
+        ("r[1-2]n[1-2]x", ["r1n1x", "r1n2x", "r2n1x", "r2n2x"]),
+        ("a-b.c,d_e", ["a-b.c", "d_e"]),
+        ("None assigned", []),
+        ("(null)", []),
+        ("", []),
+    ],
+)
+def test_a_host_list_names_its_hosts_in_order(text: str, names: list[str]) -> None:
+    assert tuple(names) == expand(text)
+
+
+@pytest.mark.parametrize("text", ["gn[1", "gn1]", "a,,b", "a,", "n[3-1]", "n[x]", "n[]", "n[[1]]", f"n[0-{MAX_HOSTS}]"])
+def test_what_is_no_host_list_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"host|range"):
+        expand(text)
+
+
+@given(st.lists(st.integers(0, 400), min_size=1, max_size=30, unique=True))
+def test_any_numbers_in_brackets_are_themselves(numbers: list[int]) -> None:
+    assert tuple(f"n{n}" for n in numbers) == expand(f"n[{','.join(map(str, numbers))}]")
+
+
+@pytest.mark.parametrize(("text", "tasks"), [("2-9%2", 8), ("[1,3,5-9:2]", 5), ("7", 1), ("[0-99]%4", 100)])
+def test_a_task_list_counts_its_tasks(text: str, tasks: int) -> None:
+    assert tasks == task_count(text)
+
+
+@pytest.mark.parametrize(
+    ("tres", "cards"),
+    [
+        ("billing=32,cpu=32,gres/gpu:h100=8,gres/gpu=8,mem=32000M,node=2", [("h100", 8)]),
+        ("gres/gpu=8", [("", 8)]),
+        ("gres/gpu:h100=8", [("h100", 8)]),
+        ("gres/gpu=5,gres/gpu:a100=2,gres/gpu:1g.10gb=3", [("1g.10gb", 3), ("a100", 2)]),
+        ("gres/gpu=5,gres/gpu:a100=2", [("", 3), ("a100", 2)]),
+        ("gres/gpumem=0,gres/gpuutil=0,cpu=1", []),
+        ("", []),
+    ],
+)
+def test_typed_and_untyped_counts_are_the_same_cards(tres: str, cards: list[tuple[str, int]]) -> None:
+    assert [Cards(*c) for c in cards] == list(gres.gpus_in(gres.parse_tres(tres)))
+
+
+@pytest.mark.parametrize("tres", ["gres/gpu=1,gres/gpu:h100=2", "gres/gpu=x", "cpu", "=1"])
+def test_a_tres_list_that_contradicts_itself_is_refused(tres: str) -> None:
+    with pytest.raises(ValueError, match=r"types add up|not a count|not a TRES list"):
+        gres.gpus_in(gres.parse_tres(tres))
+
+
+@pytest.mark.parametrize(
+    ("text", "cards"),
+    [
+        ("gpu:h100:4(IDX:2-5)", [Cards("h100", 4, (2, 3, 4, 5))]),
+        ("gpu:h100:3(IDX:0,5-6)", [Cards("h100", 3, (0, 5, 6))]),
+        ("gpu:a100:2(IDX:0-1),gpu:1g.10gb:0(IDX:)", [Cards("a100", 2, (0, 1))]),
+        ("gpu:a100:2(IDX:0-1),gpu:1g.10gb:3(IDX:4-6)", [Cards("a100", 2, (0, 1)), Cards("1g.10gb", 3, (4, 5, 6))]),
+        ("gpu:8(S:0-1)", [Cards("", 8)]),
+        ("gpu:h100:4(S:0),gpu:h100:4(S:1)", [Cards("h100", 4), Cards("h100", 4)]),
+        ("gpu:h100(CNT:8)", [Cards("h100", 8)]),
+        ("gpu:h100:0(IDX:N/A)", []),
+        ("gpu:4090:2", [Cards("4090", 2)]),
+        ("gres:gpu:2", [Cards("", 2)]),
+        ("gres/gpu:h100=2", [Cards("h100", 2)]),
+        ("gpu", [Cards("", 1)]),
+        ("shard:h100:8(2/4),gpu:h100:2,nic:2", [Cards("h100", 2)]),
+        ("(null)", []),
+    ],
+)
+def test_a_gres_list_names_its_cards_and_their_indices(text: str, cards: list[Cards]) -> None:
+    assert cards == list(gres.parse_gres(text))
+
+
+def test_what_is_no_gres_list_is_refused() -> None:
+    with pytest.raises(ValueError, match="not a GRES list"):
+        gres.parse_gres("gpu:h100:4(IDX:0-3")
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "profile", "milligpu"),
+    [
+        ("h100", "h100", "", 1000),
+        ("", "", "", 1000),
+        ("1g.10gb", "", "1g.10gb", 142),
+        ("a100_3g.20gb", "a100", "3g.20gb", 428),
+        ("nvidia_a100-sxm4-40gb_1g.5gb", "nvidia_a100-sxm4-40gb", "1g.5gb", 142),
+        ("1g.10gb+me", "", "1g.10gb+me", 142),
+        ("1c.2g.10gb", "", "1c.2g.10gb", 285),
+        ("7g.80gb", "", "7g.80gb", 1000),
+    ],
+)
+def test_a_mig_profile_is_a_part_of_a_card(kind: str, model: str, profile: str, milligpu: int) -> None:
+    one = Cards(kind, 1)
+
+    assert (model, profile, milligpu) == (one.model, one.profile, one.milligpu)
+
+
+def test_slices_of_one_card_never_claim_more_than_it_and_all_of_it_together() -> None:
+    assert sum(Cards("1g.10gb", 1).milligpu for _ in range(7)) <= 1000
+    assert 1000 == Cards("1g.10gb", 7).milligpu
+
+
+def test_a_node_has_whole_cards_also_where_slices_waste_some() -> None:
+    cards = gres.parse_gres("gpu:a100:4,gpu:1g.10gb:7,gpu:3g.40gb:2,gpu:h100_3g.40gb:1")
+
+    assert {"a100": 4000, "": 2000, "h100": 1000} == gres.capacity(cards)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 40)), min_size=1, max_size=3, unique_by=lambda c: c[0]),
+    st.integers(1, 20),
+)
+def test_dealing_loses_no_card_and_is_even(cards: list[tuple[str, int]], nodes: int) -> None:
+    hands = runs.deal([Cards(*c) for c in cards], nodes)
+    sizes = [sum(c.count for c in hand) for hand in hands]
+    totals = {kind: sum(c.count for hand in hands for c in hand if c.type == kind) for kind, _ in cards}
+
+    assert nodes == len(hands)
+    assert dict(cards) == totals
+    assert sizes == sorted(sizes, reverse=True)
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_several_types_of_one_run_are_claims_of_their_own() -> None:
+    mixed = runs.claims_on(RUN, "7", [("n1", [Cards("a100", 2, (0, 1)), Cards("1g.10gb", 1, (4,))])], 5, None)
+    plain = runs.claims_on(RUN, "7", [("n1", [Cards("a100", 2, (0, 1))])], 5, 9)
+
+    assert [("7@100/a100", (0, 1)), ("7@100/1g.10gb", ())] == [(c.unit, c.indices) for c in mixed]
+    assert [("7@100", "finished")] == [(c.unit, c.end_basis) for c in plain]
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "",
+        "JS1:Short",
+        '"pods"',
+        '{"pods":[]}',
+        '{"pods":"a/b"}',
+        '{"pods":[1]}',
+        '{"pods":[""]}',
+        '["pods"]',
+        '{"pods":',
+    ],
+)
+def test_what_is_not_the_bridges_comment_is_no_key(comment: str) -> None:
+    assert () == runs.bridge_keys(comment, "hpc1", "7")
+
+
+def test_the_bridges_comment_links_the_job_to_its_pods() -> None:
+    [key] = runs.bridge_keys('{"pods":["a/b","a/c"]}', "hpc1", "7")
+
+    assert (LinkKind.SAME, "hpc1", "7", "AdminComment pods a/b, a/c") == (
+        key.kind,
+        key.cluster,
+        key.value,
+        key.evidence,
+    )
+
+
+@pytest.mark.parametrize(("text", "release"), [("slurm-wlm 22.05.8", (22, 5)), ("slurm 26.05.5\n", (26, 5))])
+def test_a_version_names_its_release(text: str, release: tuple[int, int]) -> None:
+    assert release == runs.release_of(text)
+
+
+def test_a_version_without_a_release_is_refused() -> None:
+    with pytest.raises(ValueError, match="does not name a Slurm release"):
+        runs.release_of("command not found")
