@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -122,7 +123,8 @@ class KubeFake(KubeHttp):
             opened, cuts = len(events), self._cuts
         try:
             yield b""
-            while not self.stopping.is_set():
+            ends = time.monotonic() + int(query["timeoutSeconds"])
+            while not self.stopping.is_set() and time.monotonic() < ends:
                 with self.change:
                     if len(events) == seen and self._cuts == cuts:
                         self.change.wait(0.2)

@@ -57,6 +57,7 @@ class KubeHttp:
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, Query, str]] = []
+        self.credentials: set[str] = set()
         self.stopping = threading.Event()
         outer = self
 
@@ -104,6 +105,7 @@ class KubeHttp:
         parts = urlsplit(handler.path)
         query = dict(parse_qsl(parts.query))
         self.requests.append((parts.path, query, handler.headers.get("Accept", "")))
+        self.credentials.add(handler.headers.get("Authorization", ""))
         try:
             if query.get("watch"):
                 self._stream(handler, self.watch(parts.path, query))

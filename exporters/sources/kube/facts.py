@@ -150,11 +150,9 @@ def effective_request(spec: Raw) -> dict[str, int]:
         need = _request(container)
         if container.get("restartPolicy") == "Always":
             _add(sidecars, need)
-            need = sidecars
-        else:
-            need = {k: need.get(k, 0) + sidecars.get(k, 0) for k in need.keys() | sidecars.keys()}
+            continue
         for resource, count in need.items():
-            peak[resource] = max(peak.get(resource, 0), count)
+            peak[resource] = max(peak.get(resource, 0), count + sidecars.get(resource, 0))
     _add(main, sidecars)
     _add(main, gpu_counts(part(spec, "overhead")))
     return {k: max(main.get(k, 0), peak.get(k, 0)) for k in sorted(main.keys() | peak.keys())}

@@ -27,6 +27,9 @@ PAGE = 500
 WATCH_SECONDS = 60
 """How long a watch lasts. Short enough that a connection which died in silence is noticed within the minute."""
 
+CATCH_UP_SECONDS = 5
+"""How long a watch lasts that replays an earlier life: on a quiet server its end is the end of the replay."""
+
 SILENCE = 15.0
 """How much longer than its time a watch may stay silent before it counts as broken."""
 
@@ -197,7 +200,7 @@ class Reflector(Generic[T]):
 
     def _watch(self) -> bool:
         """One watch, to its end. False when it brought nothing and did not last: the next one should wait."""
-        lasting = 5 if self._listed else self._watch_seconds
+        lasting = CATCH_UP_SECONDS if self._listed else self._watch_seconds
         params = {
             "watch": "1",
             "allowWatchBookmarks": "true",

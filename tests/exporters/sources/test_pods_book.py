@@ -176,6 +176,15 @@ def test_history_that_is_replayed_does_not_undo_what_is_known() -> None:
     assert (1000, 1200, "finished") == interval(world.told()["a"])
 
 
+def test_history_that_is_replayed_does_not_take_back_a_key() -> None:
+    world = World()
+    old = world.facts("a", scheduled=1000)
+    world.put("a", scheduled=1000, labels={"scheduler.slinky.slurm.net/slurm-jobid": "7"})
+    world.book.put_pod(old, 1300)
+
+    assert ["7"] == [k.value for k in world.open()["a"].keys]
+
+
 def test_a_pod_that_never_held_is_never_told() -> None:
     world = World()
     world.put("unscheduled", node="")
@@ -370,6 +379,80 @@ def test_a_first_start_is_remembered_over_the_restart() -> None:
     after.book.replace_pods([after.facts("a", scheduled=1000, started=1500)], 3000.0)
 
     assert 1010 == after.open()["a"].start
+
+
+def test_an_end_that_no_snapshot_carried_is_not_acknowledged() -> None:
+    world = World()
+    world.put("gone", scheduled=1000, started=1010)
+
+    after = restarted(world)
+    after.book.replace_pods([], 3000.0)
+    after.book.caught_up()
+    after.book.acknowledge(9000.0)
+
+    assert {"gone"} == set(after.told())
+
+
+def test_what_was_told_of_pods_that_are_gone_is_not_kept_for_ever() -> None:
+    world = World()
+    world.put("a", scheduled=1000, started=1010, finished=1200)
+    world.told(1.0)
+    world.book.acknowledge(1.0)
+
+    after = restarted(world)
+    before = after.book.kept().told
+    after.book.replace_pods([], 3000.0)
+    after.book.caught_up()
+
+    assert {"uid-a"} == before
+    assert Kept() == after.book.kept()
+
+
+# --- a ResourceClaim that pods share
+
+
+def sharing(world: World) -> World:
+    """A card that pods of the lab use through ResourceClaim ``c``."""
+    device = {"name": "gpu-0", "attributes": {"type": {"string": "gpu"}, "uuid": {"string": "GPU-0"}}}
+    spec = {"driver": "gpu.nvidia.com", "nodeName": "n", "pool": {"name": "n"}, "devices": [device]}
+    results = [{"driver": "gpu.nvidia.com", "pool": "n", "device": "gpu-0"}]
+    meta = {"name": "c", "namespace": "lab", "uid": "cu"}
+    world.book.devices.put_slice({"metadata": {"name": "s"}, "spec": spec})
+    world.book.devices.put_claim({"metadata": meta, "status": {"allocation": {"devices": {"results": results}}}})
+    return world
+
+
+def test_the_next_user_takes_over_where_the_first_ended_even_when_that_one_is_long_gone() -> None:
+    world = sharing(World())
+    for name in ("a", "b"):
+        world.put(name, gpus=0, scheduled=1000, started=1010, claims={"c": "c"})
+    both = world.open()
+    world.drop("a", 1700, gpus=0, scheduled=1000, started=1010, finished=1500, claims={"c": "c"})
+    told = world.told(5.0)
+    world.book.acknowledge(5.0)
+    alone = world.open()
+    after = sharing(restarted(world))
+    after.put("b", gpus=0, scheduled=1000, started=1010, claims={"c": "c"})
+
+    assert {"a"} == set(both)
+    assert (1000, 1500) == (told["a"].start, told["a"].end)
+    assert {"b": 1500} == {name: c.start for name, c in alone.items()}
+    assert {"b": 1500} == {name: c.start for name, c in after.open().items()}, "also after a restart"
+
+
+def test_a_user_of_an_earlier_life_holds_until_it_is_known_to_have_gone() -> None:
+    world = sharing(World())
+    for name in ("a", "b"):
+        world.put(name, gpus=0, scheduled=1000, started=1010, claims={"c": "c"})
+
+    after = sharing(restarted(world))
+    after.book.replace_pods([after.facts("b", gpus=0, scheduled=1000, started=1010, claims={"c": "c"})], 3000.0)
+    before = after.open()
+    after.book.caught_up()
+
+    assert {} == before
+    assert {"a": (1000, 3000, "vanished")} == {name: interval(c) for name, c in after.told().items()}
+    assert {"b": (3000, None, "")} == {name: interval(c) for name, c in after.open().items()}
 
 
 @pytest.mark.parametrize("over", [False, True])

@@ -273,6 +273,13 @@ def test_a_stand_in_holds_nothing_and_still_has_a_claim() -> None:
     ]
 
 
+def test_a_stand_in_is_counted_as_it_asks() -> None:
+    virtual = node_facts(node("vk", labels={"type": "virtual-kubelet"}))
+    facts = pod_facts(pod("cow-job", gpus=2, resource="nvidia.com/mig-1g.10gb", node="vk"))
+
+    assert ([Portion(2000, "", "")], []) == portions(facts, virtual, None)
+
+
 def test_a_root_without_uid_is_known_by_its_name() -> None:
     assert "lab/InferenceService/granite" == job_key("k", "lab", Root("InferenceService", "granite", "", {})).id
 

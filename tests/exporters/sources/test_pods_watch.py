@@ -197,7 +197,12 @@ def test_a_410_as_an_http_status_leads_to_a_list(
     server.put(POD_PATH, pod("a", node="n", scheduled=1000))
     server.cut()
 
-    until(source, lambda s: names(s.claims) == {"a"} and lists(server) == 2, "it was listed again")
+    for _ in range(200):
+        source.poll(1.0)  # raises nothing: the server has answered all the time
+        if lists(server) == 2:
+            break
+        threading.Event().wait(0.01)
+    until(source, lambda s: names(s.claims) == {"a"}, "a is held")
 
     assert [] == once
 
@@ -401,6 +406,49 @@ def test_owners_are_read_as_metadata_only(server: KubeFake, source: Pods) -> Non
     assert ["application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"] == asked
 
 
+def test_an_owner_is_forgotten_with_its_last_pod(server: KubeFake, source: Pods) -> None:
+    owned: dict[str, Any] = {"node": "n", "scheduled": 1000, "owner": ("Job", "j", "ju")}
+    server.others["/apis/batch/v1"] = {"resources": [{"name": "jobs", "kind": "Job", "namespaced": True}]}
+    server.others["/apis/batch/v1/namespaces/lab/jobs/j"] = {"metadata": {"name": "j", "uid": "ju"}}
+    server.put(POD_PATH, pod("a", **owned))
+    source.poll(1.0)
+    server.remove(POD_PATH, pod("a", **owned), **FINAL)
+    until(source, lambda s: bool(s.ended), "a has ended")
+    source.poll(1.0)
+    server.put(POD_PATH, pod("b", **owned))
+    until(source, lambda s: names(s.claims) == {"b"}, "b is held")
+
+    assert 2 == sum(1 for path, _, _ in server.requests if path.endswith("/jobs/j"))
+
+
+def test_a_known_pod_that_cannot_be_read_any_more_goes_on_as_it_was(server: KubeFake, source: Pods) -> None:
+    good = pod("a", node="n", scheduled=1000)
+    broken = pod("a", node="n", scheduled=1000)
+    broken["spec"]["containers"][0]["resources"] = {"limits": {"nvidia.com/gpu": "lots"}}
+    server.put(POD_PATH, good)
+    source.poll(1.0)
+    server.put(POD_PATH, broken)
+    found = until(source, lambda s: bool(s.rejects), "it was rejected")
+    server.version += 1
+    server.compact()
+    server.cut()
+    again = until(source, lambda _: lists(server) == 2, "it was listed again")
+
+    assert {"a"} == names(found.claims) == names(again.claims)
+    assert () == again.ended
+
+
+def test_a_pod_that_has_lost_its_key_is_still_followed_to_its_end(server: KubeFake, source: Pods) -> None:
+    bridged: dict[str, Any] = {"gpus": 0, "node": "n", "scheduled": 1000}
+    server.put(POD_PATH, pod("a", labels={"scheduler.slinky.slurm.net/slurm-jobid": "7"}, **bridged))
+    first = source.poll(1.0)
+    server.put(POD_PATH, pod("a", **bridged))
+    server.remove(POD_PATH, pod("a", started=1010, finished=1300, **bridged))
+    until(source, lambda s: s.claims == (), "a has ended")
+
+    assert {"a"} == names(first.claims)
+
+
 # --- over a restart
 
 
@@ -446,6 +494,23 @@ def test_a_restart_after_the_server_forgot_closes_at_its_first_list(
 
     assert [("lab/gone", 1000, 7000, "vanished")] == [(c.native_id, c.start, c.end, c.end_basis) for c in found.ended]
     assert ["lab/Pod/gone"] == [job.display_id for job in found.jobs], "with the job it belonged to"
+
+
+def test_on_a_quiet_server_the_end_of_the_first_watch_is_the_end_of_the_replay(
+    server: KubeFake, make: Callable[..., Pods], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exporters.sources.kube.watch.CATCH_UP_SECONDS", 2)
+    resume = tmp_path / "resume.json"
+    server.put(POD_PATH, pod("gone", node="n", scheduled=1000, started=1010))
+    before = make(resume_file=resume)
+    before.poll(1.0)
+    before.close()
+    server.objects[POD_PATH].clear()  # no event tells
+    server.put(NODE_PATH, node("m"))
+
+    found = make(resume_file=resume).poll(2.0)
+
+    assert [("lab/gone", "vanished")] == [(c.native_id, c.end_basis) for c in found.ended]
 
 
 def test_what_nobody_acknowledged_is_told_again_after_a_crash(
@@ -550,3 +615,4 @@ def test_the_clients_credentials_are_used(server: KubeFake) -> None:
     KubeApi(client).get(NODE_PATH)
 
     assert [server.url] == seen, "asked for before every request: tokens are renewed"
+    assert {"Bearer abc"} == server.credentials
