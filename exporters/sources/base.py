@@ -15,7 +15,7 @@ from exporters.model import Scheduler, Snapshot
 
 
 class SourceError(Exception):
-    """A source could not be read. The message names what, where and how to mend it; it is shown to the operator as is."""
+    """A source could not be read. The message names what, where and how to mend it; the operator sees it as is."""
 
 
 class Source(Protocol):
