@@ -4,7 +4,7 @@ import re
 import subprocess
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -87,7 +87,7 @@ def test_the_fleet_serves_each_node_at_its_own_url_and_says_it_is_simulated() ->
             raise LookupError("gn02 is drained: its driver is gone")
         return [card_at_work(node, 0, at, load=0.5)]
 
-    with Fleet(["gn01", "gn02"], readings, clock=lambda: 1_790_000_000.0) as fleet, httpx.Client() as client:
+    with Fleet(["gn01", "gn02"], readings, clock=lambda: 1_790_000_000.0) as fleet, httpx2.Client() as client:
         first, second = fleet.targets
         good, gone, unknown = (client.get(url) for url in (first, second, first.replace("gn01", "gn99")))
         index = client.get(first.replace("gn01/metrics", ""))

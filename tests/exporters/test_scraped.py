@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import bcrypt
-import httpx
+import httpx2
 import pytest
 import trustme
 
@@ -114,7 +114,7 @@ def test_the_pages_of_real_exporters_are_read_as_prometheus_client_reads_them(
     prometheus: Prometheus, alertmanager: Alertmanager
 ) -> None:
     for url in (prometheus.url, alertmanager.url):
-        text = httpx.get(f"{url}/metrics").text
+        text = httpx2.get(f"{url}/metrics").text
         reader = Reader()
         for _ in range(2):
             flat = [reference.flat(*sample) for sample in reader.read(text.encode()).samples()]

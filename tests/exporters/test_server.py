@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-import httpx
+import httpx2
 import pytest
 
 from exporters.exposition.family import Family
@@ -46,7 +46,7 @@ def serve() -> Iterator[Callable[..., Server]]:
 
 def test_metrics_is_the_last_rounds_page(serve: Callable[..., Server]) -> None:
     url = serve(lambda: PAGE, lambda: True).url + "/metrics"
-    with httpx.Client() as client:
+    with httpx2.Client() as client:
         plain = client.get(url, headers={"Accept-Encoding": "identity"})
         openmetrics = client.get(url, headers={"Accept": "application/openmetrics-text; version=1.0.0"})
 
@@ -61,7 +61,7 @@ def test_metrics_is_the_last_rounds_page(serve: Callable[..., Server]) -> None:
 
 def test_a_page_is_compressed_for_who_accepts_it(serve: Callable[..., Server]) -> None:
     url = serve(lambda: PAGE, lambda: True).url + "/metrics"
-    with httpx.Client() as client, client.stream("GET", url, headers={"Accept-Encoding": "gzip"}) as answer:
+    with httpx2.Client() as client, client.stream("GET", url, headers={"Accept-Encoding": "gzip"}) as answer:
         raw = b"".join(answer.iter_raw())
 
     assert answer.headers["content-encoding"] == "gzip"
@@ -70,7 +70,7 @@ def test_a_page_is_compressed_for_who_accepts_it(serve: Callable[..., Server]) -
 
 def test_before_the_first_round_there_is_nothing_to_scrape_and_it_says_so(serve: Callable[..., Server]) -> None:
     url = serve(lambda: None, lambda: False).url
-    answers = {path: httpx.get(url + path).status_code for path in ("/metrics", "/-/ready", "/-/healthy", "/")}
+    answers = {path: httpx2.get(url + path).status_code for path in ("/metrics", "/-/ready", "/-/healthy", "/")}
 
     assert {"/metrics": 503, "/-/ready": 503, "/-/healthy": 200, "/": 200} == answers
 
@@ -78,15 +78,15 @@ def test_before_the_first_round_there_is_nothing_to_scrape_and_it_says_so(serve:
 def test_ready_follows_the_join(serve: Callable[..., Server]) -> None:
     ready: list[bool] = []
     url = serve(lambda: PAGE, lambda: bool(ready)).url + "/-/ready"
-    before = httpx.get(url).status_code
+    before = httpx2.get(url).status_code
     ready.append(True)
 
-    assert (503, 200) == (before, httpx.get(url).status_code)
+    assert (503, 200) == (before, httpx2.get(url).status_code)
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("POST", "/metrics", 405), ("GET", "/nothing", 404)])
 def test_what_is_not_offered_is_refused(serve: Callable[..., Server], method: str, path: str, status: int) -> None:
-    assert status == httpx.request(method, serve(lambda: PAGE, lambda: True).url + path).status_code
+    assert status == httpx2.request(method, serve(lambda: PAGE, lambda: True).url + path).status_code
 
 
 def test_a_storm_of_scrapes_is_answered_while_a_join_holds_the_interpreter(serve: Callable[..., Server]) -> None:
@@ -102,7 +102,7 @@ def test_a_storm_of_scrapes_is_answered_while_a_join_holds_the_interpreter(serve
     took = []
 
     def scrape() -> None:
-        with httpx.Client() as client:
+        with httpx2.Client() as client:
             for _ in range(4):
                 started = time.monotonic()
                 client.get(server.url + "/metrics").raise_for_status()
@@ -122,7 +122,7 @@ def test_a_storm_of_scrapes_is_answered_while_a_join_holds_the_interpreter(serve
 
 def test_the_landing_page_lists_the_endpoints_and_the_sources(serve: Callable[..., Server]) -> None:
     server = serve(lambda: PAGE, lambda: True, lambda: [STATUS], lambda: 1007.0)
-    answer = httpx.get(server.url + "/")
+    answer = httpx2.get(server.url + "/")
 
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert "default-src 'none'" in answer.headers["content-security-policy"]
@@ -190,13 +190,13 @@ def test_it_listens_on_loopback_unless_told_otherwise() -> None:
 def test_it_speaks_ipv6_and_may_be_stopped_twice() -> None:
     server = Server(create_app(lambda: PAGE, lambda: True), "[::1]:0")
     server.start()
-    answer = httpx.get(server.url + "/-/healthy")
+    answer = httpx2.get(server.url + "/-/healthy")
     server.stop()
     server.stop()
 
     assert answer.text == "healthy\n"
-    with pytest.raises(httpx.ConnectError):
-        httpx.get(server.url + "/-/healthy")
+    with pytest.raises(httpx2.ConnectError):
+        httpx2.get(server.url + "/-/healthy")
 
 
 def test_an_application_that_refuses_to_start_is_an_error_and_not_a_hang() -> None:

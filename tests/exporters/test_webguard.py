@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import bcrypt
-import httpx
+import httpx2
 import pytest
 import trustme
 from starlette.applications import Starlette
@@ -53,8 +53,8 @@ class Listener:
 
     def get(
         self, tls: ssl.SSLContext | None = None, auth: tuple[str, str] | None = None, **headers: str
-    ) -> httpx.Response:
-        with httpx.Client(verify=tls or False, auth=auth, headers=headers) as client:
+    ) -> httpx2.Response:
+        with httpx2.Client(verify=tls or False, auth=auth, headers=headers) as client:
             return client.get(self.server.url + "/")
 
 
@@ -198,8 +198,8 @@ def test_tls_is_spoken_with_the_files_beside_the_config(listen: Listen, authorit
 
     assert listener.server.url.startswith("https://")
     assert listener.get(authority.trusting()).text == "hello"
-    with pytest.raises(httpx.HTTPError):
-        httpx.get(listener.server.url.replace("https", "http"))
+    with pytest.raises(httpx2.HTTPError):
+        httpx2.get(listener.server.url.replace("https", "http"))
 
 
 def test_a_client_too_old_for_the_minimum_version_is_refused(listen: Listen, authority: Authority) -> None:
@@ -208,7 +208,7 @@ def test_a_client_too_old_for_the_minimum_version_is_refused(listen: Listen, aut
     old.maximum_version = ssl.TLSVersion.TLSv1_2
 
     assert listener.get(authority.trusting()).text == "hello"
-    with pytest.raises(httpx.ConnectError):
+    with pytest.raises(httpx2.ConnectError):
         listener.get(old)
 
 
@@ -217,7 +217,7 @@ def test_a_client_without_a_certificate_is_refused_where_one_is_required(listen:
     listener = listen(TLS + ", client_auth_type: RequireAndVerifyClientCert, client_ca_file: ca.crt}")
 
     assert listener.get(authority.trusting("client")).text == "hello"
-    with pytest.raises(httpx.HTTPError):
+    with pytest.raises(httpx2.HTTPError):
         listener.get(authority.trusting())
 
 
@@ -225,7 +225,7 @@ def test_a_renewed_certificate_is_served_to_the_next_connection(listen: Listen, 
     listener = listen(TLS + "}")
 
     def serial() -> str:
-        with httpx.Client(verify=authority.trusting()) as client, client.stream("GET", listener.server.url) as answer:
+        with httpx2.Client(verify=authority.trusting()) as client, client.stream("GET", listener.server.url) as answer:
             return answer.extensions["network_stream"].get_extra_info("ssl_object").getpeercert()["serialNumber"]
 
     before = serial()

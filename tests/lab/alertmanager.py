@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import httpx
+import httpx2
 import yaml
 
 from tests.lab.daemons import Daemon
@@ -107,17 +107,17 @@ class Alertmanager:
 
     def post(self, alerts: Sequence[Mapping[str, Any]]) -> None:
         """Send alerts as Prometheus would (API v2: ``labels``, ``annotations``, ``startsAt``, ``endsAt``)."""
-        httpx.post(f"{self.url}/api/v2/alerts", json=list(alerts)).raise_for_status()
+        httpx2.post(f"{self.url}/api/v2/alerts", json=list(alerts)).raise_for_status()
 
     def alerts(self) -> list[dict[str, Any]]:
         """The alerts it knows."""
-        found: list[dict[str, Any]] = httpx.get(f"{self.url}/api/v2/alerts").raise_for_status().json()
+        found: list[dict[str, Any]] = httpx2.get(f"{self.url}/api/v2/alerts").raise_for_status().json()
         return found
 
     def _answers(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/-/ready").status_code == 200
-        except httpx.TransportError:
+            return httpx2.get(f"{self.url}/-/ready").status_code == 200
+        except httpx2.TransportError:
             return False
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import httpx
+import httpx2
 import yaml
 
 from tests.lab.daemons import Daemon, wait_for
@@ -93,7 +93,7 @@ class Prometheus:
     def query(self, expression: str, at: float | None = None) -> Vector:
         """An instant query: labels and value of each series. Raises RuntimeError with Prometheus' words."""
         parameters = {"query": expression} | ({"time": str(at)} if at is not None else {})
-        answer = httpx.get(f"{self.url}/api/v1/query", params=parameters).json()
+        answer = httpx2.get(f"{self.url}/api/v1/query", params=parameters).json()
         if answer["status"] != "success":
             raise RuntimeError(f"{expression}: {answer['error']}")
         return [(series["metric"], float(series["value"][1])) for series in answer["data"]["result"]]
@@ -111,23 +111,23 @@ class Prometheus:
 
     def targets(self) -> dict[str, tuple[str, str]]:
         """Each job's health and last error."""
-        active = httpx.get(f"{self.url}/api/v1/targets").json()["data"]["activeTargets"]
+        active = httpx2.get(f"{self.url}/api/v1/targets").json()["data"]["activeTargets"]
         return {target["scrapePool"]: (target["health"], target["lastError"]) for target in active}
 
     def alerts(self) -> list[Mapping[str, Any]]:
         """The alerts that are pending or firing."""
-        found: list[Mapping[str, Any]] = httpx.get(f"{self.url}/api/v1/alerts").json()["data"]["alerts"]
+        found: list[Mapping[str, Any]] = httpx2.get(f"{self.url}/api/v1/alerts").json()["data"]["alerts"]
         return found
 
     def _answers(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/-/ready").status_code == 200
-        except httpx.TransportError:
+            return httpx2.get(f"{self.url}/-/ready").status_code == 200
+        except httpx2.TransportError:
             return False
 
     def _reload(self) -> None:
         self._write()
-        answer = httpx.post(f"{self.url}/-/reload", timeout=30)
+        answer = httpx2.post(f"{self.url}/-/reload", timeout=30)
         if answer.status_code != 200:
             raise RuntimeError(f"prometheus refuses its configuration: {answer.text}")
 
