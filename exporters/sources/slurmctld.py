@@ -34,7 +34,7 @@ class Slurmctld:
 
     ``scontrol`` and ``squeue`` may be wrapped (``("ssh", "login1", "env", "SLURM_TIME_FORMAT=%s", "squeue")``);
     ``environment`` is added to this process's own. ``timeout`` seconds and ``max_bytes`` hold for each call. ``form``
-    is ``auto``, or pins ``json`` or ``text``: text is a third of the size where jobs span many cores.
+    is ``auto``, or pins ``json`` or ``text``: JSON grows with the cores of every job, text with their number only.
     """
 
     name = "slurmctld"
@@ -117,7 +117,9 @@ class Slurmctld:
         except FormError as error:
             raise _WrongFormError(f"{' '.join(self._squeue)} --json: {error}. {MEND}") from error
         except command.TooLargeError as error:
-            raise _WrongFormError(f"{error}. The text form is smaller") from error
+            raise _WrongFormError(
+                f"{error}. Raise the limit, or pin the text form, which does not grow with the jobs' cores"
+            ) from error
 
     def _text(self) -> list[LiveJob | Reject]:
         if self._sluids is None:

@@ -13,6 +13,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from exporters.model import Reject
 from exporters.sources.slurm import gres
@@ -21,9 +22,9 @@ from exporters.sources.slurm.live import RECORD_LIMIT, SOURCE, FormError, LiveJo
 from exporters.sources.slurm.rows import SEPARATOR, cut
 
 WIDTHS = {
-    "JobID": 12, "State": 20, "SubmitTime": 20, "StartTime": 20, "NumNodes": 12, "JobArrayID": 2048, "HetJobID": 12,
-    "HetJobOffset": 12, "UserName": 64, "Account": 256, "Partition": 1024, "QOS": 256, "NodeList": 4096,
-    "tres-alloc": 1024, "Name": 1025, "admin_comment": 1025,
+    "JobID": 12, "State": 20, "SubmitTime": 20, "StartTime": 20, "NumNodes": 12, "JobArrayID": 1024, "HetJobID": 12,
+    "HetJobOffset": 12, "UserName": 64, "Account": 128, "Partition": 256, "QOS": 128, "NodeList": 2048,
+    "tres-alloc": 512, "Name": 1025, "admin_comment": 1025,
 }  # fmt: skip
 """What squeue is asked for, and how wide: it cuts what is longer and fills up what is shorter with blanks."""
 
@@ -75,9 +76,10 @@ def read_queue(squeue: str, scontrol: str, delimiter: str, *, sluids: bool) -> l
 def _job(row: Mapping[str, str]) -> LiveJob:
     if not row["JobID"].isdigit():
         raise ValueError(f"JobID {row['JobID']!r} is not a number")
+    for name, width in WIDTHS.items():
+        if len(row[name]) == width:
+            raise ValueError(f"its {name} is longer than the {width} characters that squeue's text has room for")
     nodes = expand(row["NodeList"])
-    if len(row["NodeList"]) == WIDTHS["NodeList"]:
-        raise ValueError("its list of nodes is too long for squeue's text")
     display = row["JobArrayID"]
     tasks = display.partition("_[")[2]
     if row["HetJobID"] not in {"", "0", "N/A"}:
@@ -142,7 +144,7 @@ def _blocks(text: str) -> dict[str, list[Block]]:
     """Everything that looks like a job, by job id: true ones and any that a name may have forged."""
     starts = [match.start() for match in _JOB.finditer(text)]
     blocks: dict[str, list[Block]] = defaultdict(list)
-    for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
+    for start, end in pairwise([*starts, len(text)]):
         body = text[start:end]
         job = _JOB.match(body)
         block = _block(body)
