@@ -18,7 +18,7 @@ from accounting.booking import CAPACITY, CORRECTION, POST, REVERSAL
 from accounting.database import read
 from accounting.ledger import inputs_hash
 from accounting.model import CapacityStretch, NodeDay
-from accounting.proofs import Breach, altered_records, doubtful_marks, misread_records
+from accounting.proofs import Breach, altered_records, doubtful_marks, misfiled_keys, misread_records
 from accounting.tables import jobs, node_days, periods, postings, transactions, windows
 from exporters.model import Disposition, Scheduler
 from exporters.pools import Pool, merge_pools
@@ -202,6 +202,7 @@ _PROOFS = (
     altered_records,
     doubtful_marks,
     misread_records,
+    misfiled_keys,
 )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, Engine, or_, select
+from sqlalchemy import Connection, Engine, and_, or_, select
 
 from accounting.database import read, storable
 from accounting.model import Usage
@@ -132,11 +132,7 @@ def _records(connection: Connection, job_id: int | None, start: int, end: int) -
     if job_id is None:
         return
     r, c, n, j = records.c, claims.c, nodes.c, jobs.c
-    touching = (
-        select(c.record_id)
-        .where(c.job_id == job_id, c.start_at < end, or_(c.end_at > start, c.end_at.is_(None)))
-        .scalar_subquery()
-    )
+    touching = and_(c.start_at < end, or_(c.end_at > start, c.end_at.is_(None)))
     query = (
         select(
             r.id, r.source, r.cluster, r.hash, r.seen_at, r.outcome, r.current, r.raw,
@@ -146,7 +142,7 @@ def _records(connection: Connection, job_id: int | None, start: int, end: int) -
         .join(jobs, j.id == r.job_id)
         .outerjoin(claims, c.record_id == r.id)
         .outerjoin(nodes, n.id == c.node_id)
-        .where(r.job_id == job_id, or_(r.id.in_(touching), c.id.is_(None)))
+        .where(r.job_id == job_id, or_(touching, c.id.is_(None)))
         .order_by(r.id, c.id)
     )  # fmt: skip
     heads: dict[int, RecordRead] = {}

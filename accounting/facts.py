@@ -14,6 +14,7 @@ from accounting.coverage import HISTORY, LIVE, ROUND, counts, covered_until
 from accounting.database import chunks, read
 from accounting.rows import CLAIM_COLUMNS, claim_of
 from accounting.tables import capacity as capacity_table
+from accounting.tables import claim_keys
 from accounting.tables import claims as claims_table
 from accounting.tables import coverage as coverage_table
 from accounting.tables import jobs as jobs_table
@@ -149,11 +150,12 @@ def nodes_seen(engine: Engine) -> list[Node]:
 def lenders(engine: Engine) -> list[Claim]:
     """Every current claim that lends its cards to a Slurm node: where that node was, and when. For resolvers."""
     c, j, n = claims_table.c, jobs_table.c, nodes_table.c
+    lending = select(claim_keys.c.claim_id).where(claim_keys.c.kind == LinkKind.LENDS.value)
     query = (
         select(j.scheduler, j.cluster, j.run, n.scheduler, n.cluster, n.name, *(c[name] for name in CLAIM_COLUMNS))
         .join(jobs_table, j.id == c.job_id)
         .join(nodes_table, n.id == c.node_id)
-        .where(c.current, c.link_keys.like(f'%"{LinkKind.LENDS.value}"%'))
+        .where(c.current, c.id.in_(lending))
         .order_by(c.start_at, c.unit)
     )
     with read(engine) as connection:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Select, or_, select
 
 from accounting.database import chunks
 from accounting.rows import CLAIM_COLUMNS, JOB_COLUMNS, claim_of, job_of
+from accounting.tables import claim_keys
 from accounting.tables import claims as claims_table
 from accounting.tables import jobs as jobs_table
 from accounting.tables import nodes as nodes_table
@@ -95,19 +96,22 @@ def _runs(connection: Connection, named: set[tuple[str, str]], a: int, b: int) -
 
 def _pods(connection: Connection, runs: Sequence[Claim], a: int, b: int) -> list[HeldClaim]:
     """Pods outside the time that name one of these runs, near it in time."""
-    if not runs:
-        return []
     by_name: dict[tuple[str, str], list[Claim]] = defaultdict(list)
     for r in runs:
         by_name[r.job.cluster, r.native_id].append(r)
-    first = min(r.start for r in runs) - NEAR
-    last = max(b if r.end is None else r.end for r in runs) + NEAR
-    query = _outside(_QUERY, a, b).where(_C.link_keys != "", _C.start_at <= last)
+    k = claim_keys.c
+    naming = _outside(_QUERY, a, b).join(claim_keys, k.claim_id == _C.id)
+    found: list[HeldClaim] = []
+    for part in chunks(sorted(by_name)):
+        for cluster in sorted({c for c, _ in part}):
+            values = [value for c, value in part if c == cluster]
+            query = naming.where(k.kind.in_([t.value for t in _TIES]), k.cluster == cluster, k.value.in_(values))
+            found += _read(connection, query)
     return [
         h
-        for h in _read(connection, query.where(or_(_C.end_at >= first, _C.end_at.is_(None))))
+        for h in found
         if any(
-            _near(h.claim, r) for k in h.claim.keys if k.kind in _TIES for r in by_name.get((k.cluster, k.value), ())
+            _near(h.claim, r) for n in h.claim.keys if n.kind in _TIES for r in by_name.get((n.cluster, n.value), ())
         )
     ]
 

@@ -46,13 +46,13 @@ def inputs_hash(day: NodeDay) -> bytes:
         sorted((str(job), project) for job, project in day.projects),
         sorted((s.value, cluster, until) for s, cluster, until in day.known_until),
     )
-    return hashlib.sha256(repr(said).encode(errors="backslashreplace")).digest()
+    return hashlib.sha256(ascii(said).encode()).digest()
 
 
 def _claim_text(c: Claim) -> str:
     job, node = c.job, c.node
     keys = sorted((k.kind.value, k.cluster, k.value, k.evidence) for k in c.keys) if c.keys else ()
-    return repr(
+    return ascii(
         (
             job.scheduler.value, job.cluster, job.id, c.unit, node.scheduler.value, node.cluster, node.name, c.milligpu,
             c.start, c.end, c.model, c.profile, c.indices, c.uuids, keys, c.split_assumed, c.end_basis, c.native_id,

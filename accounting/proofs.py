@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -11,7 +12,7 @@ from sqlalchemy import Connection, case, func, select
 
 from accounting.records import hash_of
 from accounting.rows import CLAIM_COLUMNS, JOB_COLUMNS, claim_of, job_of, meaning_of
-from accounting.tables import claims, jobs, nodes, records
+from accounting.tables import claim_keys, claims, jobs, nodes, records
 from exporters.model import Claim, JobKey, NodeKey, Scheduler
 
 _R, _C = records.c, claims.c
@@ -74,6 +75,21 @@ def misread_records(connection: Connection) -> Iterator[Breach]:
                 f"record {number} ({subject})",
                 "its job or its claims were changed since it was read",
             )
+
+
+def misfiled_keys(connection: Connection) -> Iterator[Breach]:
+    """Claims whose link keys are not filed as the claim tells them."""
+    k = claim_keys.c
+    filed: dict[int, list[list[str]]] = {}
+    for number, kind, cluster, value in connection.execute(select(k.claim_id, k.kind, k.cluster, k.value)):
+        filed.setdefault(number, []).append([kind, cluster, value])
+    told = {
+        number: [key[:3] for key in json.loads(keys)]
+        for number, keys in connection.execute(select(_C.id, _C.link_keys).where(_C.link_keys != ""))
+    }
+    for number in sorted(filed.keys() | told.keys()):
+        if sorted(filed.get(number, [])) != sorted(told.get(number, [])):
+            yield Breach("link keys are filed as the claim tells them", f"claim {number}", f"filed {filed.get(number)}")
 
 
 def _claim(key: JobKey, row: Sequence[Any]) -> Claim:

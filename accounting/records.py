@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, select, update
@@ -22,6 +23,7 @@ from accounting.database import chunks, insert_many, next_id, raw_bytes, storabl
 from accounting.identities import HISTORY, job_ids, node_ids, put_jobs
 from accounting.rejects import CHANGED, Aside, set_aside
 from accounting.rows import CLAIM_COLUMNS, claim_text, claim_values, meaning_of
+from accounting.tables import claim_keys as keys_table
 from accounting.tables import claims as claims_table
 from accounting.tables import nodes as nodes_table
 from accounting.tables import records as records_table
@@ -31,21 +33,30 @@ WAITS, RUNS, ENDED = 0, 1, 2
 """How final a record is."""
 
 
-class Version(NamedTuple):
+@dataclass(frozen=True)
+class Version:
     """One record about to be kept. ``job`` is None where the record names its job without describing it."""
 
     subject: str
     source: str
     cluster: str
     raw: bytes
-    hash: bytes
-    meaning: bytes
     key: JobKey
     job: Job | None
     claims: tuple[Claim, ...]
     outcome: str
     reason: str
     finality: int
+
+    @cached_property
+    def hash(self) -> bytes:
+        """Its identity."""
+        return hash_of(self.source, self.cluster, self.raw)
+
+    @cached_property
+    def meaning(self) -> bytes:
+        """What it says, whatever the words."""
+        return meaning_of(self.job, self.claims, self.reason, self.finality)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +81,12 @@ class Kept:
 
 def version_of_record(record: Record, cluster: str) -> Version:
     """A history source's record as a version of its run."""
-    raw = raw_bytes(record.raw)
     finality = ENDED if not record.pending else RUNS if record.claims else WAITS
     return Version(
         subject=storable(str(record.job.key)),
         source=storable(record.source),
         cluster=storable(cluster),
-        raw=raw,
-        hash=hash_of(record.source, cluster, raw),
-        meaning=meaning_of(record.job, record.claims, record.excluded, finality),
+        raw=raw_bytes(record.raw),
         key=record.job.key,
         job=record.job,
         claims=record.claims,
@@ -93,15 +101,12 @@ def version_of_claim(claim: Claim, source: str, cluster: str) -> Version:
 
     The subject is the unit on its node, not its job: a pod whose root owner becomes known only later stays one pod.
     """
-    raw = claim_text(claim).encode()
     finality = RUNS if claim.end is None else ENDED
     return Version(
         subject=storable(f"{claim.node}/{claim.unit}"),
         source=storable(source),
         cluster=storable(cluster),
-        raw=raw,
-        hash=hash_of(source, cluster, raw),
-        meaning=meaning_of(None, (claim,), "", finality),
+        raw=claim_text(claim).encode(),
         key=claim.job,
         job=None,
         claims=(claim,),
@@ -112,8 +117,8 @@ def version_of_claim(claim: Claim, source: str, cluster: str) -> Version:
 
 
 def hash_of(source: str, cluster: str, raw: bytes) -> bytes:
-    """The identity of a record: SHA-256 over where it was read and its very bytes."""
-    where = f"{len(storable(source))}:{storable(source)}{len(storable(cluster))}:{storable(cluster)}"
+    """The identity of a record: SHA-256 over where it was read (as stored) and its very bytes."""
+    where = f"{len(source)}:{source}{len(cluster)}:{cluster}"
     return hashlib.sha256(where.encode() + raw).digest()
 
 
@@ -187,10 +192,9 @@ class _Batch:
         return len(added)
 
     def _write(self) -> None:
-        if self.described:
-            put_jobs(self.connection, self.described, HISTORY, self.seen_at)
+        jobs = put_jobs(self.connection, self.described, HISTORY, self.seen_at)
         if self.fresh:
-            self._insert()
+            self._insert(jobs | job_ids(self.connection, {v.key for v, _ in self.fresh} - jobs.keys()))
         _mark(self.connection, self.lowered, current=False)
         _mark(self.connection, self.raised, current=True)
         for numbers in chunks(self.seen_again):
@@ -199,12 +203,12 @@ class _Batch:
         for subjects in chunks(self.contradicted):
             _report_changes(self.connection, subjects, self.seen_at)
 
-    def _insert(self) -> None:
-        jobs = job_ids(self.connection, {v.key for v, _ in self.fresh})
+    def _insert(self, jobs: Mapping[JobKey, int]) -> None:
         nodes = node_ids(self.connection, {c.node for v, _ in self.fresh for c in v.claims})
         record_id, claim_id = next_id(self.connection, records_table), next_id(self.connection, claims_table)
         rows: list[tuple[Any, ...]] = []
         held: list[tuple[Any, ...]] = []
+        keys: list[tuple[Any, ...]] = []
         for n, (v, current) in enumerate(self.fresh, start=record_id):
             job = jobs[v.key]
             rows.append(
@@ -213,12 +217,15 @@ class _Batch:
                     self.seen_at, current,
                 )
             )  # fmt: skip
-            held.extend((n, job, nodes[c.node], *claim_values(c), current) for c in v.claims)
+            for c in v.claims:
+                number = claim_id + len(held)
+                held.append((number, n, job, nodes[c.node], *claim_values(c), current))
+                keys += [(number, k.kind.value, storable(k.cluster), storable(k.value)) for k in sorted(c.keys)]
         columns = [c.name for c in records_table.columns]
         insert_many(self.connection, records_table, columns, rows)
         columns = ["id", "record_id", "job_id", "node_id", *CLAIM_COLUMNS, "current"]
-        numbered = [(claim_id + n, *row) for n, row in enumerate(held)]
-        insert_many(self.connection, claims_table, columns, numbered)
+        insert_many(self.connection, claims_table, columns, held)
+        insert_many(self.connection, keys_table, [c.name for c in keys_table.columns], keys)
 
 
 _KNOWN = select(

@@ -47,9 +47,12 @@ CLAIM_COLUMNS = (
 """Columns of ``claims`` that `claim_values` fills, in its order."""
 
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"), sort_keys=True)
+
+
 def compact(value: object) -> str:
     """JSON without spaces, ASCII only, keys sorted: one text for one value."""
-    return json.dumps(value, separators=(",", ":"), sort_keys=True)
+    return _ENCODER.encode(value)
 
 
 def job_values(job: Job) -> tuple[Any, ...]:
@@ -155,10 +158,14 @@ def named(claim: Claim) -> dict[str, Any]:
 
 def meaning_of(job: Job | None, claims: Sequence[Claim], excluded: str, finality: int) -> bytes:
     """A digest of what a record says; the order of its claims does not matter."""
-    said = [
-        job_values(job) if job else None,
-        sorted(claim_text(c) for c in claims),
-        storable(excluded),
-        finality,
-    ]
-    return hashlib.blake2b(compact(said).encode(), digest_size=16).digest()
+    held = sorted(((_identity(c), claim_values(c)) for c in claims), key=ascii)
+    said = (job_values(job) if job else None, held, storable(excluded), finality)
+    return hashlib.blake2b(ascii(said).encode(), digest_size=16).digest()
+
+
+def _identity(claim: Claim) -> tuple[str, ...]:
+    job, node = claim.job, claim.node
+    return (
+        *(job.scheduler.value, storable(job.cluster), storable(job.id)),
+        *(node.scheduler.value, storable(node.cluster), storable(node.name)),
+    )

@@ -3,8 +3,9 @@
 Identities are text (a Slurm DBIndex does not fit a signed 64-bit integer), times BIGINT epoch seconds UTC, quantities
 BIGINT milliGPU-seconds; only ``telemetry`` holds floats. Four kinds of tables:
 
-* evidence as read: ``records`` (raw bytes, every version), ``claims``, ``jobs``, ``nodes``, ``node_events``,
-  ``rejects``, and how far each source was read: ``cursors``, ``windows``, ``coverage``;
+* evidence as read: ``records`` (raw bytes, every version), ``claims`` and the link keys on them (``claim_keys``),
+  ``jobs``, ``nodes``, ``node_events``, ``rejects``, and how far each source was read: ``cursors``, ``windows``,
+  ``coverage``;
 * evidence as seen live: ``capacity``, ``holdings``, ``splits``, ``telemetry``, ``recorders``;
 * the books: ``transactions`` and ``postings``, to which rows are only ever added;
 * pointers into the books, which do change: ``node_days`` (the current transaction of each) and ``periods``.
@@ -138,7 +139,17 @@ claims = Table(
 )
 Index(None, claims.c.record_id)
 Index(None, claims.c.end_at)
-Index(None, claims.c.job_id)
+
+claim_keys = Table(
+    "claim_keys",
+    metadata,
+    _ref("claim_id", "claims.id"),
+    Column("kind", Text, nullable=False),  # LinkKind
+    Column("cluster", Text, nullable=False),
+    Column("value", Text, nullable=False),
+)
+Index(None, claim_keys.c.value, claim_keys.c.cluster)
+Index(None, claim_keys.c.claim_id)
 
 node_events = Table(
     "node_events",

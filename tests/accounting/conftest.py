@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Engine, event
 
 from accounting.database import connect
 from accounting.schema import open_ledger
@@ -79,7 +79,8 @@ def new_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NewLe
     def postgresql() -> Engine:
         engine: Engine = request.getfixturevalue("postgres_ledger")
         with engine.begin() as connection:
-            connection.execute(text("TRUNCATE " + ", ".join(f'"{t}"' for t in metadata.tables)))
+            for table in reversed(metadata.sorted_tables):  # for a few rows far quicker than TRUNCATE
+                connection.execute(table.delete())
         return engine
 
     yield sqlite if request.param == "sqlite" else postgresql

@@ -14,6 +14,7 @@ from accounting.ledger import post
 from accounting.periods import close, period_named
 from accounting.tables import (
     capacity,
+    claim_keys,
     claims,
     jobs,
     periods,
@@ -25,19 +26,21 @@ from accounting.tables import (
 from accounting.tables import (
     node_days as heads,
 )
+from exporters.model import LinkKey, LinkKind
 from tests.accounting.site import DAY, T0, History, ended, gn, node, pod, running
 from tests.accounting.test_evidence import live, same_name
 from tests.accounting.test_ledger import booked, charged
 from tests.accounting.test_reconciling import project, settle
 
+KEY = LinkKey(LinkKind.INSIDE, "lab", "1", "label")
 NOVEMBER = period_named("2026-11").start
 
 
 @pytest.fixture
 def sound(engine: Engine) -> Engine:
     """A ledger with a bit of everything in it, and nothing wrong."""
-    live(engine, T0, nodes=[node(gn(1)), node(gn(2))], claims=[pod("a", 1, T0)])
-    live(engine, T0 + 3000, nodes=[node(gn(1)), node(gn(2))], gone=[pod("a", 1, T0, T0 + 60)])
+    live(engine, T0, nodes=[node(gn(1)), node(gn(2))], claims=[pod("a", 1, T0, keys=[KEY])])
+    live(engine, T0 + 3000, nodes=[node(gn(1)), node(gn(2))], gone=[pod("a", 1, T0, T0 + 60, keys=[KEY])])
     rows = [ended(1, T0, T0 + 60, nodes=(1, 2)), running(2, T0 + 90), ended(3, T0, T0 + 5)]
     ingest_history(engine, History(rows), now=T0 + DAY, start=T0)
     ingest_history(engine, History([ended(2, T0 + 90, T0 + 99), ended(3, T0, T0 + 7)]), now=T0 + 2 * DAY, start=T0)
@@ -119,6 +122,7 @@ _TAMPERINGS: list[tuple[Tampering, str, str]] = [
     (_set(claims, claims.c.id == 1, current=~claims.c.current), "a claim is current with its record", "claim 1"),
     (_set(claims, claims.c.current, milligpu=1), "claims are what the record said", "record"),
     (_set(claims, claims.c.unit == "pod-a", start_at=T0 + 1), "claims are what the record said", "record"),
+    (_set(claim_keys, claim_keys.c.value == "1", value="2"), "link keys are filed as the claim tells them", "claim"),
     (_set(jobs, jobs.c.native_id == "1", account="other"), "claims are what the record said", "record"),
     (
         lambda c: c.execute(delete(claims).where(claims.c.current)),

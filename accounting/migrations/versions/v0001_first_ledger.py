@@ -259,7 +259,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_claims"),
     )
     op.create_index("ix_claims_end_at", "claims", ["end_at"], unique=False)
-    op.create_index("ix_claims_job_id", "claims", ["job_id"], unique=False)
     op.create_index("ix_claims_record_id", "claims", ["record_id"], unique=False)
     op.create_table(
         "node_days",
@@ -305,3 +304,13 @@ def upgrade() -> None:
         sqlite_where=sa.text("job_id IS NOT NULL"),
     )
     op.create_index("ix_postings_transaction_id", "postings", ["transaction_id"], unique=False)
+    op.create_table(
+        "claim_keys",
+        sa.Column("claim_id", Big, nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("cluster", sa.Text(), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["claim_id"], ["claims.id"], name="fk_claim_keys_claim_id"),
+    )
+    op.create_index("ix_claim_keys_claim_id", "claim_keys", ["claim_id"], unique=False)
+    op.create_index("ix_claim_keys_value_cluster", "claim_keys", ["value", "cluster"], unique=False)
