@@ -11,7 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accounting.model import Usage
@@ -65,6 +65,7 @@ def test_a_month_without_a_second_has_a_capacity_of_zero() -> None:
     } == row
 
 
+@settings(max_examples=50)
 @given(wild_usages())
 def test_summary_rows_sum_to_capacity_in_every_column(usages: list[Usage]) -> None:
     *rows, capacity = read("".join(summary_csv(statement(usages))))
@@ -74,6 +75,7 @@ def test_summary_rows_sum_to_capacity_in_every_column(usages: list[Usage]) -> No
     assert Decimal(sum(u.charged for u in usages)).scaleb(-3) == Decimal(capacity["gpu_seconds"])
 
 
+@settings(max_examples=50)
 @given(wild_usages())
 def test_lines_sum_to_the_summary_in_hours_and_money(usages: list[Usage]) -> None:
     month = statement(usages)
@@ -92,6 +94,7 @@ def test_lines_sum_to_the_summary_in_hours_and_money(usages: list[Usage]) -> Non
     assert {key: Decimal(row["amount"]) for key, row in zip(keys, rows, strict=True)} == amounts
 
 
+@settings(max_examples=50)
 @given(wild_usages(), st.randoms(use_true_random=False))
 def test_the_order_of_input_changes_no_byte(usages: list[Usage], random: object) -> None:
     first, lines = statement(usages), rate(usages, RATES, PERIOD)
