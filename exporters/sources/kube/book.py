@@ -40,13 +40,14 @@ class Entry:
     """One pod. ``held`` is settled once, as soon as it can be told: what a node offers later changes nothing.
 
     ``start`` is when it began to hold; a container's first start is remembered over restarts that hide it. ``closed``:
-    its end is known, and is in ``end`` when there is a claim to end.
+    its end is known, and is in ``end`` when there is a claim to end. ``asked``: its workload has been asked for.
     """
 
     facts: PodFacts
     first_started: int | None = None
     start: int | None = None
     root: Root | None = None
+    asked: bool = False
     held: list[Portion] | None = None
     keys: tuple[LinkKey, ...] = ()
     closed: bool = False
@@ -185,7 +186,10 @@ class Book:
     def rootless(self) -> list[PodFacts]:
         """Pods whose workload is not known yet and has to be."""
         with self.lock:
-            return [e.facts for e in self.entries() if e.root is None and not (e.closed and e.end is None)]
+            waiting = [e for e in self.entries() if e.root is None and not (e.closed and e.end is None)]
+            for entry in waiting:
+                entry.asked = True
+            return [entry.facts for entry in waiting]
 
     def put_roots(self, roots: Mapping[str, Root]) -> None:
         """Pod UID -> its workload. The first answer stays: a job does not change its identity."""

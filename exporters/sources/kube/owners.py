@@ -116,8 +116,8 @@ class Owners:
 
     def forget_all_but(self, owner_uids: set[str]) -> None:
         """Drop what is remembered about owners that no pod has any more."""
-        for uid in self._climbs.keys() - owner_uids:
-            del self._climbs[uid]
+        self._climbs = {uid: climb for uid, climb in self._climbs.items() if uid in owner_uids}
+        self._failures = {uid: count for uid, count in self._failures.items() if uid in owner_uids}
 
     def _try(self, namespace: str, ref: OwnerRef, problems: set[str]) -> _Climb | None:
         """One climb; None when the server failed and should be asked again."""

@@ -29,7 +29,7 @@ def snapshot(book: Book, at: float, problems: Sequence[str] = ()) -> Snapshot:
         turns = _turns(book)
         _end(book, jobs, turns)
         book.open = _open(book, jobs, turns)
-        unsettled = [e for e in book.pods.values() if e.facts.node and not e.closed and e.root is None]
+        unsettled = [e for e in book.pods.values() if e.facts.node and not e.closed and e.asked and e.root is None]
         demands = _demands(book)
         for told in book.ended:
             told.at = at if told.at is None else told.at

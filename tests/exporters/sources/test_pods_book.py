@@ -240,8 +240,11 @@ def test_a_pod_waits_for_its_workload_to_be_known() -> None:
     world = World()
     world.put("a", scheduled=1000)
 
+    fresh = snapshot(world.book, 5.0)
+    world.book.rootless()
     before = snapshot(world.book, 10.0)
 
+    assert (True, ()) == (fresh.complete, fresh.claims), "it has only just come"
     assert (False, ("1 pods wait for their owners to be read",), ()) == (
         before.complete,
         before.problems,
