@@ -92,7 +92,8 @@ class Nesting:
         orphaned: dict[int, int] = {}
         for i in sorted(active):
             claim = claims[i]
-            if i in self.stand_ins or _paid_above(i, within):
+            family, paid = _above(i, within)
+            if paid or i in self.stand_ins:
                 shown.append(i)
                 continue
             pods = inner.get(i, ())
@@ -108,7 +109,7 @@ class Nesting:
             if apart and len(free) * MILLI_PER_GPU > own:  # which of these are in the claims inside is not known
                 free = ()
             disposition = Disposition.DISPUTED if i in reasons else rest_of_lender(claim, down, unread)
-            leaves.append(Leaf(i, claim.job.scheduler, own, disposition or Disposition.CHARGED, free))
+            leaves.append(Leaf(i, claim.job.scheduler, own, disposition or Disposition.CHARGED, free, family))
         return Nest(tuple(leaves), within, tuple(shown), orphaned, reasons)
 
     def _hold(self, on: Collection[int]) -> tuple[dict[int, Link], dict[int, list[int]], dict[int, str]]:
@@ -153,14 +154,17 @@ def _too_many(need: int, run: Claim) -> str:
     return f"count does not fit: {need} milliGPU inside the {run.milligpu} of Slurm job {run.native_id}{assumed}"
 
 
-def _paid_above(i: int, within: Mapping[int, Link]) -> bool:
-    """Whether somewhere above a claim is a job that pays for everything in it. In a ring nobody is above."""
-    seen: set[int] = set()
+def _above(i: int, within: Mapping[int, Link]) -> tuple[int, bool]:
+    """The outermost claim around a claim, and whether on the way there is a job that pays for everything in it.
+
+    In a ring nobody is above, and its lowest member stands for it.
+    """
+    path: list[int] = []
     paid = False
     while i in within:
-        if i in seen:
-            return False
-        seen.add(i)
+        if i in path:
+            return min(path[path.index(i) :]), False
+        path.append(i)
         paid = paid or within[i].kind is LinkKind.INSIDE
         i = within[i].outer
-    return paid
+    return i, paid

@@ -23,6 +23,7 @@ class Leaf:
 
     ``milligpu`` is held in total; ``cards`` are the indices of cards in the pool on which it is known to be held.
     ``disposition`` is what its cards are when nobody else needs them: charged, reserved, down, unknown or disputed.
+    ``family`` is the same number for leaves that live inside one another: they dispute strangers before each other.
     """
 
     owner: int
@@ -30,6 +31,7 @@ class Leaf:
     milligpu: int
     disposition: Disposition
     cards: tuple[int, ...] = ()
+    family: int = -1
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -114,16 +116,16 @@ class _Row:
         return self._lay(leaf, amount, [(a, b) for a, b, there in self._within(span) if not there])
 
     def crowd(self, leaf: Leaf, amount: int, span: Interval | None = None) -> int:
-        """Lay a leaf over held positions: the other scheduler's first, and of those where fewest are already.
-
-        Returns what exceeds the pool even so.
+        """Lay a leaf over held positions: strangers' before its family's, and the other scheduler's before its own's,
+        each time where fewest are already. Returns what exceeds the pool even so.
         """
         if amount <= 0:
             return 0
-        tiers: dict[tuple[bool, int], list[Interval]] = defaultdict(list)
+        tiers: dict[tuple[bool, bool, int], list[Interval]] = defaultdict(list)
         for a, b, there in self._within(span):
             if there and leaf not in there:
-                tiers[any(t.scheduler == leaf.scheduler for t in there), len(there)].append((a, b))
+                kin = leaf.family >= 0 and any(t.family == leaf.family for t in there)
+                tiers[kin, any(t.scheduler == leaf.scheduler for t in there), len(there)].append((a, b))
         for tier in sorted(tiers):
             amount = self._lay(leaf, amount, tiers[tier])
         return amount

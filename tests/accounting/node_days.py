@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from hypothesis import strategies as st
 
@@ -69,6 +70,8 @@ def claims(draw: st.DrawFn, models: tuple[str, ...]) -> tuple[Claim, ...]:
         span = _near(draw, around) if around and draw(st.booleans()) else _span(draw)
         name = "named" if not keys and draw(st.booleans()) else f"pod-{n}"
         found.append(pod(name, amount, *span, *keys, model=model(), owner=f"w{n % 3}"))
+        if draw(st.integers(0, 5)) == 0:  # a pod may hold more than one portion, each with an end of its own
+            found.append(replace(found[-1], end=draw(st.integers(span[0], END + 8)), uuids=(f"GPU-{n}",)))
     return tuple(found)
 
 

@@ -8,7 +8,7 @@ It knows the rules and shares no code with `accounting.reconcile`, `exporters.li
 3. Give each believed pod its place in the youngest job (or lender) that has room, the oldest pod first.
 4. What a claim holds for itself is what it holds less what those inside it hold, and nothing below an ``inside``.
 5. Paint: those who pay first, Slurm from the left, Kubernetes from the right; then, where no cell is free, over cells
-   of the other scheduler, and at last over cells of the own one, each time where fewest have painted.
+   of strangers before those of the own family, of the other scheduler before the own one's, and where fewest are.
 6. A cell with one owner is his, with several it is disputed, with none it is nobody's.
 """
 
@@ -46,9 +46,7 @@ class Painting:
 
 def paint(day: NodeDay, grace: int) -> Painting:
     """Paint the whole day."""
-    claims = sorted(
-        day.claims, key=lambda c: (c.start, c.job.scheduler, c.native_id, c.job, c.unit, c.model, c.milligpu)
-    )
+    claims: list[Claim] = sorted(day.claims, key=_oldest_first)
     horizon = max([day.end, *(c.start for c in claims), *(c.end or 0 for c in claims)]) + grace + 2
     known = {(scheduler, cluster): second for scheduler, cluster, second in day.known_until}
     last = [known.get((c.job.scheduler, c.job.cluster), horizon) if c.end is None else c.end for c in claims]
@@ -58,6 +56,11 @@ def paint(day: NodeDay, grace: int) -> Painting:
         there = [i for i, c in enumerate(claims) if c.milligpu and c.start <= second < last[i]]
         _paint_second(painting, day, claims, believed, there, second)
     return painting
+
+
+def _oldest_first(claim: Claim) -> tuple[object, ...]:
+    named = (claim.start, claim.job.scheduler, claim.native_id, claim.job, claim.unit, claim.model, claim.milligpu)
+    return (*named, claim.node, 1 << 62 if claim.end is None else claim.end)
 
 
 def _seconds(claim: Claim, horizon: int) -> set[int]:
@@ -129,7 +132,7 @@ def _paint_second(
         nobodys = "unknown"
     else:
         nobodys = "idle" if any(s.up for s in with_cards) else "down"
-    own, word = _own(there, claims, believed)
+    own, word, family = _own(there, claims, believed)
     for i in own:
         for cluster, node in _carries(claims[i], LinkKind.LENDS):
             if word[i] == "charged":
@@ -142,9 +145,9 @@ def _paint_second(
     order = sorted(own, key=lambda i: (word[i] != "charged", i))
     for (model, size), shares in zip(pools, _shares(pools, order, own, claims), strict=True):
         # two seconds with the same shares look the same: painting one of them is enough
-        look = (size, tuple(shares), tuple(word[i] for i, _ in shares), nobodys)
+        look = (size, tuple(shares), tuple((word[i], family[i]) for i, _ in shares), nobodys)
         if look not in painting.seen:
-            painting.seen[look] = _cells(size, shares, word, claims, nobodys)
+            painting.seen[look] = _cells(size, shares, word, family, claims, nobodys)
         for (account, owner), milligpu in painting.seen[look].items():
             painting.quantities[account, model, claims[owner].job if owner is not None else None] += milligpu
 
@@ -170,8 +173,8 @@ def _pools(day: NodeDay, second: int) -> list[tuple[str, int]]:
 
 def _own(
     there: Sequence[int], claims: Sequence[Claim], believed: dict[int, list[tuple[LinkKind, int]] | None]
-) -> tuple[dict[int, int], dict[int, str]]:
-    """What each claim holds for itself, and under which word."""
+) -> tuple[dict[int, int], dict[int, str], dict[int, int]]:
+    """What each claim holds for itself, under which word, and to which outermost claim it belongs."""
     parent: dict[int, tuple[LinkKind, int]] = {}
     pods_in: Counter[int] = Counter()
     word = dict.fromkeys(there, "charged")
@@ -190,18 +193,23 @@ def _own(
                 break
         else:
             word[i] = "disputed" if homes else "charged"
-    own = {}
+    own, family = {}, {}
     for i in there:
         above, up = [], i
         while up in parent and len(above) <= len(there):
             above.append(parent[up][0])
             up = parent[up][1]
         in_a_ring = len(above) > len(there)
+        ring = {up}
+        while in_a_ring and parent[up][1] not in ring:
+            up = parent[up][1]
+            ring.add(up)
+        family[i] = min(ring)
         if _carries(claims[i], LinkKind.STAND_IN) or (LinkKind.INSIDE in above and not in_a_ring):
             continue
         inside = [n for n in there if parent.get(n, (None, -1)) in ((LinkKind.LENDS, i), (LinkKind.SAME, i))]
         own[i] = max(0, claims[i].milligpu - sum(claims[n].milligpu for n in inside))
-    return {i: size for i, size in own.items() if size}, word
+    return {i: size for i, size in own.items() if size}, word, family
 
 
 def _shares(
@@ -233,7 +241,12 @@ def _shares(
 
 
 def _cells(
-    size: int, shares: Sequence[tuple[int, int]], word: dict[int, str], claims: Sequence[Claim], nobodys: str
+    size: int,
+    shares: Sequence[tuple[int, int]],
+    word: dict[int, str],
+    family: dict[int, int],
+    claims: Sequence[Claim],
+    nobodys: str,
 ) -> Counter[tuple[str, int | None]]:
     """Paint one pool at one second: milliGPU per account and owner."""
     grain = gcd(size, *(amount for _, amount in shares))
@@ -247,7 +260,13 @@ def _cells(
                 wanted = [c for c in sides if not c]
             else:
                 wanted = [c for c in sides if c and i not in c]
-                wanted.sort(key=lambda c: (scheduler in {claims[n].job.scheduler for n in c}, len(c)))
+                wanted.sort(
+                    key=lambda c: (
+                        family[i] in {family[n] for n in c},
+                        scheduler in {claims[n].job.scheduler for n in c},
+                        len(c),
+                    )
+                )
             for cell in wanted[: left[i]]:
                 cell.append(i)
             left[i] -= min(left[i], len(wanted))

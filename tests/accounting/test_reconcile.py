@@ -117,6 +117,25 @@ def test_the_rest_of_a_lender_is_unknown_while_slurm_cannot_be_read() -> None:
     assert "no records of slurm hpc1" == posting(result, "unknown", "worker-0").reason
 
 
+def test_what_a_lender_holds_is_told_on_its_rest_though_part_of_that_is_disputed() -> None:
+    result = books(
+        run(18, 2000, at(0), at(2)),
+        pod("web", 3000, at(0), at(2)),
+        pod("worker-0", 8000, at(1), at(2), lends("gn09")),
+    )
+
+    assert [
+        "charged h100 unmapped web 3",
+        "charged h100 unmapped 18 2",  # before there was a lender
+        "charged h100 unmapped 18 2",  # inside it: the dispute is between those who have no link
+        "disputed h100 unmapped web 0",
+        "disputed h100 unmapped worker-0 3",
+        "idle h100 - - 179",
+        "reserved h100 unmapped worker-0 3",
+    ] == lines(result)
+    assert (5, 3) == tuple(posting(result, a, "worker-0").held // GPU_HOUR for a in ("reserved", "disputed"))
+
+
 # same
 
 
@@ -140,6 +159,17 @@ def test_a_bridged_job_that_is_all_pods_is_shown_beside_them() -> None:
 
     assert ["shown h100 unmapped 6001 0", "charged h100 unmapped solo 16", "idle h100 - - 176"] == lines(result)
     assert (16 * GPU_HOUR, workload("solo")) == (posting(result, "", "6001").held, posting(result, "", "6001").linked)
+
+
+def test_of_pods_of_several_projects_the_oldest_ones_has_the_remainder() -> None:
+    result = books(
+        run(6001, 8000, at(2), at(6)),
+        pod("second", 1000, at(3), at(6), bridged(6001)),
+        pod("first", 1000, at(2), at(6), bridged(6001)),
+        projects={workload("second"): "nlp", workload("first"): "vision"},
+    )
+
+    assert "vision" == posting(result, "charged", "6001").project
 
 
 def test_a_remainder_is_paid_by_the_pods_project_also_on_the_day_after_the_pods() -> None:

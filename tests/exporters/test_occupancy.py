@@ -234,3 +234,13 @@ def test_wholly_known_cards_are_divided_card_by_card(hands: list[frozenset[int]]
         assert 1000 * sum(h == [n] for h in holders) == of(parts, n).get(CHARGED, 0)
         assert 1000 * sum(len(h) > 1 and h[-1] == n for h in holders) == of(parts, n).get(DISPUTED, 0)
     assert 1000 * holders.count([]) == of(parts, -1).get(IDLE, 0)
+
+
+def test_a_leaf_disputes_a_stranger_before_its_own_family() -> None:
+    job, web = Leaf(0, SLURM, 2000, CHARGED, (), 7), Leaf(1, KUBE, 3000, CHARGED, (), 1)
+    rest_of_its_lender = Leaf(2, KUBE, 6000, RESERVED, (), 7)
+
+    parts = divide(8000, [job, web, rest_of_its_lender], IDLE)
+
+    assert {CHARGED: 2000} == of(parts, 0)
+    assert Part(DISPUTED, 2, 3000, 1) in parts

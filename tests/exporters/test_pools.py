@@ -163,6 +163,12 @@ def test_claims_without_a_model_that_do_not_fit_still_go_somewhere() -> None:
     assert [11_000] == [sum(milligpu for found in drawn(TWO, *claims) for _, milligpu in found)]
 
 
+def test_a_claim_without_a_model_that_finds_no_room_is_laid_over_all_pools_it_needs() -> None:
+    claims = (run(18, 4000, model="a100"), run(19, 4000, model="h100"), pod("b", 6000, model=""))
+
+    assert [[(0, 4000), (2, 4000)], [(1, 4000), (2, 2000)]] == drawn(TWO, *claims)
+
+
 def test_what_exceeds_the_whole_machine_stays_with_one_pool() -> None:
     assert [[(0, 5000)], [(0, 4000)]] == drawn(TWO, pod("a", 9000, model=""))
 
