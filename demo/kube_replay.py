@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+KINDS = {"pods": "Pod", "nodes": "Node"}
 COLLECTIONS = {"/api/v1/pods": ("pods", "PodList"), "/api/v1/nodes": ("nodes", "NodeList")}
 FIRST_VERSION = 1000
 
@@ -46,7 +47,8 @@ class KubeReplay:
         self._readable = True
         self._last: dict[str, int] = dict.fromkeys(self._objects, FIRST_VERSION)  # of what has happened
         self._read: dict[str, int] = {}  # where the readers' latest watches began
-        self._refused: dict[str, int] = {}  # how often each collection was refused since it is down
+        self._refused: dict[str, int] = {}  # how often each collection was refused since we are down
+        self._owed: dict[str, int] = {}  # watches that each reader has yet to open since we are up again
         self._server = _Server(self)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), name="kube-replay", daemon=True
@@ -61,6 +63,12 @@ class KubeReplay:
     def version(self) -> int:
         """The resourceVersion that has been reached."""
         return FIRST_VERSION + self._done
+
+    @property
+    def read_to(self) -> dict[str, int]:
+        """Collection -> the resourceVersion up to which its reader has read, once it has watched."""
+        with self._changed:
+            return dict(self._read)
 
     def start(self) -> None:
         """Begin to listen."""
@@ -82,7 +90,7 @@ class KubeReplay:
             if self._readable and not readable:
                 self._refused = dict.fromkeys(self._read, 0)
             if readable and not self._readable:
-                self._read = dict.fromkeys(self._read, 0)
+                self._owed = dict.fromkeys(self._read, 2)
             while self._done < len(self._events) and self._events[self._done].at <= to:
                 event, line = self._events[self._done], self._lines[self._done]
                 meta = event.object["metadata"]
@@ -99,7 +107,8 @@ class KubeReplay:
     def settle(self, timeout: float = 30.0) -> None:
         """Wait until every reader knows what has happened, or knows that we are down. TimeoutError when it does not.
 
-        Down, a reader is sure to have noticed when it asks for the second time.
+        Down, a reader is sure to have noticed when it asks for the second time; up again, when it has been told so by
+        a bookmark and opens its next watch.
         """
         with self._changed:
             if not self._changed.wait_for(self._settled, timeout):
@@ -108,13 +117,12 @@ class KubeReplay:
     def _settled(self) -> bool:
         if not self._readable:
             return all(times >= 2 for times in self._refused.values())
-        return all(version >= self._last[collection] for collection, version in self._read.items())
+        return all(v >= self._last[name] and self._owed.get(name, 0) <= 0 for name, v in self._read.items())
 
     @staticmethod
     def _line(n: int, event: Event) -> bytes:
-        kind = {"pods": "Pod", "nodes": "Node"}[event.collection]
         meta = {**event.object["metadata"], "resourceVersion": str(FIRST_VERSION + n + 1)}
-        whole = {"kind": kind, "apiVersion": "v1", **event.object, "metadata": meta}
+        whole = {"kind": KINDS[event.collection], "apiVersion": "v1", **event.object, "metadata": meta}
         return json.dumps({"type": event.type, "object": whole}, separators=(",", ":")).encode() + b"\n"
 
     # -- what the handlers ask -----------------------------------------------------------
@@ -143,6 +151,7 @@ class KubeReplay:
         with self._changed:
             if self._readable:
                 self._read[collection] = version
+                self._owed[collection] = self._owed.get(collection, 0) - 1
                 self._changed.notify_all()
             return self._readable
 
@@ -154,6 +163,13 @@ class KubeReplay:
                     return None
                 first = version - FIRST_VERSION
                 lines = [self._lines[n] for n in range(first, self._done) if self._events[n].collection == collection]
+                if self._owed.get(collection) == 1:
+                    meta = {"resourceVersion": str(self.version)}
+                    mark = {
+                        "type": "BOOKMARK",
+                        "object": {"kind": KINDS[collection], "apiVersion": "v1", "metadata": meta},
+                    }
+                    lines.append(json.dumps(mark, separators=(",", ":")).encode() + b"\n")
                 left = deadline - time.monotonic()
                 if lines or left <= 0:
                     return lines

@@ -66,9 +66,10 @@ def conclude(console: Console, statement: Statement, out: Path, settings: Path, 
     for name, about in files.items():
         console.print(f"  {name:<30} {about}", highlight=False)
     console.print("Try next:")
-    line = next(iter(exemplars(statement)), None)
+    shown = dict(exemplars(statement))
+    line = shown.get(BRIDGED) or next(iter(shown.values()), None)
     commands = [
-        f"meterbridge explain {line[1].line_id if line else 'LINE_ID'} --config {settings}",
+        f"meterbridge explain {line.line_id if line else 'LINE_ID'} --config {settings}",
         f"meterbridge check --config {settings}",
         f"meterbridge rejects --config {settings}",
         f"meterbridge statement {statement.billing_period} --config {settings} --out /tmp/again",
@@ -169,6 +170,7 @@ def _charged(line: Line) -> bool:
 
 
 SLURM, PODS = Scheduler.SLURM, Scheduler.KUBERNETES
+BRIDGED = "a pod by slurm-bridge"
 
 KINDS: Mapping[str, Callable[[Line, Mapping[str, int]], bool]] = {
     "a Slurm job": lambda n, _: _is(n, SLURM) and _charged(n) and not n.usage.linked and not n.usage.reason,
@@ -176,7 +178,7 @@ KINDS: Mapping[str, Callable[[Line, Mapping[str, int]], bool]] = {
     "a job in a NodeSet's pods": lambda n, _: _is(n, SLURM) and _charged(n) and _tied(n, PODS),
     "a run of a requeued job": lambda n, runs: _is(n, SLURM) and runs[_native(n.usage.job)] > 1,
     "slices of a MIG card": lambda n, _: _charged(n) and n.usage.held % MILLI_PER_GPU > 0,
-    "a pod by slurm-bridge": lambda n, _: _is(n, PODS) and _charged(n) and _tied(n, SLURM),
+    BRIDGED: lambda n, _: _is(n, PODS) and _charged(n) and _tied(n, SLURM),
     "the rest of its node": lambda n, _: _is(n, SLURM) and "remainder" in n.usage.reason,
     "a PyTorchJob in a job": lambda n, _: n.usage.disposition is None and _is(n, PODS) and _tied(n, SLURM),
     "an unlinked overlap": lambda n, _: n.usage.disposition is Disposition.DISPUTED and n.usage.linked is not None,

@@ -35,17 +35,18 @@ STEP_S = 5.0
 log = logging.getLogger(__name__)
 
 
-def run(out: Path, *, serve: bool, console: Console) -> Statement:
+def run(out: Path, *, serve: bool, console: Console, every: int = 1, stop: threading.Event | None = None) -> Statement:
     """Show the whole demo. Writes into ``out`` (made if missing) and returns the month's statement.
 
-    With ``serve`` /metrics stays up, and site time runs on, until SIGTERM or SIGINT. Raises what production raises, and
-    RuntimeError when the ledger does not hold its own invariants.
+    With ``serve`` /metrics stays up, and site time runs on, until ``stop`` (default: SIGTERM or SIGINT). Raises what
+    production raises, and RuntimeError when the ledger does not hold its own invariants. ``every`` is
+    `demo.site.DemoSite`'s.
     """
     out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     folder = out / "site"
     shutil.rmtree(folder, ignore_errors=True)  # an older demo's ledger would already know the whole month
-    with _log_to(out / "meterbridge.log"), DemoSite(folder) as site:
+    with _log_to(out / "meterbridge.log"), DemoSite(folder, every) as site:
         settings = out / "meterbridge.yaml"
         settings.write_text(site.config_text(), encoding="utf-8")
         config = parse(site.config_text(), str(settings))
@@ -62,7 +63,8 @@ def run(out: Path, *, serve: bool, console: Console) -> Statement:
             (out / "metrics.txt").write_bytes(page.body() if page else b"")
             report.conclude(console, statement, out, settings, time.monotonic() - began, server.url if server else "")
             if server:
-                _go_on(site, collector)
+                with _until_told(stop) as told:
+                    _go_on(site, collector, told)
         finally:
             if server:
                 server.stop()
@@ -112,15 +114,24 @@ def _listen(collector: Collector, site: DemoSite, config: Config) -> Server:
         return on("127.0.0.1:0")
 
 
-def _go_on(site: DemoSite, collector: Collector) -> None:
+def _go_on(site: DemoSite, collector: Collector, stop: threading.Event) -> None:
     """Keep the pages up and let site time run on as real time does, until told to stop."""
-    stop = threading.Event()
-    before = {n: signal.signal(n, lambda *_: stop.set()) for n in (signal.SIGTERM, signal.SIGINT)}
+    while not stop.wait(STEP_S):
+        site.advance(site.now + STEP_S)
+        collector.poll_all()
+        collector.join()
+
+
+@contextmanager
+def _until_told(stop: threading.Event | None) -> Iterator[threading.Event]:
+    """The event that ends the demo: the caller's, or one that SIGTERM and SIGINT set."""
+    if stop is not None:
+        yield stop
+        return
+    told = threading.Event()
+    before = {n: signal.signal(n, lambda *_: told.set()) for n in (signal.SIGTERM, signal.SIGINT)}
     try:
-        while not stop.wait(STEP_S):
-            site.advance(site.now + STEP_S)
-            collector.poll_all()
-            collector.join()
+        yield told
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

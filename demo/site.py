@@ -28,6 +28,7 @@ from demo.live_replay import LiveReplay
 
 DATA = Path(__file__).parent / "data"
 KUBERNETES = "k8s1"
+LISTEN = "127.0.0.1:9810"
 MACHINES = (
     *(f"k{n:02d}" for n in range(1, 10)),
     *(f"gn{n:02d}" for n in range(1, 5)),
@@ -48,12 +49,16 @@ class DemoSite:
 
     period = "2026-10"
 
-    def __init__(self, folder: Path) -> None:
-        """``folder`` takes what the site needs on disk: commands, a kubeconfig, the site's time."""
+    def __init__(self, folder: Path, every: int = 1) -> None:
+        """``folder`` takes what the site needs on disk: commands, a kubeconfig, the site's time.
+
+        ``every`` thins out the rounds: only each so-many-th moment, with settings to match.
+        """
         about = json.loads((DATA / "site.json").read_text())
         self.cluster: str = about["cluster"]
         self.start_of_month, self.end_of_month = about["month"]
-        self._moments: list[int] = about["moments"]
+        self._moments: list[int] = sorted({*about["moments"][::every], about["moments"][-1]})
+        self._round_s = ROUND_S * every
         first = self.start_of_month
         self.kubernetes_unreadable = (first + 23 * DAY + 2 * HOUR, first + 23 * DAY + 11 * HOUR)
         """When the Kubernetes API answers nothing: what nobody can prove is `unknown`."""
@@ -139,14 +144,14 @@ class DemoSite:
                     "live": {
                         "squeue": list(self._live.command("squeue")),
                         "scontrol": list(self._live.command("scontrol")),
-                        "interval": f"{ROUND_S}s",
+                        "interval": f"{self._round_s}s",
                     },
                 }
             ],
             "kubernetes": [
-                {"cluster": KUBERNETES, "kubeconfig": str(self._kubeconfig), "interval": f"{ROUND_S}s"},
+                {"cluster": KUBERNETES, "kubeconfig": str(self._kubeconfig), "interval": f"{self._round_s}s"},
             ],
-            "dcgm": {"targets": list(self._fleet.targets), "interval": f"{ROUND_S}s", "timeout": "10s"},
+            "dcgm": {"targets": list(self._fleet.targets), "interval": f"{self._round_s}s", "timeout": "10s"},
             "gpu_models": {
                 "H100": ["h100", "NVIDIA-H100-80GB-HBM3", "NVIDIA H100 80GB HBM3"],
                 "A100": ["a100", "NVIDIA-A100-SXM4-80GB", "NVIDIA A100-SXM4-80GB"],
@@ -158,11 +163,11 @@ class DemoSite:
                 {"project": "vision", "namespaces": ["imaging"], "valid_to": "2026-10-16"},
                 {"project": "genomics", "namespaces": ["imaging"], "valid_from": "2026-10-16"},
             ],
-            "join_interval": f"{ROUND_S}s",
-            "job_linger": f"{3 * ROUND_S}s",
-            "ledger": {"url": f"sqlite:///{self.folder / 'ledger.sqlite'}", "gap": f"{ROUND_S + HOUR}s"},
+            "join_interval": f"{self._round_s}s",
+            "job_linger": f"{3 * self._round_s}s",
+            "ledger": {"url": f"sqlite:///{self.folder / 'ledger.sqlite'}", "gap": f"{self._round_s + HOUR}s"},
             "rates": {"currency": "EUR", "gpu_hour": {"H100": "2.49", "A100": "1.35"}},
-            "web": {"listen": "127.0.0.1:9810"},
+            "web": {"listen": LISTEN},
         }
 
     def config_text(self) -> str:

@@ -15,13 +15,12 @@ import gzip
 import json
 import os
 import sys
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-DATA = Path(__file__).parent / "data" / "slurm-accounting.json.gz"
+DATA = Path(__file__).parent / "data"
 SITE = "METERBRIDGE_DEMO_SITE"
 COMPUTED = ("Elapsed", "ElapsedRaw", "CPUTime", "CPUTimeRAW", "Reserved", "ResvCPU", "ResvCPURAW", "Duration")
 """Fields that are differences of times; the recorded times were moved, so these are computed as Slurm computes them."""
@@ -52,7 +51,7 @@ def main(words: Sequence[str]) -> int:
 
 def sacct(words: Sequence[str], now: int) -> str:
     """``sacct`` at site time ``now``."""
-    table = _load()
+    table = _load("slurm-jobs")
     if list(words) == ["--version"]:
         return str(table["version"])
     if list(words) == ["--helpformat"]:
@@ -61,15 +60,14 @@ def sacct(words: Sequence[str], now: int) -> str:
     if "-P" not in options or "-X" not in options or "-D" not in options:
         raise UnknownCallError("only -P -X -D was recorded")
     start, end = _moment(options["-S"], now), _moment(options.get("-E", ""), now)
-    rows = [_finish(row, now) for row in _as_of(table["jobs"], now)]
-    rows = [r for r in rows if _overlaps(r["Eligible"], r["End"], start, end)]
-    names = [_field(name, table["jobs"]["fields"]) for name in options["--format"].split(",")]
-    return _print(rows, names, options.get("--delimiter", "|"), heading="-n" not in options, trailing="")
+    rows = _known(table, now, ("Eligible", "End"), start, end)
+    names = [_field(name, table["all"]) for name in options["--format"].split(",")]
+    return _print(rows, names, options.get("--delimiter", "|"), heading="-n" not in options)
 
 
 def sacctmgr(words: Sequence[str], now: int) -> str:
     """``sacctmgr show event`` at site time ``now``."""
-    table = _load()
+    table = _load("slurm-events")
     settings = dict(word.split("=", 1) for word in words if "=" in word)
     plain = [word for word in words if "=" not in word]
     if plain[-2:] != ["show", "event"] or set(plain[:-2]) - {"-n", "-P"} or "-P" not in plain:
@@ -77,11 +75,10 @@ def sacctmgr(words: Sequence[str], now: int) -> str:
     if set(settings) - {"start", "end", "format"}:
         raise UnknownCallError("only start=, end= and format= are known")
     start, end = _moment(settings["start"], now), _moment(settings.get("end", ""), now)
-    rows = [_finish(row, now) for row in _as_of(table["events"], now)]
-    rows = [r for r in rows if _overlaps(r["TimeStart"], r["TimeEnd"], start, end)]
+    rows = _known(table, now, ("TimeStart", "TimeEnd"), start, end)
     wanted = [EVENT_NAMES.get(name.lower(), name) for name in settings["format"].split(",")]
-    names = [_field(name, table["events"]["fields"]) for name in wanted]
-    return _print(rows, names, "|", heading="-n" not in plain, trailing="")
+    names = [_field(name, table["all"]) for name in wanted]
+    return _print(rows, names, "|", heading="-n" not in plain)
 
 
 def _now() -> int:
@@ -91,8 +88,8 @@ def _now() -> int:
     return int(float((Path(folder) / "now").read_text()))
 
 
-def _load() -> Any:
-    return json.loads(gzip.decompress(DATA.read_bytes()))
+def _load(name: str) -> Any:
+    return json.loads(gzip.decompress((DATA / f"{name}.json.gz").read_bytes()))
 
 
 def _options(words: Sequence[str], flags: Sequence[str], values: Sequence[str]) -> dict[str, str]:
@@ -117,17 +114,22 @@ def _moment(text: str, now: int) -> int:
     return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
 
 
-def _as_of(table: Any, now: int) -> list[Row]:
-    """The rows that the last recorded answer up to ``now`` had."""
-    n = bisect_right([moment for moment, _ in table["samples"]], now) - 1
-    return [dict(zip(table["fields"], table["rows"][r], strict=True)) for r in table["samples"][n][1]] if n >= 0 else []
+def _known(table: Any, now: int, span: tuple[str, str], start: int, end: int) -> list[Row]:
+    """What was known at ``now`` of ``[start, end)``, as slurmdbd selects it.
 
-
-def _overlaps(first: str, last: str, start: int, end: int) -> bool:
-    """As slurmdbd selects: began before the window's end, and not over before its beginning."""
-    began = int(first) if first.isdigit() else None
-    over = int(last) if last.isdigit() and int(last) else None
-    return began is not None and began < end and (over is None or over >= start)
+    A row belongs to the window when it began before the window's end and was not over before its beginning; ``span``
+    names the fields that say so.
+    """
+    first, last = (table["fields"].index(name) + 2 for name in span)
+    found = []
+    for row in table["rows"]:
+        known = row[0] <= now and (row[1] is None or now < row[1])
+        began = row[first].isdigit() and int(row[first]) < end
+        over = row[last].isdigit() and 0 < int(row[last]) < start
+        if known and began and not over:
+            values = {**table["same"], **dict(zip(table["fields"], row[2:], strict=True))}
+            found.append(_finish(values, now))
+    return found
 
 
 def _finish(row: Row, now: int) -> Row:
@@ -162,10 +164,10 @@ def _field(name: str, known: Sequence[str]) -> str:
     raise UnknownCallError(f"Invalid field requested: {name!r}")
 
 
-def _print(rows: Sequence[Row], names: Sequence[str], delimiter: str, *, heading: bool, trailing: str) -> str:
+def _print(rows: Sequence[Row], names: Sequence[str], delimiter: str, *, heading: bool) -> str:
     write = {name: _writer(name) for name in names}
-    lines = [delimiter.join(names) + trailing] if heading else []
-    lines += [delimiter.join(write[name](row[name]) for name in names) + trailing for row in rows]
+    lines = [delimiter.join(names)] if heading else []
+    lines += [delimiter.join(write[name](row[name]) for name in names) for row in rows]
     return "".join(line + "\n" for line in lines)
 
 

@@ -65,8 +65,11 @@ def of_slurm(live: Mapping[str, Any]) -> list[Holder]:
 
 
 def _cards(job: Mapping[str, Any]) -> Iterable[tuple[str, int, str, int, str]]:
-    """(node, index, job, submit, name) of every card a job holds in one state."""
-    if job["job_state"] not in ("RUNNING", "SUSPENDED"):
+    """(node, index, job, submit, name) of every card a job holds in one state.
+
+    External jobs name none: their pods' kubelet chooses, and the cards beyond what the pods ask for lie idle.
+    """
+    if job["job_state"] not in ("RUNNING", "SUSPENDED") or job["admin_comment"].startswith('{"pods":'):
         return
     for node, gres in zip(expand(job["nodes"]), job["gres_detail"], strict=False):
         for cards in parse_gres(gres):

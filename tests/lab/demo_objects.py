@@ -36,10 +36,10 @@ class Owner:
 
 @dataclass(frozen=True)
 class PodPlan:
-    """One pod's life in epoch seconds. ``end`` None: still running. ``how`` it ended: succeeded, failed or deleted.
+    """One pod's life in epoch seconds. ``end`` None: still running. ``how``: succeeded, failed, deleted or forced.
 
-    A deleted pod is removed at its end, any other at ``removed`` (None: the object stays). ``request`` are GPU
-    resources; a pod without ``node`` waits for ever.
+    A deleted pod is removed at its end (by force: without a last word from its containers), any other at ``removed``
+    (None: the object stays). ``request`` are GPU resources; a pod without ``node`` waits for ever.
     """
 
     namespace: str
@@ -107,6 +107,10 @@ def pod_events(plan: PodPlan) -> Iterator[Event]:
     running = _status(plan, "Running", scheduled, started)
     yield event(started, "MODIFIED", running)
     if plan.end is None:
+        return
+    if plan.how == "forced":
+        gone = {"deletionTimestamp": when(plan.end), "deletionGracePeriodSeconds": 0}
+        yield event(plan.end, "DELETED", running, **gone)
         return
     if plan.how == "deleted":
         asked = min(plan.end - 2, plan.end - GRACE_S // 2)

@@ -227,7 +227,7 @@ def _single(jobs: Mapping[str, Sequence[Span]]) -> Iterator[PodPlan]:
     user = {"opendatahub.io/user": "bob"}
     for start, end in ((at(2, 8.2), at(12, 17.6)), (at(12, 17.7), at(30, 19.5))):
         yield PodPlan("vision", "notebook-0", "k07", {GPU: 1}, start, end, "deleted", None, user, {}, book, "notebook")
-    yield PodPlan("sandbox", "try-flash", "k06", {GPU: 1}, at(3, 9.1), at(3, 19.4), "deleted")
+    yield PodPlan("sandbox", "try-flash", "k06", {GPU: 1}, at(3, 9.1), at(3, 19.4), "forced")
     owner = Owner("kubeflow.org/v1", "PyTorchJob", "pytorchjobs", "sneaky")
     span = jobs["pretrain-7b"][0]
     claimed = {"meterbridge.io/slurm-cluster": CLUSTER, "meterbridge.io/slurm-job-id": span.job}

@@ -43,7 +43,7 @@ class RecordingError(Exception):
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording as read: one dict per second, and the outputs asked once at the end."""
+    """A recording as read: one dict per second (``queue`` is squeue's answer), and what was asked once at the end."""
 
     cluster: str
     begin: int
@@ -56,6 +56,8 @@ class Recording:
         """Read what `tests.lab.demo_capture.record` wrote."""
         with lzma.open(file, "rt", encoding="utf-8") as stream:
             head, *lines, last = [json.loads(line) for line in stream]
+        for line in lines:
+            line["queue"] = json.loads(line["outputs"]["squeue"])
         return cls(head["cluster"], head["begin"], head["seconds"], lines, last["outputs"])
 
     def time_map(self) -> TimeMap:
@@ -95,7 +97,7 @@ def live(recording: Recording) -> Raw:
         second = line["second"] - 1
         if not 0 <= second <= recording.seconds:
             continue
-        answer = json.loads(line["outputs"]["squeue"])
+        answer = line["queue"]
         head = {k: v for k, v in answer.items() if k != "jobs"}
         shown = [_as_of(job, recording.begin + second, before) for job in answer["jobs"]]
         before = {job["job_id"]: job for job in shown if job}
@@ -134,36 +136,58 @@ def _node(text: str, month: TimeMap) -> str:
     return _NODE_TIMES.sub(lambda found: f"{found[1]}{month(int(found[2]))}", text)
 
 
-def accounting(recording: Recording) -> Raw:
-    """``{"fields", "samples": [[moment, [row, ...]], ...], "rows"}`` for sacct, the same for events, and the help text.
+def accounting(recording: Recording) -> dict[str, Raw]:
+    """What sacct and sacctmgr knew, as tables ``jobs`` and ``events``.
 
-    A sample holds what accounting knew at that moment of the month. ``Suspended`` is moved as the sum of its moved
-    intervals, which the live samples tell.
+    ``{"same": {field: value}, "fields": [...], "rows": [[since, until, value, ...], ...]}``: a version of a row was
+    known from moment ``since`` until before ``until`` (None: still); fields that are the same in every row are told
+    once. ``Suspended`` is moved as the sum of its moved intervals, which the live samples tell.
     """
     month = recording.time_map()
     pauses = suspensions(recording)
-    tables: Raw = {"help": recording.once["sacct --helpformat"], "version": recording.once["sacct --version"]}
+    tables: dict[str, Raw] = {}
     for name, separator, key in (("sacct", "\x1f", "jobs"), ("sacctmgr", "|", "events")):
-        rows = _Once()
-        samples: list[tuple[int, list[int]]] = []
-        fields: list[str] = []
+        samples: list[tuple[int, list[dict[str, str]]]] = []
         for line in recording.lines:
             if name not in line["outputs"] or line["second"] > recording.seconds:
                 continue
             header, *texts = line["outputs"][name].splitlines()
             fields = header.split(separator)
-            numbers = []
-            for text in texts:
-                if not text:
-                    continue
-                row = dict(zip(fields, text.split(separator), strict=True))
-                numbers.append(rows.number(_row(row, month, pauses) if key == "jobs" else _event(row, month)))
-            samples.append((month.moments[line["second"]], numbers))
-        tables[key] = {"fields": fields, "samples": samples, "rows": rows.values}
+            printed = [dict(zip(fields, text.split(separator), strict=True)) for text in texts if text]
+            moved = [_row(row, month, pauses) if key == "jobs" else _event(row, month) for row in printed]
+            samples.append((month.moments[line["second"]], moved))
+        tables[key] = _table(samples)
+    tables["jobs"] |= {"help": recording.once["sacct --helpformat"], "version": recording.once["sacct --version"]}
     return tables
 
 
-def _row(row: dict[str, str], month: TimeMap, pauses: Mapping[tuple[str, int], Sequence[tuple[int, int]]]) -> list[str]:
+def _table(samples: Sequence[tuple[int, Sequence[Mapping[str, str]]]]) -> Raw:
+    """Each version of a row once, with the moments between which samples show it."""
+    fields = list(samples[-1][1][0])
+    versions: dict[tuple[str, ...], list[int | None]] = {}
+    for moment, rows in samples:
+        shown = {tuple(row.values()) for row in rows}
+        for values, span in versions.items():
+            if span[1] is None and values not in shown:
+                span[1] = moment
+        for row in rows:
+            span = versions.setdefault(tuple(row.values()), [moment, None])
+            if span[1] is not None:
+                raise RecordingError(f"a row that had changed is as before again: {row}")
+    columns = dict(zip(fields, zip(*versions, strict=True), strict=True))
+    same = {field: column[0] for field, column in columns.items() if len(set(column)) == 1}
+    kept = [n for n, field in enumerate(fields) if field not in same]
+    return {
+        "all": fields,
+        "same": same,
+        "fields": [fields[n] for n in kept],
+        "rows": [[*span, *(values[n] for n in kept)] for values, span in versions.items()],
+    }
+
+
+def _row(
+    row: dict[str, str], month: TimeMap, pauses: Mapping[tuple[str, int], Sequence[tuple[int, int]]]
+) -> dict[str, str]:
     moved = dict(row)
     for name in ROW_TIMES:
         if row[name].isdigit():
@@ -172,7 +196,7 @@ def _row(row: dict[str, str], month: TimeMap, pauses: Mapping[tuple[str, int], S
         moved[name] = ""
     intervals = pauses.get((row["JobIDRaw"], int(row["Submit"])), ())
     moved["Suspended"] = str(_suspended(row, intervals, month))
-    return list(moved.values())
+    return moved
 
 
 def _suspended(row: Mapping[str, str], intervals: Sequence[tuple[int, int]], month: TimeMap) -> int:
@@ -188,13 +212,13 @@ def _suspended(row: Mapping[str, str], intervals: Sequence[tuple[int, int]], mon
     return moved
 
 
-def _event(row: dict[str, str], month: TimeMap) -> list[str]:
+def _event(row: dict[str, str], month: TimeMap) -> dict[str, str]:
     moved = dict(row)
     for name in EVENT_TIMES:
         if row[name].isdigit():
             moved[name] = str(month(int(row[name])))
     moved["Duration"] = ""
-    return list(moved.values())
+    return moved
 
 
 def clock(text: str) -> int:
@@ -208,7 +232,7 @@ def suspensions(recording: Recording) -> dict[tuple[str, int], list[tuple[int, i
     """(job id, submit) -> its suspensions that ended, as recorded seconds, from the live samples."""
     moments: dict[tuple[str, int], list[tuple[str, int]]] = defaultdict(list)
     for line in recording.lines:
-        for job in json.loads(line["outputs"]["squeue"])["jobs"]:
+        for job in line["queue"]["jobs"]:
             if job["suspend_time"]:
                 seen = (job["job_state"], job["suspend_time"])
                 key = (str(job["job_id"]), job["submit_time"])

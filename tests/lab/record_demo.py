@@ -26,7 +26,7 @@ from tests.lab.demo_cards import Holder
 from tests.lab.demo_nodes import node_events
 from tests.lab.demo_objects import PodPlan, owner_pages, pod_events
 from tests.lab.demo_slurm import Recording, RecordingError
-from tests.lab.demo_story import FAILS_AT, REPLACED, RETURNS_AT
+from tests.lab.demo_story import FAILS_AT, RETURNS_AT
 from tests.lab.demo_time import MONTH_END, MONTH_START
 
 ROOT = Path(__file__).parents[2]
@@ -70,20 +70,24 @@ def build(recording: Recording) -> dict[str, bytes]:
         "cluster": recording.cluster,
         "month": [MONTH_START, MONTH_END],
         "moments": [m for m in month.moments if m >= MONTH_START],
-        "replaced": list(REPLACED),
     }
     return {
-        "site.json": json.dumps(site, indent=1).encode() + b"\n",
+        "site.json": json.dumps(site).encode() + b"\n",
         "slurm-live.txt.gz": _live_text(live, recording.once["squeue --version"]),
-        "slurm-accounting.json.gz": _packed(accounting),
+        "slurm-jobs.json.gz": _packed(accounting["jobs"]),
+        "slurm-events.json.gz": _packed(accounting["events"]),
         "kubernetes.json.gz": _packed(_kubernetes(plans)),
         "holders.csv.gz": gzip.compress(_table(holders), mtime=0),
     }
 
 
 def _check(table: Mapping[str, Any]) -> dict[str, list[demo_plan.Span]]:
-    """The jobs of the last sample by name. RecordingError when the recording lacks a kind of job that it must hold."""
-    rows = [dict(zip(table["fields"], table["rows"][n], strict=True)) for n in table["samples"][-1][1]]
+    """The jobs known at the end, by name. RecordingError when the recording lacks a kind of job that it must hold."""
+    rows = [
+        {**table["same"], **dict(zip(table["fields"], values, strict=True))}
+        for _, until, *values in table["rows"]
+        if until is None
+    ]
     for what, shows in MUST_SHOW.items():
         if not any(shows(row) for row in rows):
             raise RecordingError(f"the recording holds no {what}: record again")

@@ -1,0 +1,176 @@
+"""The whole demo, twice (rounds four times as far apart as in the real one): what it shows, and that it repeats."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import socket
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+import httpx
+import pytest
+from rich.console import Console
+
+from accounting import book
+from accounting.statements import Statement
+from demo import run
+from demo.report import KINDS, WORDS, exemplars
+from demo.site import MACHINES
+from exporters.config import load
+from exporters.model import Disposition
+from tests.lab.daemons import wait_for
+
+EVERY = 4
+MONTH_S = 31 * 86_400
+FILES = ("chargeback-2026-10.csv", "chargeback-2026-10-summary.csv", "chargeback-2026-10-notes.txt")
+
+
+@dataclass
+class Shown:
+    """What one run of the demo left behind."""
+
+    out: Path
+    printed: str
+    statement: Statement
+    pages: dict[str, httpx.Response]
+
+    def rows(self, name: str) -> list[dict[str, str]]:
+        return list(csv.DictReader(io.StringIO((self.out / name).read_text())))
+
+
+def show(out: Path, *, serve: bool) -> Shown:
+    """Run the demo; with ``serve`` look at its pages once the month is over, then tell it to stop."""
+    text = io.StringIO()
+    stop = threading.Event()
+    pages: dict[str, httpx.Response] = {}
+
+    def look() -> None:
+        try:
+            found = wait_for(lambda: re.search(r"(http\S+) stays up", text.getvalue()), 240, "end of the month")
+            url = found[1]  # type: ignore[index]
+            for path in ("/", "/metrics", "/-/ready"):
+                pages[path] = httpx.get(url + path)
+        finally:
+            stop.set()
+
+    visitor = threading.Thread(target=look)
+    if serve:
+        visitor.start()
+    console = Console(file=text, width=120)
+    statement = run.run(out, serve=serve, console=console, every=EVERY, stop=stop)
+    if serve:
+        visitor.join()
+    return Shown(out, text.getvalue(), statement, pages)
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # where it would listen somebody else does already
+        port = taken.getsockname()[1]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("demo.site.LISTEN", f"127.0.0.1:{port}")
+            yield show(tmp_path_factory.mktemp("demo"), serve=True)
+
+
+@pytest.mark.timeout(600)
+def test_a_second_run_writes_the_same_bytes(shown: Shown, tmp_path: Path) -> None:
+    again = show(tmp_path, serve=False)
+
+    assert {n: (shown.out / n).read_bytes() for n in FILES} == {n: (again.out / n).read_bytes() for n in FILES}
+
+
+def test_the_six_dispositions_sum_to_capacity_to_the_second(shown: Shown) -> None:
+    *parts, capacity = shown.rows("chargeback-2026-10-summary.csv")
+    sums: dict[str, Decimal] = defaultdict(Decimal)
+    for row in parts:
+        sums[row["disposition"]] += Decimal(row["gpu_seconds"])
+
+    assert capacity["disposition"] == "capacity"
+    assert Decimal(capacity["gpu_seconds"]) == len(MACHINES) * 8 * MONTH_S
+    assert sum(sums.values()) == Decimal(capacity["gpu_seconds"])
+    assert {d.value for d in Disposition} == {name for name, seconds in sums.items() if seconds > 0}
+
+
+def test_every_kind_of_line_is_there(shown: Shown) -> None:
+    assert list(KINDS) == [what for what, _ in exemplars(shown.statement)]
+
+
+def test_three_projects_pay_and_what_maps_to_nothing_is_visible(shown: Shown) -> None:
+    paying = {
+        (row["project"], row["scheduler"])
+        for row in shown.rows("chargeback-2026-10-summary.csv")
+        if row["disposition"] == "charged"
+    }
+
+    projects = ("genomics", "llm", "unmapped", "vision")
+    assert {(project, scheduler) for project in projects for scheduler in ("slurm", "kubernetes")} == paying
+
+
+def test_a_namespace_that_changed_hands_is_paid_by_both_each_for_its_days(shown: Shown) -> None:
+    lines = [row for row in shown.rows("chargeback-2026-10.csv") if row["account_or_namespace"] == "imaging"]
+
+    expected = [
+        ("genomics", "2026-10-16T00:00:00Z", "2026-11-01T00:00:00Z", "384.000000"),
+        ("vision", "2026-10-01T00:00:00Z", "2026-10-16T00:00:00Z", "360.000000"),
+    ]
+    assert expected == sorted((r["project"], r["start"], r["end"], r["gpu_hours"]) for r in lines)
+
+
+def test_an_external_job_is_charged_once_its_rest_on_a_line_of_its_own(shown: Shown) -> None:
+    lines = shown.rows("chargeback-2026-10.csv")
+    (pod,) = [r for r in lines if r["job_name"] == "clip-embed-1"]
+    job = [r for r in lines if r["job_name"] == "bridge-clip" and r["disposition"] == "charged"]
+
+    held = Decimal(job[0]["gpu_hours"])
+    assert pod["linked_record"].endswith(job[0]["job_id"])
+    assert {pod["project"]} == {r["project"] for r in job} == {"vision"}
+    assert held == Decimal(pod["charged_gpu_hours"]) + sum(Decimal(r["charged_gpu_hours"]) for r in job)
+
+
+def test_coverage_tells_what_telemetry_missed(shown: Shown) -> None:
+    covered = [
+        Decimal(r["telemetry_coverage"]) for r in shown.rows("chargeback-2026-10.csv") if r["telemetry_coverage"]
+    ]
+
+    assert max(covered) == 1
+    assert 0 < min(covered) < 1, "an exporter was out of order for hours"
+
+
+def test_names_that_a_spreadsheet_would_run_do_not_begin_a_cell(shown: Shown) -> None:
+    text = (shown.out / "chargeback-2026-10.csv").read_text()
+    cells = [cell for row in csv.reader(io.StringIO(text)) for cell in row]
+
+    assert any("SUM(A1:A9)" in cell for cell in cells)
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "@"))]
+
+
+def test_the_pages_are_up_at_the_end(shown: Shown) -> None:
+    assert [200, 200, 200] == [shown.pages[path].status_code for path in ("/", "/metrics", "/-/ready")]
+    metrics = shown.pages["/metrics"].text
+    assert "meterbridge_job_info{" in metrics
+    assert re.search(r'meterbridge_project_gpus\{[^}]*project="vision"', metrics)
+    assert all(f'disposition="{d.value}"' in metrics for d in Disposition)
+
+
+def test_what_it_says_is_what_it_wrote(shown: Shown) -> None:
+    assert all(word.value in shown.printed and meaning in shown.printed for word, meaning in WORDS.items())
+    assert "101,184.0" in shown.printed
+    for name in re.findall(r"^  ([\w./-]+\.\w+) ", shown.printed, re.MULTILINE):
+        assert (shown.out / name).is_file(), name
+
+
+def test_the_line_it_offers_to_explain_has_an_evidence_chain(shown: Shown) -> None:
+    found = re.search(r"meterbridge explain (\w+) --config (\S+)", shown.printed)
+    assert found
+
+    told = book.explain(load(Path(found[2])), found[1], None, escape=True).decode()
+
+    assert "slinky" in told
+    assert "sacct" in told
+    assert "node-day br01" in told
