@@ -51,5 +51,5 @@ $(VENV)/.lock: $(VENV)/.python requirements.lock
 	touch $@
 
 $(VENV)/.package: $(VENV)/.lock pyproject.toml
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@

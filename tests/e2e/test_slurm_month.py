@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import tempfile
 import time
 from collections import defaultdict
@@ -86,6 +87,7 @@ def month(prometheus: Prometheus) -> Iterator[Month]:
             prometheus.forget("meterbridge")
             server.stop()
             collector.stop()
+    shutil.rmtree(folder)
 
 
 def _play(month: Month, collector: Collector, prometheus: Prometheus, url: str) -> None:
