@@ -124,7 +124,7 @@ def _add(queue: Queue, item: LiveJob, cluster: str, now: int) -> None:
     if began <= 0:
         raise ValueError("it runs but has no start time")
     hands, assumed = _hands(item)
-    keys = runs.bridge_keys(item.admin_comment, cluster, item.native_id)
+    keys = runs.bridge_keys(item.admin_comment)
     queue.claims += runs.claims_on(key, item.native_id, hands, began, None, keys, split_assumed=assumed)
     queue.jobs.append(job)
 

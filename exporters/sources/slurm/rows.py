@@ -148,7 +148,7 @@ def _started(row: dict[str, str], raw: str, job: Job, began: int, end: int | Non
         list(zip(nodes, runs.deal(cards, len(nodes)), strict=True)),
         began,
         end,
-        runs.bridge_keys(row["AdminComment"], job.key.cluster, job.native_id),
+        runs.bridge_keys(row["AdminComment"]),
         split_assumed=len(nodes) > 1,
     )
     return Record(SOURCE, raw, job, claims, pending=pending)

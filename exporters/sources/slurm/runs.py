@@ -69,10 +69,11 @@ def run_id(native_id: str, submit: int, *, sluid: str = "", resized: bool = Fals
     return f"{sluid}@{submit}" if resized else sluid
 
 
-def bridge_keys(admin_comment: str, cluster: str, native_id: str) -> tuple[LinkKey, ...]:
-    """The link of an external job that slurm-bridge made for pods, from its AdminComment ``{"pods": ["ns/name"]}``.
+def bridge_keys(admin_comment: str) -> tuple[LinkKey, ...]:
+    """The pods that an external job of slurm-bridge is, from its AdminComment ``{"pods": ["ns/name"]}``.
 
-    The comment must be an object whose ``pods`` is a non-empty list of names: other tools write there too.
+    The comment must be an object whose ``pods`` is a non-empty list of names: other tools write there too. It does not
+    say which Kubernetes cluster they are of.
     """
     if '"pods"' not in admin_comment:
         return ()
@@ -82,7 +83,7 @@ def bridge_keys(admin_comment: str, cluster: str, native_id: str) -> tuple[LinkK
         return ()
     if not isinstance(pods, list) or not pods or not all(isinstance(pod, str) and pod for pod in pods):
         return ()
-    return (LinkKey(LinkKind.SAME, cluster, native_id, f"AdminComment pods {', '.join(pods)}"),)
+    return tuple(LinkKey(LinkKind.SAME, "", pod, f"AdminComment names pod {pod}") for pod in dict.fromkeys(pods))
 
 
 def deal(cards: Sequence[Cards], nodes: int) -> list[list[Cards]]:

@@ -150,12 +150,11 @@ def test_a_bridged_job_carries_its_pods_live_and_in_history(folder: Path, tmp_pa
     [claim] = [c for c in snapshot.claims if c.job == record.job.key]
 
     assert claim.keys == record.claims[0].keys
-    assert (LinkKind.SAME, "lab", record.job.native_id) == (
+    assert (LinkKind.SAME, "", "vision/clip-embed-5x2vq") == (
         claim.keys[0].kind,
         claim.keys[0].cluster,
         claim.keys[0].value,
     )
-    assert "AdminComment pods vision/clip-embed-5x2vq" == claim.keys[0].evidence
 
 
 def test_hostile_names_come_through_whole(folder: Path, tmp_path: Path) -> None:
