@@ -1,4 +1,4 @@
-"""The live source without a Slurm: odd documents, states, nodes and commands."""
+"""The live source without a Slurm: odd documents, states and commands."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from exporters.model import Node, Reject, Snapshot
+from exporters.model import Snapshot
 from exporters.sources.base import SourceError
 from exporters.sources.slurm.live import LiveJob, nouns, phase_of
-from exporters.sources.slurm.nodes import read_nodes, state_words
 from exporters.sources.slurm.runs import PHASES, Phase
 from exporters.sources.slurmctld import Slurmctld
 from tests.lab import fake_slurm
@@ -227,6 +226,17 @@ def test_after_a_failure_the_form_is_found_out_anew(testdata: Path, tmp_path: Pa
     assert sorted(as_text.claims, key=repr) == sorted(live.poll(NOW).claims, key=repr)
 
 
+def test_json_that_goes_bad_is_replaced_by_text_in_the_same_poll(testdata: Path, tmp_path: Path) -> None:
+    folder = testdata / "slurm" / "26.05"
+    commands = fake_slurm.commands(folder, "height", tmp_path)
+    live = Slurmctld("lab", commands["scontrol"], commands["squeue"])
+    as_json = live.poll(NOW)
+    squeue = (tmp_path / "squeue").read_text()
+    script(tmp_path / "squeue", f'case "$*" in *--json*) echo "{{"; exit;; esac\n{squeue}')
+
+    assert sorted(as_json.claims, key=repr) == sorted(live.poll(NOW).claims, key=repr)
+
+
 def test_text_of_another_form_is_an_error(tmp_path: Path) -> None:
     squeue = script(tmp_path / "squeue", 'case "$*" in *--version*) echo slurm 20.11.9;; *) echo 1 2 3;; esac')
     scontrol = script(tmp_path / "scontrol", "true")
@@ -253,82 +263,3 @@ def test_no_nodes_is_an_error_not_an_empty_cluster(tmp_path: Path) -> None:
 def test_an_unknown_form_is_refused() -> None:
     with pytest.raises(ValueError, match="auto, json or text"):
         Slurmctld("c", form="xml")
-
-
-# -- nodes -------------------------------------------------------------------------------------------------------------
-
-
-def nodes(*lines: str) -> list[Node | Reject]:
-    return list(read_nodes("\n".join(lines) + "\n", "hpc1"))
-
-
-@pytest.mark.parametrize(
-    ("state", "up"),
-    [
-        ("IDLE", True),
-        ("MIXED+COMPLETING", True),
-        ("ALLOCATED+RESERVED", True),
-        ("IDLE+CLOUD", True),
-        ("IDLE+EXTERNAL+DYNAMIC_NORM", True),
-        ("IDLE+PLANNED", True),
-        ("IDLE-", True),
-        ("MIXED+DRAIN", False),
-        ("DOWN+NOT_RESPONDING", False),
-        ("DOWN*+DRAIN", False),
-        ("IDLE*", False),
-        ("IDLE+CLOUD+POWERED_DOWN", False),
-        ("IDLE~", False),
-        ("IDLE+MAINTENANCE+RESERVED", False),
-        ("IDLE+FAIL", False),
-        ("IDLE+INVALID_REG", False),
-        ("UNKNOWN", False),
-        ("FUTURE", False),
-        ("IDLE+REBOOT_ISSUED", False),
-    ],
-)
-def test_a_node_is_up_when_it_takes_work(state: str, up: bool) -> None:
-    [node] = nodes(NODE.replace("State=MIXED", f"State={state}"))
-
-    assert isinstance(node, Node)
-    assert (up, bool(node.reason)) == (node.up, not up)
-
-
-def test_old_suffixes_are_words() -> None:
-    assert ["DOWN", "NOT_RESPONDING", "DRAIN"] == state_words("DOWN*+DRAIN")
-
-
-def test_free_texts_do_not_pass_for_fields() -> None:
-    reason = "Reason=swap State=IDLE Gres=gpu:100 NodeName=x\nsecond | line [root@2026-10-01T00:00:00]"
-    [node] = nodes(f"{NODE.replace('MIXED', 'DOWN')} {reason} Comment=no Gres=gpu:9 Extra=x")
-
-    assert isinstance(node, Node)
-    assert ("gn01", 8000, "h100") == (node.key.name, node.milligpu, node.model)
-    assert node.reason.startswith("DOWN: swap State=IDLE Gres=gpu:100 NodeName=x\nsecond | line")
-
-
-@pytest.mark.parametrize(
-    ("comment", "hostnames"),
-    [
-        ('{"namespace":"slurm","podName":"w-0","node":"k8s-7"}', ("n1.site", "k8s-7")),
-        ('{"namespace":"slurm","podName":"w-0","node":"n1.site"}', ("n1.site",)),
-        ('{"node":"k8s-7"}', ("n1.site",)),
-        ('{"podName":"w-0","node":7}', ("n1.site",)),
-        ("{broken", ("n1.site",)),
-        ("plain text", ("n1.site",)),
-    ],
-)
-def test_a_slinky_node_tells_its_kubernetes_node(comment: str, hostnames: tuple[str, ...]) -> None:
-    [node] = nodes(f"{NODE} Comment={comment} Extra=x")
-
-    assert isinstance(node, Node)
-    assert hostnames == node.hostnames
-
-
-def test_nodes_that_cannot_be_are_rejected_and_the_rest_goes_on() -> None:
-    state, cards = NODE.replace("MIXED", "DREAMING"), NODE.replace("gpu:h100:8", "gpu:h100:8(S:0")
-    found = nodes("warning: clock", state, cards, NODE)
-
-    assert [Reject, Reject, Reject, Node] == [type(item) for item in found]
-    assert "no NodeName" in found[0].reason
-    assert "unknown node state 'DREAMING'" in found[1].reason
-    assert "not a GRES list" in found[2].reason
