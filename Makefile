@@ -5,13 +5,16 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint bench docs lock servers clean
+.PHONY: help demo record-demo test test-fast lint bench docs lock servers clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
 
 demo: $(VENV)/.package ## a recorded site: series from both schedulers, and a chargeback that adds up to capacity
 	$(VENV)/bin/meterbridge demo
+
+record-demo: servers ## the demo's data anew, from eight minutes of a real Slurm (root)
+	$(PYTHON) -m tests.lab.record_demo
 
 test: lint servers ## everything, with the real servers (METERBRIDGE_TEST_WITHOUT=slurm,... leaves some out)
 	$(PYTHON) -m pytest
