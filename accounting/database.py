@@ -44,7 +44,9 @@ def connect(url: str) -> Engine:
     if backend == "sqlite":
         return _sqlite(address)
     if backend == "postgresql":
-        return create_engine(address.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+        # a plan prepared while a table was small stays when it has grown: plan each statement anew
+        options = {"prepare_threshold": None}
+        return create_engine(address.set(drivername="postgresql+psycopg"), pool_pre_ping=True, connect_args=options)
     raise LedgerError(f"a ledger lives in SQLite or PostgreSQL, not in {backend}: {address!r}")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, Select, func, select
@@ -19,7 +19,7 @@ from accounting.model import Usage
 from accounting.rows import JOB_COLUMNS, job_of
 from accounting.tables import jobs as jobs_table
 from accounting.tables import node_days, periods, postings, telemetry, transactions
-from exporters.model import Disposition, Job, JobKey
+from exporters.model import Disposition, Job
 
 MOST_REASONS = 4
 """Distinct reasons told on one usage; of more, their number."""
@@ -116,8 +116,8 @@ def _usage(group: Group, s: _Sum, reasons: Sequence[str], jobs: Mapping[int, Job
     if len(reasons) > MOST_REASONS:
         told.append(f"and {len(reasons) - MOST_REASONS} more reasons")
     job = jobs[group.job_id] if group.job_id is not None else None
-    linked: JobKey | None = jobs[group.linked_id].key if group.linked_id is not None else None
-    found = Usage(
+    observed, active, joules, seen, expected = measured or (0.0, 0.0, 0.0, 0, 0)
+    return Usage(
         project=group.project,
         job=job.key if job else None,
         gpu_model=group.model,
@@ -126,28 +126,19 @@ def _usage(group: Group, s: _Sum, reasons: Sequence[str], jobs: Mapping[int, Job
         charged=s.quantity,
         start=s.start,
         end=s.end,
-        linked=linked,
+        job_name=job.name if job else "",
+        user=job.user if job else "",
+        account=job.account if job else "",
+        partition=job.partition if job else "",
+        qos=job.qos if job else "",
+        linked=jobs[group.linked_id].key if group.linked_id is not None else None,
         reason="; ".join(told),
+        observed_gpu_seconds=observed,
+        active_seconds=active,
+        energy_joules=joules,
+        samples_seen=round(seen),
+        samples_expected=round(expected),
     )
-    if job is not None:
-        found = replace(
-            found,
-            job_name=job.name,
-            user=job.user,
-            account=job.account,
-            partition=job.partition,
-            qos=job.qos,
-        )
-    if measured:
-        found = replace(
-            found,
-            observed_gpu_seconds=measured[0],
-            active_seconds=measured[1],
-            energy_joules=measured[2],
-            samples_seen=round(measured[3]),
-            samples_expected=round(measured[4]),
-        )
-    return found
 
 
 def _telemetry(connection: Connection, groups: Iterable[Group], start: int, end: int) -> dict[Group, list[float]]:
