@@ -20,62 +20,25 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from accounting import book, office
-from accounting.database import LedgerError
-from accounting.rating import RatingError
+from accounting import book, months, office
+from accounting.commands import COMMANDS
+from accounting.shell import EXIT_BREACH, Refused, config_option, refusals
 from exporters import build
 from exporters.collector import Collector
-from exporters.config import Config, ConfigError, load
+from exporters.config import Config, load
 from exporters.series import version
 from exporters.server import Server, create_app
 from exporters.sources.base import SourceError
 
-EXIT_BREACH = 1
-EXIT_USAGE = 2
-EXIT_UNREADABLE = 3
-
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 EPILOG = """\b
-Exit codes: 0 done; 1 an invariant does not hold (check), or some input was rejected (ingest --strict);
-2 wrong usage or settings; 3 a source or the ledger could not be read.
+Exit codes: 0 done; 1 an invariant does not hold (check), some input was rejected (ingest --strict), or a month is
+not settled (settle, close); 2 wrong usage or settings; 3 a source or the ledger could not be read.
 """
 
 log = logging.getLogger("meterbridge")
-_ConfigOption = click.option(
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("meterbridge.yaml"),
-    envvar="METERBRIDGE_CONFIG",
-    show_default=True,
-    show_envvar=True,
-    help="Settings file (docs/configure.md).",
-)
-
-
-class Refused(click.ClickException):
-    """An error for the operator: one sentence, no traceback, and the documented exit code."""
-
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
-        self.code = code
-
-    @property
-    def exit_code(self) -> int:  # type: ignore[override]
-        """What the process exits with."""
-        return self.code
-
-
-@contextmanager
-def refusals() -> Iterator[None]:
-    """Turn the errors that name what to mend into messages and exit codes; anything else is a fault of ours."""
-    try:
-        yield
-    except (ConfigError, RatingError) as e:
-        raise Refused(str(e), EXIT_USAGE) from e
-    except (SourceError, LedgerError) as e:
-        raise Refused(str(e), EXIT_UNREADABLE) from e
+_ConfigOption = config_option
 
 
 class _Json(logging.Formatter):
@@ -101,7 +64,8 @@ def main(log_level: str, log_format: str) -> None:
     """One meter across Slurm and Kubernetes.
 
     `exporter` serves what is true now to Prometheus. `ingest`, `reconcile` and `statement` turn the schedulers' records
-    into a chargeback in which every GPU-second of the fleet appears exactly once. `demo` shows all of it on a recorded
+    into a chargeback in which every GPU-second of the fleet appears exactly once; `settle`, `close` and `seal` make a
+    month final, and `disputes` and `rule` decide what the records alone cannot. `demo` shows all of it on a recorded
     site, with nothing to set up.
     """
     handler = logging.StreamHandler(sys.stderr)
@@ -244,7 +208,9 @@ def explain(line_id: str, config_file: Path, period: str | None) -> None:
 def check(config_file: Path) -> None:
     """Prove the ledger's invariants, and name every breach. Exits 1 when there is one."""
     with refusals():
-        breaches = book.check(load(config_file), int(time.time()))
+        config = load(config_file)
+        breaches = book.check(config, int(time.time()))
+        breaches += months.recheck(config)
     for breach in breaches:
         click.echo(str(breach))
     if breaches:
@@ -312,6 +278,10 @@ def demo(out: Path, serve_pages: bool) -> None:
 
     with refusals():
         run.run(out, serve=serve_pages, console=Console(width=None if sys.stdout.isatty() else 120))
+
+
+for command in COMMANDS:
+    main.add_command(command)
 
 
 if __name__ == "__main__":

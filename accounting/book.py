@@ -5,8 +5,9 @@ Everything here is plumbing: what the verbs mean is in the rooms they call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from accounting import beancount
 from accounting import rejects as set_aside
 from accounting.check import check as prove
+from accounting.closing import period_states
 from accounting.database import LedgerError, read
 from accounting.evidence import node_days
 from accounting.explain import explain_usage, render
@@ -26,17 +28,17 @@ from accounting.intake import IntakeReport, ingest_history
 from accounting.model import Line
 from accounting.periods import Period, period_at, period_named
 from accounting.proofs import Breach
-from accounting.rating import Rates, rate
+from accounting.rating import Rates, rate, rate_corrections
 from accounting.reconcile import Rules, reconcile
 from accounting.reconciling import ReconcileReport, reconcile_range, rules_hash
 from accounting.recording import LedgerRecorder
 from accounting.schema import open_ledger
-from accounting.statements import Statement, Terms, compose
+from accounting.statements import Basis, Statement, Terms, compose
 from accounting.statements import write_statement as write_files
 from accounting.statements.files import write_atomic
 from accounting.tables import node_days as booked
 from accounting.tables import periods
-from accounting.usage import usage
+from accounting.usage import corrections, usage
 from exporters import build
 from exporters.config import Config, SlurmCluster
 from exporters.machines import Machines, machines_of
@@ -145,38 +147,77 @@ def reconcile_period(config: Config, name: str | None, now: int, tick: Progress 
         else:
             asked = period_named(name, zone(config))
             start, end = asked.start, asked.end
-        r = rules(config)
-        projects = config.project_map()
-        return reconcile_range(
-            engine,
-            start,
-            end,
-            machines(config, engine).resolve,
-            partial(reconcile, rules=r),
-            projects=projects.project,
-            rules_hash=rules_hash(r.text()),
-            now=now,
-            zone=zone(config),
-            progress=tick,
-        )
+        return reconcile_between(config, engine, start, end, now, tick=tick)
 
 
-def lines(config: Config, engine: Engine, period: Period) -> list[Line]:
-    """The priced lines of a period."""
-    return rate(usage(engine, period.start, period.end), rates(config), period.name)
+def reconcile_between(
+    config: Config,
+    engine: Engine,
+    start: int,
+    end: int,
+    now: int,
+    *,
+    only: Collection[str] | None = None,
+    tick: Progress | None = None,
+) -> ReconcileReport:
+    """Reconcile all node-days that touch ``[start, end)``, or those of ``only`` these machines."""
+    r = rules(config)
+    return reconcile_range(
+        engine,
+        start,
+        end,
+        machines(config, engine).resolve,
+        partial(reconcile, rules=r),
+        projects=config.project_map().project,
+        rules_hash=rules_hash(r.text()),
+        now=now,
+        zone=zone(config),
+        machines=only,
+        progress=tick,
+    )
 
 
-def statement(config: Config, engine: Engine, period: Period) -> Statement:
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What a month is rated with: those it was closed with, else the settings'; and those of the months before it."""
+
+    rates: Rates
+    terms: Terms
+    closed: bool
+    earlier: Mapping[str, Rates]
+
+
+def prices(config: Config, engine: Engine, period: Period) -> Prices:
+    """The prices and terms of a month. What a month was closed with never changes, whatever the settings say."""
+    closed = {s.name: s.closed_with for s in period_states(engine) if not s.is_open}
+    earlier = {name: kept.rates if kept else rates(config) for name, kept in closed.items() if name < period.name}
+    own = closed.get(period.name)
+    if own is not None:
+        return Prices(own.rates, own.terms, closed=True, earlier=earlier)
+    return Prices(rates(config), terms(config), period.name in closed, earlier)
+
+
+def lines(config: Config, engine: Engine, period: Period, at: Prices | None = None) -> list[Line]:
+    """The priced lines of a period, and after them the corrections of closed months that are booked in it."""
+    at = at or prices(config, engine, period)
+    own = rate(usage(engine, period.start, period.end), at.rates, period.name)
+    return own + rate_corrections(corrections(engine, period.name), at.earlier, at.rates, period.name)
+
+
+def statement(config: Config, engine: Engine, period: Period, at: Prices | None = None) -> Statement:
     """The statement of a billing month."""
-    return compose(lines(config, engine, period), rates(config), period.name)
+    at = at or prices(config, engine, period)
+    return compose(lines(config, engine, period, at), at.rates, period.name)
 
 
 def write_statement(config: Config, name: str, folder: Path) -> Sequence[Path]:
     """Write a month's chargeback, summary and notes; the paths of the files."""
     with opened(config) as engine:
-        return write_files(
-            folder, statement(config, engine, period_named(name, zone(config))), rates(config), terms(config)
-        )
+        period = period_named(name, zone(config))
+        at = prices(config, engine, period)
+        stated = statement(config, engine, period, at)
+        corrected = {line.corrects: at.earlier[line.corrects] for line in stated.lines if line.corrects}
+        return write_files(folder, stated, at.rates, at.terms, Basis(at.closed, corrected))
 
 
 def explain(config: Config, line_id: str, name: str | None, *, escape: bool) -> bytes:
@@ -190,7 +231,10 @@ def explain(config: Config, line_id: str, name: str | None, *, escape: bool) -> 
             period = period_named(month, zone(config))
             for line in lines(config, engine, period):
                 if line.line_id == line_id:
-                    return render(explain_usage(engine, period.start, period.end, line.usage), escape=escape)
+                    about = period_named(line.corrects, zone(config)) if line.corrects else period
+                    booked_in = period.name if line.corrects else ""
+                    chain = explain_usage(engine, about.start, about.end, line.usage, booked_in)
+                    return render(chain, escape=escape)
     raise LedgerError(
         f"no line {line_id} in {', '.join(months) or 'an empty ledger'}; line_id is the CSV's last column"
     )

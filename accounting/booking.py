@@ -41,12 +41,14 @@ class Posted(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A reconciled node-day, ready to be booked."""
+    """A reconciled node-day, ready to be booked. ``author`` and ``reason`` are of the rulings in it, if any."""
 
     result: NodeDayResult
     end: int
     inputs_hash: bytes
     rules_hash: bytes
+    author: str = ""
+    reason: str = ""
 
 
 class Head(NamedTuple):
@@ -210,7 +212,7 @@ class Booking:
         self.transactions.append(
             (
                 number, kind, entry.result.machine, entry.result.start, end, period, amends, entry.inputs_hash,
-                entry.rules_hash, self.now, "", "",
+                entry.rules_hash, self.now, storable(entry.author), storable(entry.reason),
             )
         )  # fmt: skip
         for key, (quantity, held) in amounts.items():

@@ -19,7 +19,8 @@ from accounting.database import read
 from accounting.ledger import inputs_hash
 from accounting.model import CapacityStretch, NodeDay
 from accounting.proofs import Breach, altered_records, doubtful_marks, misfiled_keys, misread_records
-from accounting.tables import jobs, node_days, periods, postings, transactions, windows
+from accounting.sealing import closed_in_order, seals_hold
+from accounting.tables import jobs, node_days, periods, postings, rulings, transactions, windows
 from exporters.model import Disposition, Scheduler
 from exporters.pools import Pool, merge_pools
 
@@ -91,6 +92,9 @@ def _dangling(connection: Connection) -> Iterator[Breach]:
         ("posting", postings, _P.transaction_id, _T.id),
         ("transaction", transactions, _T.period, periods.c.name),
         ("transaction", transactions, _T.amends, t.c.id),
+        ("ruling", rulings, rulings.c.job_id, jobs.c.id),
+        ("ruling", rulings, rulings.c.other_id, jobs.c.id),
+        ("ruling", rulings, rulings.c.ruled_to, jobs.c.id),
     ]
     for what, table, column, target in pointers:
         query = (
@@ -203,6 +207,8 @@ _PROOFS = (
     doubtful_marks,
     misread_records,
     misfiled_keys,
+    closed_in_order,
+    seals_hold,
 )
 
 

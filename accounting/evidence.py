@@ -17,8 +17,9 @@ from accounting.capacity import stretches
 from accounting.database import read
 from accounting.facts import Facts, load_facts
 from accounting.held import claims_between, tied_claims
-from accounting.model import CapacityStretch, CoverageStretch, NodeDay
+from accounting.model import CapacityStretch, CoverageStretch, NodeDay, Ruling
 from accounting.periods import segments
+from accounting.rulings import in_force
 from exporters.model import Claim, Job, JobKey, NodeKey, Scheduler
 
 Resolver = Callable[[NodeKey, int, int], Sequence[tuple[str, int, int]]]
@@ -50,11 +51,12 @@ def node_days(
         return
     with read(engine) as connection:
         facts = load_facts(connection, days[0][0], end)
+        rulings = in_force(connection)
     capacity = {key: stretches(node, days[0][0], end) for key, node in facts.nodes.items()}
     for a, whole in days:
         b = min(whole, end)
         with read(engine) as connection:
-            yield from _day(connection, a, b, _World(facts, capacity, resolver, projects, machines))
+            yield from _day(connection, a, b, _World(facts, capacity, resolver, projects, machines, rulings))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class _World:
     resolver: Resolver
     projects: Projects | None
     machines: Collection[str] | None
+    rulings: Mapping[str, Sequence[Ruling]]
 
     def wanted(self, machine: str) -> bool:
         return self.machines is None or machine in self.machines
@@ -124,6 +127,7 @@ def _node_day(
         coverage=tuple(_coverage(world.facts, related, a, b)),
         projects=tuple((k, asked(jobs[k], max(a, jobs[k].start or a))) for k in paying) if asked else (),
         known_until=tuple((*place, min(b, until)) for place in related if (until := world.facts.until.get(place))),
+        rulings=tuple(r for r in world.rulings.get(machine, ()) if set(r.parties) <= set(paying)),
     )
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Engine, and_, or_, select
 
+from accounting.booking import CORRECTION
 from accounting.database import read, storable
 from accounting.model import Usage
 from accounting.rows import CLAIM_COLUMNS, JOB_COLUMNS, claim_of, job_of
@@ -70,9 +71,10 @@ class Explanation:
     linked_records: tuple[RecordRead, ...]
 
 
-def explain_usage(engine: Engine, start: int, end: int, usage: Usage) -> Explanation:
+def explain_usage(engine: Engine, start: int, end: int, usage: Usage, booked_in: str = "") -> Explanation:
     """Everything behind one usage of the node-days that begin in ``[start, end)`` (`accounting.usage.usage`).
 
+    With ``booked_in`` it is the corrections of these node-days that were booked in that month.
     Of a job's records, all versions are told, as far as they touch that time.
     """
     with read(engine) as connection:
@@ -80,7 +82,7 @@ def explain_usage(engine: Engine, start: int, end: int, usage: Usage) -> Explana
         linked_id, _ = _job(connection, usage.linked)
         return Explanation(
             usage,
-            tuple(_days(connection, start, end, usage, job_id, linked_id)),
+            tuple(_days(connection, start, end, usage, (job_id, linked_id), booked_in)),
             job,
             tuple(_records(connection, job_id, start, end)),
             tuple(_records(connection, linked_id, start, end)),
@@ -100,28 +102,29 @@ def _job(connection: Connection, key: JobKey | None) -> tuple[int | None, Job | 
 
 
 def _days(
-    connection: Connection, start: int, end: int, usage: Usage, job_id: int | None, linked_id: int | None
+    connection: Connection, start: int, end: int, usage: Usage, ids: tuple[int | None, int | None], booked_in: str
 ) -> Iterator[BookedDay]:
     d, p, t = node_days.c, postings.c, transactions.c
-    account = usage.disposition.value if usage.disposition else ""
+    account, (job_id, linked_id) = usage.disposition.value if usage.disposition else "", ids
+    correcting = (t.kind == CORRECTION, t.period == booked_in, t.machine == d.machine, t.start_at == d.start_at)
     query = (
         select(
-            d.machine, d.start_at, d.end_at, t.id, t.posted_at, d.inputs_hash, d.rules_hash,
+            d.machine, d.start_at, d.end_at, t.id, t.posted_at, t.inputs_hash, t.rules_hash,
             p.account, p.model, p.quantity, p.held, p.start_at, p.end_at, p.unit, p.link, p.reason,
         )
         .select_from(node_days)
-        .join(transactions, t.id == d.transaction_id)
+        .join(transactions, and_(*correcting) if booked_in else t.id == d.transaction_id)
         .join(postings, p.transaction_id == t.id)
         .where(d.start_at >= start, d.start_at < end, p.account == account, p.model == usage.gpu_model)
         .where(p.project == usage.project, p.job_id.is_not_distinct_from(job_id))
         .where(p.linked_id.is_not_distinct_from(linked_id))
-        .order_by(d.start_at, d.machine, p.start_at, p.unit, p.reason)
+        .order_by(d.start_at, d.machine, t.id, p.start_at, p.unit, p.reason)
     )  # fmt: skip
-    found: dict[tuple[str, int], tuple[BookedDay, list[BookedPosting]]] = {}
+    found: dict[int, tuple[BookedDay, list[BookedPosting]]] = {}
     for machine, a, b, number, posted_at, inputs, rules, *posting in connection.execute(query):
         day = BookedDay(machine, a, b, number, posted_at, bytes(inputs).hex(), bytes(rules).hex(), ())
         account_, model, quantity, held, first, last, unit, link, reason = posting
-        found.setdefault((machine, a), (day, []))[1].append(
+        found.setdefault(number, (day, []))[1].append(
             BookedPosting(account_, model, quantity, held, first, last, unit, link, str(usage.linked or ""), reason)
         )
     for day, there in found.values():

@@ -45,6 +45,7 @@ def inputs_hash(day: NodeDay) -> bytes:
         sorted((s.start, s.end, s.scheduler.value, s.cluster) for s in day.coverage),
         sorted((str(job), project) for job, project in day.projects),
         sorted((s.value, cluster, until) for s, cluster, until in day.known_until),
+        *sorted((*map(str, r.parties), "to", str(r.to), r.author, r.why) for r in day.rulings),
     )
     return hashlib.sha256(ascii(said).encode()).digest()
 

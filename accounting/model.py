@@ -45,6 +45,28 @@ class CoverageStretch:
 
 
 @dataclass(frozen=True, slots=True)
+class Ruling:
+    """A person's decision on one dispute of a machine: the disputed cards are ``to``'s.
+
+    ``parties`` are the two jobs in dispute, sorted; or the one job whose own key is in doubt.
+    """
+
+    parties: tuple[JobKey, ...]
+    to: JobKey
+    author: str
+    why: str
+
+    @property
+    def reason(self) -> str:
+        """What the postings of the ruled cards say."""
+        return f"{RULED}{self.author}: {self.why}"
+
+
+RULED = "ruled by "
+"""How the reason of a posting begins that a ruling moved."""
+
+
+@dataclass(frozen=True, slots=True)
 class NodeDay:
     """The unit of work: everything known about one machine over one UTC day ``[start, start + DAY)``.
 
@@ -55,6 +77,9 @@ class NodeDay:
 
     ``known_until`` says, per scheduler's cluster, up to which second its claims are known (at most the day's end): a
     claim without end is held until then, and what it does afterwards nobody knows yet.
+
+    ``rulings`` are the decisions in force on disputes of this machine whose parties all have a claim here; at most one
+    for the same parties.
     """
 
     machine: str
@@ -65,6 +90,7 @@ class NodeDay:
     coverage: tuple[CoverageStretch, ...]
     projects: tuple[tuple[JobKey, str], ...] = ()
     known_until: tuple[tuple[Scheduler, str, int], ...] = ()
+    rulings: tuple[Ruling, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -128,7 +154,11 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One priced line of a statement: a `Usage` with its price. ``amount`` is rounded once, to the currency's cents."""
+    """One priced line of a statement: a `Usage` with its price. ``amount`` is rounded once, to the currency's cents.
+
+    ``corrects`` is the closed month that the line corrects, empty on a line of its own month; of a correction,
+    quantities and amount are differences, and ``corrected`` is the name of the line in that month.
+    """
 
     line_id: str
     billing_period: str
@@ -136,6 +166,8 @@ class Line:
     unit_price: Decimal
     amount: Decimal
     currency: str
+    corrects: str = ""
+    corrected: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ that every node-day lies in one period. A closed period never changes: what is l
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
@@ -116,9 +116,12 @@ def periods_booked(engine: Engine, zone: tzinfo = UTC) -> list[Period]:
         return [period_named(name, zone) for name in connection.scalars(query)]
 
 
-def close(engine: Engine, name: str, *, now: int, zone: tzinfo = UTC) -> Period:
+def close(
+    engine: Engine, name: str, *, now: int, zone: tzinfo = UTC, closed_with: Callable[[], str] | None = None
+) -> Period:
     """Close a month for ever. Closing it again changes nothing.
 
+    ``closed_with`` tells what it is closed with (`accounting.closing.ClosedWith`), while nobody else can write.
     Raises `LedgerError` when the month is not over, or an earlier one that has bookings is still open.
     """
     wanted = period_named(name, zone)
@@ -133,5 +136,7 @@ def close(engine: Engine, name: str, *, now: int, zone: tzinfo = UTC) -> Period:
         if unclosed := list(earlier):
             raise LedgerError(f"close {', '.join(unclosed)} before {name}: corrections go into later periods")
         if current == OPEN:
-            connection.execute(update(table).where(c.name == name).values(state=CLOSED, closed_at=now))
+            told = closed_with() if closed_with else ""
+            news = {"state": CLOSED, "closed_at": now, "closed_with": told}
+            connection.execute(update(table).where(c.name == name).values(news))
     return period

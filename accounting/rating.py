@@ -69,6 +69,10 @@ class Rates:
         """Decimals of the currency: 2 for EUR, 0 for JPY, 3 for KWD."""
         return _MINOR_DIGITS.get(self.currency, 2)
 
+    def has_price(self, model: str) -> bool:
+        """Whether a model has a price."""
+        return self.default is not None or model.casefold() in self._folded
+
     def price(self, usage: Usage) -> Decimal:
         """Price per GPU-hour of one charged usage. Raises `RatingError` for a model without a price."""
         price = self._folded.get(usage.gpu_model.casefold(), self.default)
@@ -101,28 +105,54 @@ def rate(usages: Iterable[Usage], rates: Rates, billing_period: str) -> list[Lin
     """
     if not _PERIOD.fullmatch(billing_period):
         raise RatingError(f"billing period {billing_period!r} is not a month (YYYY-MM, as 2026-10)")
+    return _lines(((usage, rates, "") for usage in usages), billing_period)
+
+
+def rate_corrections(
+    found: Iterable[tuple[str, Usage]], rates_of: Mapping[str, Rates], rates: Rates, billing_period: str
+) -> list[Line]:
+    """Price corrections (`accounting.usage.corrections`), each with the prices of the month that it corrects.
+
+    ``rates_of`` are those prices by month; a model that had no price then has that of ``rates``, the statement's own.
+    Raises `RatingError` like `rate`, and when a month was priced in another currency: the two cannot be added up.
+    """
+    priced = []
+    for month, usage in found:
+        then = rates_of[month]
+        if then.currency != rates.currency:
+            raise RatingError(
+                f"rates.currency: {billing_period} corrects {month}, which was closed in {then.currency}, and "
+                f"{rates.currency} cannot be added to it: set rates.currency back to {then.currency}"
+            )
+        priced.append((usage, then if then.has_price(usage.gpu_model) else rates, month))
+    return _lines(priced, billing_period)
+
+
+def _lines(priced: Iterable[tuple[Usage, Rates, str]], billing_period: str) -> list[Line]:
+    """Lines of usages, each with its prices and the month that it corrects, in statement order."""
     lines: dict[str, Line] = {}
-    zero = rates.zero
-    for usage in usages:
-        price, amount = zero, zero
+    for usage, rates, corrects in priced:
+        price = amount = rates.zero
         if usage.disposition is Disposition.CHARGED:
             price = rates.price(usage)
             amount = rates.amount(usage.charged, price)
-        identity = line_id(billing_period, usage)
+        identity = line_id(billing_period, usage, corrects)
         if identity in lines:
             raise RatingError(f"two usages are the same line {identity}: {lines[identity].usage} and {usage}")
-        lines[identity] = Line(identity, billing_period, usage, price, amount, rates.currency)
+        corrected = line_id(corrects, usage) if corrects else ""
+        lines[identity] = Line(identity, billing_period, usage, price, amount, rates.currency, corrects, corrected)
     return sorted(lines.values(), key=line_order)
 
 
-def line_id(billing_period: str, usage: Usage) -> str:
+def line_id(billing_period: str, usage: Usage, corrects: str = "") -> str:
     """Name a line: 80 bits of SHA-256 over what it is about, not over how much it came to.
 
     So a late record changes a line's amount but not its name, and the order of lines does not matter. It begins with
-    a letter lest a spreadsheet read it as a number.
+    a letter lest a spreadsheet read it as a number. ``corrects`` is the month that a correction corrects.
     """
     word = usage.disposition.value if usage.disposition else ""
-    what = (billing_period, usage.project, *_names(usage.job), usage.gpu_model, word, *_names(usage.linked))
+    of = (billing_period, corrects) if corrects else (billing_period,)
+    what = (*of, usage.project, *_names(usage.job), usage.gpu_model, word, *_names(usage.linked))
     text = "".join([f"{len(part)}:{part}," for part in what])  # lengths, so that no two identities read the same
     return "L" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:20]
 
@@ -131,10 +161,14 @@ def _names(job: JobKey | None) -> tuple[str, str, str]:
     return (job.scheduler.value, job.cluster, job.id) if job else ("", "", "")
 
 
-def line_order(line: Line) -> tuple[bool, str, tuple[str, str], int, str, str, int, str]:
-    """Sort key of a statement: jobs before nobody's time, then project, scheduler, cluster, start, job, model, word."""
+def line_order(line: Line) -> tuple[str, bool, str, tuple[str, str], int, str, str, int, str]:
+    """Sort key of a statement: the month's own lines, then corrections, the oldest month first.
+
+    In each, jobs before nobody's time, then project, scheduler, cluster, start, job, model, word.
+    """
     usage, job = line.usage, line.usage.job
     return (
+        line.corrects,
         job is None,
         usage.project,
         (job.scheduler.value, job.cluster) if job else ("", ""),

@@ -6,16 +6,19 @@ stretch's seconds are summed into one posting per owner and reason.
 
 What nobody holds is ``unknown`` unless every scheduler that has the cards was readable, then ``down`` if none of them
 would have placed work on them, else ``idle``: missing evidence is never billed, and never called idle either.
+
+A dispute on which somebody has ruled is not one any more: the cards are the ruled job's, as if nobody else had asked,
+and the other party is shown beside it. A ruling on what is not in dispute (any more) has no effect.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from accounting.model import CapacityStretch, NodeDay, NodeDayResult, Posting
+from accounting.model import CapacityStretch, NodeDay, NodeDayResult, Posting, Ruling
 from exporters.links import FOREVER, Link, end_of, find_links
 from exporters.model import Claim, Disposition, JobKey, LinkKind, Scheduler
 from exporters.nesting import Nest, Nesting, rest_of_lender
@@ -129,6 +132,7 @@ class _Work:
         self.lost: dict[int, str] = {}
         self.evidence: dict[object, _Evidence] = {}
         self.projects = dict(sorted(day.projects))
+        self.rulings = {ruling.parties: ruling for ruling in day.rulings}
         # the remainder of an external job stays with the project that its pods pay for
         self.payers = {
             claims[n.outer].job: self.projects.get(claims[n.inner].job, UNMAPPED)
@@ -152,7 +156,7 @@ class _Work:
         models = self.rules.models
         for pool, leaves in zip(evidence.pools, allot(evidence.pools, nested.leaves, self.claims, models), strict=True):
             self._add((CAPACITY, pool.model, "", None, "", None, None, ""), -pool.milligpu, 0, moment)
-            for part in divide(pool.milligpu, leaves, evidence.rest):
+            for part in self._decided(divide(pool.milligpu, leaves, evidence.rest), nested):
                 if part.owner < 0:
                     key = (part.disposition.value, pool.model, "", None, "", None, None, evidence.why)
                     self._add(key, part.milligpu, 0, moment)
@@ -179,10 +183,36 @@ class _Work:
             self.evidence[here, covered] = _evidence([self.day.capacity[n] for n in here], covered, self.rules.models)
         return self.evidence[here, covered]
 
+    def _decided(self, parts: Iterable[Part], nested: Nest) -> Iterator[Part]:
+        """The parts of a pool, those on which somebody ruled handed to the ruled job; the other party has no cards."""
+        if not self.rulings:
+            yield from parts
+            return
+        words = {leaf.owner: leaf.disposition for leaf in nested.leaves}
+        for part in parts:
+            ruling = self._ruling(part, nested)
+            if ruling is None:
+                yield part
+                continue
+            keeps = self.claims[part.owner].job == ruling.to
+            winner, loser = (part.owner, part.opponent) if keeps else (part.opponent, part.owner)
+            # the rest of a lender that wins its cards is still nobody's job; a key in doubt is believed no more
+            word = Disposition.CHARGED if words[winner] is Disposition.DISPUTED else words[winner]
+            yield Part(word, winner, part.milligpu, loser)
+            if not keeps:
+                yield replace(part, milligpu=0)
+
+    def _ruling(self, part: Part, nested: Nest) -> Ruling | None:
+        """The ruling on a part disputed with another claim or for its own key, before and after it is applied."""
+        if not self.rulings or (part.opponent < 0 and part.owner not in nested.reasons):
+            return None
+        return self.rulings.get(parties(*(self.claims[i].job for i in (part.owner, part.opponent) if i >= 0)))
+
     def _post(self, part: Part, model: str, held: int, moment: _Moment) -> None:
         claim, nested = self.claims[part.owner], moment.nested
         link = nested.within.get(part.owner)
-        kind, linked, reason = link.kind if link else None, self._job(link), nested.reasons.get(part.owner, "")
+        account, reason = part.disposition.value, nested.reasons.get(part.owner, "")
+        kind, linked = link.kind if link else None, self._job(link)
         if part.opponent >= 0:
             kind, linked = LinkKind.OBSERVED, self.claims[part.opponent].job
             reason = reason or f"same cards as {linked}, and no link between them"
@@ -190,7 +220,11 @@ class _Work:
             kind, reason = LinkKind.SAME, REMAINDER
         elif rest_of_lender(claim, moment.evidence.down, moment.evidence.unread) is part.disposition:
             reason = _why_free(claim, part.disposition, moment.evidence)
-        key = (part.disposition.value, model, self._project(claim.job), claim.job, claim.unit, kind, linked, reason)
+        ruling = self._ruling(part, nested)
+        if ruling is not None:
+            account = account if claim.job == ruling.to else ""
+            reason = ruling.reason
+        key = (account, model, self._project(claim.job), claim.job, claim.unit, kind, linked, reason)
         self._add(key, part.milligpu, held, moment)
 
     def _show(self, i: int, moment: _Moment) -> None:
@@ -234,6 +268,11 @@ class _Work:
     def unplaced(self) -> list[tuple[Claim, str]]:
         """Claims that found no cards, or not enough, in some stretch, with the first reason."""
         return [(self.claims[i], reason) for i, reason in sorted(self.lost.items())]
+
+
+def parties(*jobs: JobKey) -> tuple[JobKey, ...]:
+    """The parties of a dispute, by which rulings find it again: sorted, each once."""
+    return tuple(sorted(set(jobs)))
 
 
 def _evidence(

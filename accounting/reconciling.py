@@ -131,7 +131,7 @@ class _Day:
                     continue
                 result = self.reconcile(day)
                 self.counts["unplaced"] += len(result.unplaced)
-                entries.append(Entry(result, day.end, digest, self.rules_hash))
+                entries.append(Entry(result, day.end, digest, self.rules_hash, *_ruled(day)))
             self._post(entries)
 
     def withdraw(self) -> None:
@@ -139,10 +139,7 @@ class _Day:
         gone = sorted(place for place in self.booked if place not in self.seen)
         entries = []
         for machine, start in gone:
-            digest, head = (
-                hashlib.sha256(f"no evidence of {machine} {start}".encode()).digest(),
-                self.booked[machine, start],
-            )
+            digest, head = no_evidence(machine, start), self.booked[machine, start]
             if head.inputs_hash != digest:
                 entries.append(Entry(NodeDayResult(machine, start, ()), head.end, digest, self.rules_hash))
         for part in chunks(entries, BATCH):
@@ -152,6 +149,17 @@ class _Day:
     def _post(self, entries: Sequence[Entry]) -> None:
         if entries:
             self.counts.update(post_many(self.engine, entries, now=self.now, zone=self.zone))
+
+
+def no_evidence(machine: str, start: int) -> bytes:
+    """The inputs' hash of a node-day of which no evidence is left."""
+    return hashlib.sha256(f"no evidence of {machine} {start}".encode()).digest()
+
+
+def _ruled(day: NodeDay) -> tuple[str, str]:
+    """Who ruled on disputes of this node-day, and why."""
+    authors = sorted({ruling.author for ruling in day.rulings})
+    return ", ".join(authors), "; ".join(sorted({f"to {ruling.to}: {ruling.why}" for ruling in day.rulings}))
 
 
 def rules_hash(text: str) -> bytes:

@@ -1,13 +1,14 @@
 """The ledger's tables, the same on SQLite and PostgreSQL.
 
 Identities are text (a Slurm DBIndex does not fit a signed 64-bit integer), times BIGINT epoch seconds UTC, quantities
-BIGINT milliGPU-seconds; only ``telemetry`` holds floats. Four kinds of tables:
+BIGINT milliGPU-seconds; only ``telemetry`` holds floats. Five kinds of tables:
 
 * evidence as read: ``records`` (raw bytes, every version), ``claims`` and the link keys on them (``claim_keys``),
   ``jobs``, ``nodes``, ``node_events``, ``rejects``, and how far each source was read: ``cursors``, ``windows``,
   ``coverage``;
 * evidence as seen live: ``capacity``, ``holdings``, ``splits``, ``telemetry``, ``recorders``;
 * the books: ``transactions`` and ``postings``, to which rows are only ever added;
+* decisions of people, to which rows are only ever added: ``rulings``;
 * pointers into the books, which do change: ``node_days`` (the current transaction of each) and ``periods``.
 
 An ``end_at`` that is NULL means *still so*. `accounting.schema` brings a database to these tables.
@@ -301,6 +302,8 @@ periods = Table(
     Column("state", Text, nullable=False),  # open, closed, sealed
     _time("closed_at", nullable=True),
     Column("seal", LargeBinary, nullable=True),  # chained hash over the period's postings
+    _text("closed_with"),  # JSON: the prices and terms it was closed with, and what it came to
+    _time("sealed_at", nullable=True),
 )
 
 transactions = Table(
@@ -356,3 +359,18 @@ node_days = Table(
     _ref("correction_id", "transactions.id", nullable=True),  # the last correction of it, booked elsewhere
 )
 Index(None, node_days.c.start_at)
+
+rulings = Table(
+    "rulings",
+    metadata,
+    _id(),
+    Column("dispute", Text, nullable=False),  # the dispute's name, a digest of machine and parties
+    Column("machine", Text, nullable=False),
+    _ref("job_id", "jobs.id"),
+    _ref("other_id", "jobs.id", nullable=True),  # the other party; NULL where a key of the job itself is in doubt
+    _ref("ruled_to", "jobs.id", nullable=True),  # NULL revokes what was ruled before
+    Column("author", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    _time("ruled_at"),
+)
+Index(None, rulings.c.dispute)

@@ -120,6 +120,7 @@ class Ledger(Section):
 
     url: str
     gap: Duration = 120.0
+    settle: Duration = 86_400.0
 
     @field_validator("url")
     @classmethod
@@ -130,7 +131,7 @@ class Ledger(Section):
 
     def __repr_args__(self) -> list[tuple[str | None, Any]]:
         """Mask the password in every repr and log."""
-        return [("url", masked(self.url)), ("gap", self.gap)]
+        return [("url", masked(self.url)), ("gap", self.gap), ("settle", self.settle)]
 
 
 class Rates(Section):

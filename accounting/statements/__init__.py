@@ -15,13 +15,15 @@ from accounting.rating import Rates
 from accounting.statements.chargeback import chargeback_csv
 from accounting.statements.compose import Statement, compose
 from accounting.statements.files import write_atomic
-from accounting.statements.notes import Terms, notes_text
+from accounting.statements.notes import Basis, Terms, notes_text
 from accounting.statements.summary import summary_csv
 
-__all__ = ["Statement", "Terms", "chargeback_csv", "compose", "summary_csv", "write_statement"]
+__all__ = ["Basis", "Statement", "Terms", "chargeback_csv", "compose", "summary_csv", "write_statement"]
 
 
-def write_statement(folder: Path, statement: Statement, rates: Rates, terms: Terms) -> list[Path]:
+def write_statement(
+    folder: Path, statement: Statement, rates: Rates, terms: Terms, basis: Basis | None = None
+) -> list[Path]:
     """Write the three files of a statement into ``folder`` (made if missing) and return their paths.
 
     Raises OSError when the folder cannot be written; what was there before is then still whole.
@@ -31,5 +33,5 @@ def write_statement(folder: Path, statement: Statement, rates: Rates, terms: Ter
     return [
         write_atomic(folder / f"{stem}.csv", chargeback_csv(statement)),
         write_atomic(folder / f"{stem}-summary.csv", summary_csv(statement)),
-        write_atomic(folder / f"{stem}-notes.txt", notes_text(statement, rates, terms)),
+        write_atomic(folder / f"{stem}-notes.txt", notes_text(statement, rates, terms, basis)),
     ]

@@ -8,7 +8,9 @@ Columns, in this order (docs/statements.md explains each to its reader):
 
 Every GPU-second of the fleet is on exactly one line that has a disposition: ``charged_gpu_hours`` of the charged lines
 plus ``gpu_hours`` of the lines of the other five words is capacity, to the last printed digit. A line without a
-disposition is a linked record: it is shown, and its cards are counted on the record that ``linked_record`` names.
+disposition is a linked record: it is shown, and its cards are counted on the record that ``linked_record`` names. A
+line whose ``linked_record`` is ``correction/2026-09/LINE_ID`` says what was learnt about that line of a closed month
+since: its quantities and its amount are differences, and the only ones that may be negative.
 """
 
 from __future__ import annotations
@@ -91,7 +93,7 @@ def _row(line: Line, micro: int, digits: int, name: Callable[[str], str]) -> tup
         money(line.amount, digits),
         line.currency,
         usage.disposition.value if usage.disposition else "",
-        name(str(usage.linked)) if usage.linked else "",
+        f"correction/{line.corrects}/{line.corrected}" if line.corrects else name(str(usage.linked or "")),
         line.line_id,
     )
 

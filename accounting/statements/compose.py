@@ -18,7 +18,7 @@ from accounting.statements.hours import apportion, micro_hours
 from exporters.model import Disposition
 
 _WORDS = tuple(Disposition)
-_KEYS = ("disposition", "project", "scheduler")
+_KEYS = ("corrects", "disposition", "project", "scheduler")
 _NUMBERS = {word: number for number, word in enumerate(_WORDS)}
 
 
@@ -26,7 +26,8 @@ _NUMBERS = {word: number for number, word in enumerate(_WORDS)}
 class Total:
     """What one disposition, project and scheduler came to. ``scheduler`` is empty for nobody's time.
 
-    ``quantity`` is milliGPU-seconds, exact; ``micro_hours`` millionths of a GPU-hour, as printed.
+    ``quantity`` is milliGPU-seconds, exact; ``micro_hours`` millionths of a GPU-hour, as printed. ``corrects`` is the
+    closed month of which these are corrections, empty for the statement's own month.
     """
 
     disposition: Disposition
@@ -35,6 +36,7 @@ class Total:
     quantity: int
     micro_hours: int
     amount: Decimal
+    corrects: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Statement:
 
     @property
     def capacity(self) -> int:
-        """The fleet's capacity in milliGPU-seconds: the sum of everything, whoever had it."""
+        """The fleet's capacity in milliGPU-seconds: the sum of everything, whoever had it, corrections included."""
         return sum(total.quantity for total in self.totals)
 
     @property
@@ -89,6 +91,7 @@ def _totals(lines: Sequence[Line], digits: int) -> tuple[tuple[int, ...], tuple[
     usages = [lines[n].usage for n in counted]
     frame = pd.DataFrame(
         {
+            "corrects": np.array([lines[n].corrects for n in counted], object),
             "disposition": np.array([_NUMBERS[u.disposition] for u in usages if u.disposition], np.int64),
             "project": np.array([u.project for u in usages], object),
             "scheduler": np.array([u.job.scheduler.value if u.job else "" for u in usages], object),
@@ -106,8 +109,8 @@ def _totals(lines: Sequence[Line], digits: int) -> tuple[tuple[int, ...], tuple[
     for key, micro in zip(sums[list(_KEYS)].itertuples(index=False, name=None), printed.tolist(), strict=True):
         hours[places[members[key]]] = apportion(quantities[members[key]], micro)
     totals = (
-        Total(_WORDS[d], project, scheduler, quantity, micro, Decimal(minor).scaleb(-digits))
-        for (d, project, scheduler, quantity, minor), micro in zip(
+        Total(_WORDS[d], project, scheduler, quantity, micro, Decimal(minor).scaleb(-digits), corrects)
+        for (corrects, d, project, scheduler, quantity, minor), micro in zip(
             sums.itertuples(index=False, name=None), printed.tolist(), strict=True
         )
     )

@@ -47,15 +47,22 @@ class Terms:
                 raise ValueError(f"hold_from of {cluster}: {word!r} is not one of {', '.join(HOLD_FROM)}")
 
 
-def notes_text(statement: Statement, rates: Rates, terms: Terms) -> Iterator[str]:
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a statement's prices rest on: whether its month is closed, and the prices of the months it corrects."""
+
+    closed: bool = False
+    corrected: Mapping[str, Rates] = field(default_factory=dict)
+
+
+def notes_text(statement: Statement, rates: Rates, terms: Terms, basis: Basis | None = None) -> Iterator[str]:
     """Yield the text of ``chargeback-YYYY-MM-notes.txt``. The same statement gives the same bytes."""
+    basis = basis or Basis()
     environment = Environment(trim_blocks=True, undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)  # noqa: S701 -- plain text
     template = environment.from_string(files(__package__).joinpath("notes.template.txt").read_text("utf-8"))
-    sums = {word: sum(t.quantity for t in statement.totals if t.disposition is word) for word in Disposition}
-    capacity = seconds_text(statement.capacity)
-    prices = [(model, money(price, rates.minor_digits)) for model, price in sorted(rates.gpu_hour.items())]
-    if rates.default is not None:
-        prices.append(("any other model", money(rates.default, rates.minor_digits)))
+    own = [t for t in statement.totals if not t.corrects]
+    sums = {word: sum(t.quantity for t in own if t.disposition is word) for word in Disposition}
+    capacity = seconds_text(sum(sums.values()))
     yield template.render(
         period=statement.billing_period,
         words=[(w.value, seconds_text(sums[w]).rjust(len(capacity)), _MEANINGS[w]) for w in Disposition],
@@ -63,5 +70,15 @@ def notes_text(statement: Statement, rates: Rates, terms: Terms) -> Iterator[str
         terms=terms,
         hold_from=[(cluster, HOLD_FROM[word]) for cluster, word in sorted(terms.hold_from.items())],
         rates=rates,
-        prices=prices,
+        prices=_prices(rates),
+        closed=basis.closed,
+        corrections=seconds_text(statement.capacity - sum(sums.values())),
+        corrected=[(month, _prices(basis.corrected[month])) for month in sorted(basis.corrected)],
     )
+
+
+def _prices(rates: Rates) -> list[tuple[str, str]]:
+    prices = [(model, money(price, rates.minor_digits)) for model, price in sorted(rates.gpu_hour.items())]
+    if rates.default is not None:
+        prices.append(("any other model", money(rates.default, rates.minor_digits)))
+    return prices

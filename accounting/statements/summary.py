@@ -2,6 +2,7 @@
 
     billing_period,disposition,project,scheduler,gpu_seconds,gpu_hours,amount,currency
 
+Corrections of a closed month are rows of their own, their disposition followed by that month: ``charged 2026-09``.
 ``gpu_seconds`` has three decimals and is exact (milliGPU-seconds). ``gpu_hours`` and ``amount`` sum to the last
 printed digit too, and to the lines of ``chargeback-YYYY-MM.csv``.
 """
@@ -43,7 +44,7 @@ def summary_rows(statement: Statement, name: Callable[[str], str]) -> Iterator[t
     for total in statement.totals:
         yield (
             statement.billing_period,
-            total.disposition.value,
+            f"{total.disposition.value} {total.corrects}".rstrip(),
             name(total.project),
             total.scheduler,
             seconds_text(total.quantity),

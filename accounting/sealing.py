@@ -1,0 +1,127 @@
+"""Seals: a digest over everything that was booked in a closed month, chained to the seal of the month before.
+
+The digest is SHA-256 over the seal before it (nothing for the first) and the month's canonical text: one line of JSON
+for the month and what it was closed with, then one per transaction and, below it, per posting, in the order in which
+they were booked. Jobs are named by their keys. Whoever holds a seal can prove that neither that month nor any sealed
+month before it has changed since.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from datetime import tzinfo
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Connection, Engine, select, update
+
+from accounting.database import LedgerError, read, write
+from accounting.periods import CLOSED, OPEN, SEALED, period_named
+from accounting.proofs import Breach
+from accounting.rows import compact
+from accounting.tables import jobs, periods, postings, transactions
+
+_T, _P, _N = transactions.c, postings.c, periods.c
+_PAGE = 5000
+_POSTING = ("account", "model", "quantity", "held", "project", "unit", "start_at", "end_at", "link", "reason")
+
+
+def canonical_text(connection: Connection, name: str) -> Iterator[str]:
+    """The lines that a month's seal is taken over; the same books give the same text, on either database."""
+    month = connection.execute(select(periods).where(_N.name == name)).one()
+    yield compact(["period", month.name, month.start_at, month.end_at, month.zone, month.closed_at, month.closed_with])
+    booked = groupby(_postings(connection, name), key=lambda row: int(row[0]))
+    below: tuple[int, Iterator[Any]] | None = next(booked, None)
+    query = select(transactions).where(_T.period == name).order_by(_T.id).execution_options(yield_per=_PAGE)
+    for t in connection.execute(query):
+        hashes = [bytes(t.inputs_hash).hex(), bytes(t.rules_hash).hex()]
+        head = ["transaction", t.id, t.kind, t.machine, t.start_at, t.end_at, t.amends]
+        yield compact([*head, *hashes, t.posted_at, t.author, t.reason])
+        if below is not None and below[0] == t.id:
+            yield from (compact(["posting", *row[1:]]) for row in below[1])
+            below = next(booked, None)
+
+
+def _postings(connection: Connection, name: str) -> Iterator[Any]:
+    own, linked = jobs.alias("own"), jobs.alias("linked")
+    identity = [table.c[column] for table in (own, linked) for column in ("scheduler", "cluster", "run")]
+    query = (
+        select(_P.transaction_id, *(_P[column] for column in _POSTING), *identity)
+        .select_from(postings)
+        .join(transactions, _T.id == _P.transaction_id)
+        .outerjoin(own, own.c.id == _P.job_id)
+        .outerjoin(linked, linked.c.id == _P.linked_id)
+        .where(_T.period == name)
+        .order_by(_P.transaction_id, _P.id)
+        .execution_options(yield_per=_PAGE)
+    )
+    return iter(connection.execute(query))
+
+
+def digest(connection: Connection, name: str, before: bytes) -> bytes:
+    """The seal of a month, given the seal of the month before it."""
+    found = hashlib.sha256(before)
+    for line in canonical_text(connection, name):
+        found.update(line.encode())
+        found.update(b"\n")
+    return found.digest()
+
+
+def seal(engine: Engine, name: str, *, now: int, zone: tzinfo) -> bytes:
+    """Seal a closed month and return its seal. Sealing it again changes nothing.
+
+    Raises `LedgerError` when it is still open, or an earlier month is not sealed: the chain is in order of time.
+    """
+    wanted = period_named(name, zone)
+    with write(engine) as connection:
+        row = connection.execute(select(periods).where(_N.name == name)).first()
+        if row is None or row.state == OPEN:
+            raise LedgerError(f"period {name} is still open: close it before it is sealed")
+        if row.state == SEALED:
+            return bytes(row.seal)
+        earlier = connection.execute(
+            select(_N.name, _N.state, _N.seal).where(_N.start_at < wanted.start).order_by(_N.start_at)
+        ).all()
+        if unsealed := [e.name for e in earlier if e.state != SEALED]:
+            raise LedgerError(f"seal {', '.join(unsealed)} before {name}: each seal is chained to the one before")
+        made = digest(connection, name, bytes(earlier[-1].seal) if earlier else b"")
+        news = {"state": SEALED, "seal": made, "sealed_at": now}
+        connection.execute(update(periods).where(_N.name == name).values(news))
+    return made
+
+
+def seals_hold(connection: Connection) -> Iterator[Breach]:
+    """Sealed months whose books have another digest than their seal, and months sealed out of order."""
+    before, gap = b"", ""
+    for month in connection.execute(select(periods).order_by(_N.start_at)).all():
+        if month.state == SEALED:
+            if gap:
+                yield Breach(
+                    "months are sealed in order", f"period {month.name}", f"sealed, but {gap} before it is not"
+                )
+            if month.seal is None or digest(connection, month.name, before) != bytes(month.seal):
+                yield Breach(
+                    "a sealed period is what was sealed", f"period {month.name}", "its books have another seal"
+                )
+            before = bytes(month.seal or b"")
+        else:
+            gap = gap or month.name
+            if month.seal is not None:
+                yield Breach("months are sealed in order", f"period {month.name}", f"{month.state}, but has a seal")
+
+
+def closed_in_order(connection: Connection) -> Iterator[Breach]:
+    """Open months before closed ones."""
+    still_open = ""
+    for month in connection.execute(select(_N.name, _N.state).order_by(_N.start_at)).all():
+        if month.state in (CLOSED, SEALED) and still_open:
+            yield Breach("months are closed in order", f"period {month.name}", f"closed, but {still_open} is open")
+        still_open = still_open or (month.name if month.state == OPEN else "")
+
+
+def chain(engine: Engine) -> list[tuple[str, str]]:
+    """Every seal, oldest first: the month and the seal in hexadecimal."""
+    query = select(_N.name, _N.seal).where(_N.seal.is_not(None)).order_by(_N.start_at)
+    with read(engine) as connection:
+        return [(name, bytes(made).hex()) for name, made in connection.execute(query)]
