@@ -8,6 +8,9 @@ One call per sub-window, as text: ``sacct -a -D -X -n -P`` with a delimiter of i
 says why that is exact). ``-D`` because requeued, preempted and failed runs held cards too; ``-X`` because steps hold
 nothing of their own. Times are epoch seconds (SLURM_TIME_FORMAT), never the client's local time.
 
+Measured on 22.05 with 200,000 jobs in a month, day by day: 8 s of processor time and 44 MB here, 124 MB in sacct; in
+one window 187 MB here and 355 MB in sacct.
+
 Not in any answer: jobs that never became eligible to start (held to their end); they held nothing. A job of a few
 seconds may first appear under the name ``allocation``, and its own follows seconds later: the caller's overlap reads it
 again.

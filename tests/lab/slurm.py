@@ -19,14 +19,13 @@ import os
 import secrets
 import shutil
 import socket
-import stat
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from tests.lab import ports, servers, slurm_config
+from tests.lab import ports, servers, slurm_files
 from tests.lab.daemons import Daemon, sweep, wait_for
 from tests.lab.mariadb import MariaDB
 from tests.lab.slurm_config import Layout, NodeGroup
@@ -35,7 +34,6 @@ ENDED = (
     "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "DEADLINE", "OUT_OF_MEMORY",
 )  # fmt: skip
 UNENDED = ("PENDING", "RUNNING", "SUSPENDED", "COMPLETING", "RESIZING", "REQUEUED")
-FIRST_UID = 62001
 
 
 class SlurmLab:
@@ -131,7 +129,7 @@ class SlurmLab:
 
     def start(self) -> None:
         """Bring everything up and wait until every node is idle."""
-        self._write()
+        slurm_files.write(self.layout, self._database, self.users, self.release)
         self._start_munge()
         self._database.start()
         self._start_accounting()
@@ -297,29 +295,3 @@ class SlurmLab:
             f"--pid-file={folder / 'pid'}", f"--log-file={folder / 'log'}", f"--seed-file={folder / 'seed'}",
         ]  # fmt: skip
         self._start("munged", *command).ready(self.layout.munge_socket.exists)
-
-    def _write(self) -> None:
-        layout = self.layout
-        for folder in (layout.conf.parent, layout.state / "ctld", layout.log, layout.devices, self._munge_folder):
-            folder.mkdir(parents=True)
-        self.root.chmod(0o755)
-        for folder in self.root.parents:
-            if not folder.stat().st_mode & stat.S_IXOTH:
-                raise PermissionError(f"jobs of other users must reach {self.root}, but {folder} is closed to them")
-        for index in range(max((group.cards for group in self.groups), default=0)):
-            device = layout.devices / f"gpu{index}"
-            os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
-            device.chmod(0o666)
-        database = self._database
-        layout.conf.write_text(slurm_config.slurm_conf(layout))
-        (layout.conf.parent / "gres.conf").write_text(slurm_config.gres_conf(layout))
-        (layout.conf.parent / "cgroup.conf").write_text("CgroupPlugin=disabled\n" if self.release >= (23, 11) else "")
-        dbd = layout.conf.parent / "slurmdbd.conf"
-        dbd.write_text(slurm_config.slurmdbd_conf(layout, database.database, database.user, database.password))
-        dbd.chmod(0o600)
-        # Daemons told not to listen everywhere bind to what their host name resolves to: here, loopback.
-        (self.root / "hosts").write_text(f"127.0.0.1 localhost {layout.host} {socket.gethostname()}\n")
-        uids = range(FIRST_UID, FIRST_UID + len(self.users))
-        for file, line in (("passwd", "{0}:x:{1}:{1}::/:/bin/sh\n"), ("group", "{0}:x:{1}:\n")):
-            ours = "".join(line.format(user, uid) for user, uid in zip(self.users, uids, strict=True))
-            (self.root / file).write_text(Path("/etc", file).read_text() + ours)
