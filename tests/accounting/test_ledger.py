@@ -6,7 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import BigInteger, Engine, cast, func, select
 
 from accounting.database import LedgerError, read
 from accounting.ledger import Entry, Posted, balances, heads, post, post_many
@@ -76,6 +76,9 @@ def test_changed_inputs_in_an_open_period_are_a_reversal_and_a_new_transaction(e
         ("post", "2026-10", None, 2000 * DAY),
     ] == journal(engine)
     assert 2000 * DAY == balances(engine, T0, T0 + DAY)["charged", "h100"]
+    assert [("capacity", -2000 * DAY), ("charged", 2000 * DAY), ("idle", 0)] == views.rows(
+        engine, select(postings.c.account, cast(func.sum(postings.c.quantity), BigInteger)).group_by(postings.c.account)
+    )
 
 
 def test_changed_inputs_that_change_no_posting_only_move_the_key(engine: Engine) -> None:

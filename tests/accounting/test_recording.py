@@ -123,6 +123,15 @@ def test_a_reading_that_was_recorded_already_adds_only_what_is_told_once(engine:
     assert [("uid-a", "gn01", 1000, T0 + 3, T0 + 9, "")] == pod_spans(engine)
 
 
+def test_a_reading_older_than_the_last_one_moves_nothing(engine: Engine) -> None:
+    recorder = record(engine, *(round_(T0 + t, pods(T0 + t, nodes=[node(kn(1))])) for t in (10, 25)))
+    before = views.everything(engine)
+    recorder.record(round_(T0 + 40, pods(T0 + 10, nodes=[node(kn(1), up=False), node(kn(2))])))
+
+    assert before["capacity"] == views.capacities(engine)
+    assert before["live"] == views.covered(engine, "live")
+
+
 def test_equal_sightings_of_a_node_are_one_interval_and_a_change_begins_another(engine: Engine) -> None:
     up, down = node(kn(1)), node(kn(1), up=False, reason="cordoned")
     record(
@@ -188,7 +197,7 @@ def test_telemetry_adds_up_per_node_day_and_survives_a_close(engine: Engine) -> 
     recorder = record(
         engine,
         round_(midnight - 30, telemetry=[piece(midnight - 40, midnight - 30)]),
-        round_(midnight + 5, telemetry=[piece(midnight - 5, midnight + 5, 8.0)]),
+        round_(midnight + 2, telemetry=[piece(midnight - 6, midnight + 2, 8.0)]),
         flush_seconds=3600,
     )
     recorder.close()
@@ -197,7 +206,7 @@ def test_telemetry_adds_up_per_node_day_and_survives_a_close(engine: Engine) -> 
     t = telemetry.c
     found = views.rows(engine, select(t.start_at, t.gpu_seconds, t.active_seconds, t.samples_seen, t.samples_expected))
 
-    assert [(T0, 14.0, 7.0, 3, 4), (midnight, 14.0, 7.0, 6, 8)] == found
+    assert [(T0, 16.0, 8.0, 3, 4), (midnight, 12.0, 6.0, 6, 8)] == found
 
 
 def test_telemetry_is_written_at_least_every_flush(engine: Engine) -> None:
