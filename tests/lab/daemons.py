@@ -73,20 +73,37 @@ class Daemon:
             self.process.wait()
 
 
-def sweep(variable: str, value: str) -> list[int]:
-    """Kill every process whose environment holds ``variable=value``: what a daemon of the lab left behind.
+def sweep(variable: str, value: str, root: Path) -> list[int]:
+    """Kill every process whose environment holds ``variable=value``, or that listens on a socket below ``root``.
 
-    Job steps leave their daemon's session, so a pid file or process group does not find them; the variable names this
-    lab's own state directory, which nobody else's process carries. This process itself is never meant.
+    That is what a daemon of the lab left behind: job steps leave their daemon's session, so no pid file or process
+    group finds them; and slurmstepd writes its title over its environment, but its socket is in the lab's own folder.
+    Nobody else's process has either. This process itself is never meant.
     """
     needle = f"{variable}={value}".encode()
+    sockets = _sockets_below(root)
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         pid = int(folder.name)
         if pid == os.getpid():
             continue
         with contextlib.suppress(OSError):
-            if needle in (folder / "environ").read_bytes().split(b"\0"):
+            if needle in (folder / "environ").read_bytes().split(b"\0") or sockets & _open_files(folder):
                 os.kill(pid, signal.SIGKILL)
                 found.append(pid)
     return found
+
+
+def _sockets_below(root: Path) -> set[str]:
+    """Unix sockets bound to a path below ``root``, as /proc names them (``socket:[4711]``)."""
+    rows = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()]
+    return {f"socket:[{row[6]}]" for row in rows if len(row) > 7 and row[7].startswith(f"{root}/")}
+
+
+def _open_files(process: Path) -> set[str]:
+    """What a process' descriptors point at."""
+    names = set()
+    for descriptor in (process / "fd").iterdir():
+        with contextlib.suppress(OSError):
+            names.add(str(descriptor.readlink()))
+    return names

@@ -147,7 +147,7 @@ class SlurmLab:
                 self._daemons[name].terminate()
         for daemon in self._daemons.values():
             daemon.stop(patience=2)
-        sweep("SLURM_CONF", str(self.layout.conf))
+        sweep("SLURM_CONF", str(self.layout.conf), self.root)
         self._database.stop()
         shutil.rmtree(self.root, ignore_errors=True)
 
