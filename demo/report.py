@@ -72,7 +72,7 @@ def conclude(console: Console, statement: Statement, out: Path, settings: Path, 
         f"meterbridge explain {line.line_id if line else 'LINE_ID'} --config {settings}",
         f"meterbridge check --config {settings}",
         f"meterbridge rejects --config {settings}",
-        f"meterbridge statement {statement.billing_period} --config {settings} --out /tmp/again",
+        f"meterbridge statement {statement.billing_period} --config {settings} --out again",
     ]
     for command in commands:
         console.print(f"  {command}", highlight=False, soft_wrap=True)

@@ -23,7 +23,7 @@ from accounting import book
 from accounting.periods import period_named
 from accounting.statements import Statement
 from demo import report
-from demo.site import MACHINES, DemoSite
+from demo.site import EVERY, MACHINES, DemoSite
 from exporters import build
 from exporters.collector import Collector
 from exporters.config import Config, parse
@@ -35,7 +35,9 @@ STEP_S = 5.0
 log = logging.getLogger(__name__)
 
 
-def run(out: Path, *, serve: bool, console: Console, every: int = 1, stop: threading.Event | None = None) -> Statement:
+def run(
+    out: Path, *, serve: bool, console: Console, every: int = EVERY, stop: threading.Event | None = None
+) -> Statement:
     """Show the whole demo. Writes into ``out`` (made if missing) and returns the month's statement.
 
     With ``serve`` /metrics stays up, and site time runs on, until ``stop`` (default: SIGTERM or SIGINT). Raises what

@@ -40,8 +40,11 @@ MACHINES = (
 """Machines of eight cards each. k01 to k04 are the Slurm nodes h100-01 to h100-04, whose slurmd run in pods."""
 
 HOUR, DAY = 3600, 86_400
-ROUND_S = 2 * HOUR
-"""The longest time between two rounds of the demo; a real site is read every 15 seconds."""
+MOMENT_S = 2 * HOUR
+"""The longest time between two recorded moments; a real site is read every 15 seconds."""
+
+EVERY = 2
+"""Of so many recorded moments the demo's rounds see one."""
 
 
 class DemoSite:
@@ -49,16 +52,17 @@ class DemoSite:
 
     period = "2026-10"
 
-    def __init__(self, folder: Path, every: int = 1) -> None:
+    def __init__(self, folder: Path, every: int = EVERY) -> None:
         """``folder`` takes what the site needs on disk: commands, a kubeconfig, the site's time.
 
-        ``every`` thins out the rounds: only each so-many-th moment, with settings to match.
+        ``every`` thins out the rounds: only each so-many-th moment, with settings to match. What is charged does not
+        depend on it, since records carry their own times; what telemetry sees does.
         """
         about = json.loads((DATA / "site.json").read_text())
         self.cluster: str = about["cluster"]
         self.start_of_month, self.end_of_month = about["month"]
         self._moments: list[int] = sorted({*about["moments"][::every], about["moments"][-1]})
-        self._round_s = ROUND_S * every
+        self._round_s = MOMENT_S * every
         first = self.start_of_month
         self.kubernetes_unreadable = (first + 23 * DAY + 2 * HOUR, first + 23 * DAY + 11 * HOUR)
         """When the Kubernetes API answers nothing: what nobody can prove is `unknown`."""
@@ -172,13 +176,15 @@ class DemoSite:
 
     def config_text(self) -> str:
         """The configuration file of the site, with a word of warning at its head."""
-        return _HEAD + yaml.safe_dump(self.config(), sort_keys=False, allow_unicode=True, width=120)
+        return _HEAD.format(hours=self._round_s // HOUR) + yaml.safe_dump(
+            self.config(), sort_keys=False, allow_unicode=True, width=120
+        )
 
 
 _HEAD = """\
 # Settings of the demo site, written anew by every demo. They are those of a real site but for three things: the Slurm
 # commands replay a recording, the Kubernetes API and the dcgm-exporters are served on this machine, and everything is
-# read every two hours of site time, because the month passes in seconds (a real site: every 15 s).
+# read every {hours} hours of site time, because the month passes in seconds (a real site: every 15 s).
 """
 
 
