@@ -129,7 +129,7 @@ def machines_of(
     every = sorted({(n.key, n.hostnames) for n in nodes})
     kube = [(key, hosts) for key, hosts in every if key.scheduler is Scheduler.KUBERNETES]
     called = {bare.plain(key.name): bare.static(key) for key, _ in kube}
-    told = {bare.plain(name): bare.static(key) for key, hosts in reversed(kube) for name in reversed(hosts)}
+    told = {bare.plain(name): bare.static(key) for key, hosts in kube for name in hosts}
     aliases: dict[NodeKey, str] = {}
     for key, hosts in every:
         if key.scheduler is Scheduler.SLURM and str(key) not in configured:

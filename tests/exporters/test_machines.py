@@ -160,6 +160,19 @@ def test_several_slurm_nodes_on_one_host_that_both_sides_tell_of_are_no_problem(
     assert () == problems(slurm("gn01", "host1"), slurm("gn02", "host1"), kube("host1"))
 
 
+def test_namesakes_that_a_kubernetes_node_tells_of_are_still_a_problem() -> None:
+    nodes = (slurm("n1", cluster="east"), slurm("n1", cluster="west"), kube("n1", "n1"))
+
+    assert 1 == len(problems(*nodes))
+
+
+def test_namesakes_that_are_pods_are_no_problem_since_each_is_where_its_pod_is() -> None:
+    nodes = (slurm("worker-0", cluster="east"), slurm("worker-0", cluster="west"))
+    pods = [pod(c, 8000, 0, None, lends("worker-0", c), node=f"k-{c}") for c in ("east", "west")]
+
+    assert () == machines_of(nodes, pods).problems
+
+
 # NodeSet pods
 
 

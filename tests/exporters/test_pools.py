@@ -67,6 +67,10 @@ def test_a_kubernetes_nodes_one_product_label_adds_no_cards_to_two_models() -> N
         assert {"a100": 4000, "h100": 4000} == merged((SLURM, TWO), (KUBE, [Pool(label, 8000)]))
 
 
+def test_the_view_that_tells_more_models_apart_names_them_whichever_it_is() -> None:
+    assert {"a100": 4000, "h100": 4000} == merged((SLURM, [Pool("", 8000)]), (KUBE, TWO))
+
+
 def test_cards_beyond_the_finer_views_total_are_added_where_they_are_told() -> None:
     assert {"a100": 4000, "h100": 5000} == merged((SLURM, TWO), (KUBE, [Pool("h100", 9000)]))
     assert {"a100": 5000, "h100": 4000} == merged((SLURM, TWO), (KUBE, [Pool("", 9000)]))
@@ -155,6 +159,12 @@ def test_a_claim_that_names_no_pool_begins_with_the_largest() -> None:
 
 def test_a_claim_on_the_whole_machine_spans_its_pools() -> None:
     assert [[(0, 4000)], [(0, 4000)]] == drawn(TWO, pod("worker-0", 8000, model=""))
+
+
+def test_which_of_its_known_cards_are_of_which_model_is_not_known() -> None:
+    leaf = Leaf(0, Scheduler.KUBERNETES, 6000, Disposition.CHARGED, (0, 1, 4, 5, 6, 7))
+
+    assert [(), ()] == [n.cards for found in allot(TWO, [leaf], [pod("a", 6000, model="")], {}) for n in found]
 
 
 def test_claims_without_a_model_that_do_not_fit_still_go_somewhere() -> None:
