@@ -138,8 +138,14 @@ def reconciled(report: ReconcileReport) -> str:
     )
 
 
-def reconcile_period(config: Config, name: str | None, now: int, tick: Progress | None = None) -> ReconcileReport:
-    """Reconcile a billing month; without a name the last one and the current one, which late records may change."""
+def reconcile_period(
+    config: Config, name: str | None, now: int, tick: Progress | None = None, *, unfinished: bool = True
+) -> ReconcileReport:
+    """Reconcile a billing month; without a name the last one and the current one, which late records may change.
+
+    ``unfinished`` also books the day that is not over, which every later call then books anew: for people who want to
+    see today, not for a service that runs often.
+    """
     with opened(config) as engine:
         current = period_at(now, zone(config))
         if name is None:

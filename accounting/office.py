@@ -73,7 +73,11 @@ def service(config: Config) -> Server:
         if c.history.enabled
     ]
     tasks.append(
-        Task("reconcile", config.service.interval, lambda: book.reconcile_period(config, None, int(time.time())))
+        Task(
+            "reconcile",
+            config.service.interval,
+            lambda: book.reconcile_period(config, None, int(time.time()), unfinished=False),
+        )
     )
     app = create_service(LedgerBooks(config, engine), tokens, Loop(tasks, registry), registry)
     return Server(app, config.service.listen, config.service.config_file, lifespan=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from rich.console import Console
 
@@ -38,7 +38,7 @@ class Shown:
     out: Path
     printed: str
     statement: Statement
-    pages: dict[str, httpx.Response]
+    pages: dict[str, httpx2.Response]
 
     def rows(self, name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(io.StringIO((self.out / name).read_text())))
@@ -48,14 +48,14 @@ def show(out: Path, *, serve: bool) -> Shown:
     """Run the demo; with ``serve`` look at its pages once the month is over, then tell it to stop."""
     text = io.StringIO()
     stop = threading.Event()
-    pages: dict[str, httpx.Response] = {}
+    pages: dict[str, httpx2.Response] = {}
 
     def look() -> None:
         try:
             found = wait_for(lambda: re.search(r"(http\S+) stays up", text.getvalue()), 240, "end of the month")
             url = found[1]  # type: ignore[index]
             for path in ("/", "/metrics", "/-/ready"):
-                pages[path] = httpx.get(url + path)
+                pages[path] = httpx2.get(url + path)
         finally:
             stop.set()
 
