@@ -153,7 +153,7 @@ def reconcile_period(
         else:
             asked = period_named(name, zone(config))
             start, end = asked.start, asked.end
-        return reconcile_between(config, engine, start, end, now, tick=tick)
+        return reconcile_between(config, engine, start, end, now, tick=tick, unfinished=unfinished)
 
 
 def reconcile_between(
@@ -165,6 +165,7 @@ def reconcile_between(
     *,
     only: Collection[str] | None = None,
     tick: Progress | None = None,
+    unfinished: bool = True,
 ) -> ReconcileReport:
     """Reconcile all node-days that touch ``[start, end)``, or those of ``only`` these machines."""
     r = rules(config)
@@ -178,6 +179,7 @@ def reconcile_between(
         rules_hash=rules_hash(r.text()),
         now=now,
         zone=zone(config),
+        unfinished=unfinished,
         machines=only,
         progress=tick,
     )
