@@ -119,10 +119,10 @@ def _projects(statement: Statement) -> Table:
 
 
 def _lines(statement: Statement) -> Table:
-    table = _table("Lines worth a look")
+    table = _table("Lines worth a look, in GPU-hours")
     for name in ("what", "project", "job", "disposition"):
-        table.add_column(name)
-    for name in ("held h", "counted h", statement.currency):
+        table.add_column(name, no_wrap=True)
+    for name in ("held", "counted", statement.currency):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("line_id", no_wrap=True)
     for what, line in exemplars(statement):
@@ -169,6 +169,15 @@ def _charged(line: Line) -> bool:
     return line.usage.disposition is Disposition.CHARGED
 
 
+def _watched(line: Line) -> bool:
+    return line.usage.observed_gpu_seconds > 0
+
+
+def _busy(line: Line) -> bool:
+    """Whether its cards did anything to speak of while they were watched."""
+    return line.usage.active_seconds > 0.01 * line.usage.observed_gpu_seconds
+
+
 SLURM, PODS = Scheduler.SLURM, Scheduler.KUBERNETES
 BRIDGED = "a pod by slurm-bridge"
 
@@ -177,6 +186,7 @@ KINDS: Mapping[str, Callable[[Line, Mapping[str, int]], bool]] = {
     "a workload of pods": lambda n, _: _is(n, PODS) and _charged(n) and not n.usage.linked,
     "a job in a NodeSet's pods": lambda n, _: _is(n, SLURM) and _charged(n) and _tied(n, PODS),
     "a run of a requeued job": lambda n, runs: _is(n, SLURM) and runs[_native(n.usage.job)] > 1,
+    "cards held and not used": lambda n, _: _charged(n) and not n.usage.reason and _watched(n) and not _busy(n),
     "slices of a MIG card": lambda n, _: _charged(n) and n.usage.held % MILLI_PER_GPU > 0,
     BRIDGED: lambda n, _: _is(n, PODS) and _charged(n) and _tied(n, SLURM),
     "the rest of its node": lambda n, _: _is(n, SLURM) and "remainder" in n.usage.reason,
@@ -195,7 +205,7 @@ def _hours(micro: int) -> str:
 
 
 def _milli_hours(milligpu_seconds: int) -> str:
-    return f"{Decimal(milligpu_seconds) / 3_600_000:,.1f}"
+    return f"{Decimal(milligpu_seconds) / 3_600_000:,.0f}"
 
 
 def _money(amount: Decimal) -> str:
