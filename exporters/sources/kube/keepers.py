@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -76,7 +77,7 @@ class KeepPods:
         self._book.caught_up(self._namespace)
 
 
-class _KeepRaw:
+class _KeepRaw(ABC):
     """Objects that are read at once, each on its own: one that cannot be read is a reject."""
 
     what = ""
@@ -113,14 +114,17 @@ class _KeepRaw:
     def caught_up(self) -> None:
         """Nothing is replayed here."""
 
+    @abstractmethod
     def clear(self) -> None:
-        raise NotImplementedError
+        """Forget everything: a new list begins."""
 
+    @abstractmethod
     def put(self, raw: Raw) -> None:
-        raise NotImplementedError
+        """Take an object as it is now. Raises ValueError for one that cannot be used."""
 
+    @abstractmethod
     def drop(self, namespace: str, name: str) -> None:
-        raise NotImplementedError
+        """Forget an object that was deleted."""
 
 
 class KeepNodes(_KeepRaw):
