@@ -111,8 +111,8 @@ class _KeepRaw(ABC):
                 full = f"{namespace}/{name}".lstrip("/")
                 self._book.reject(f"{self.what}/{full}", _record(obj), f"{self.what} {full}: {e}", self._clock())
 
-    def caught_up(self) -> None:
-        """Nothing is replayed here."""
+    def caught_up(self) -> None:  # noqa: B027 - what most keepers do: nothing is replayed here
+        """Take note that a list and what followed it are told."""
 
     @abstractmethod
     def clear(self) -> None:
