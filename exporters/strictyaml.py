@@ -48,7 +48,7 @@ class _Loader(yaml.SafeLoader):
 
     def construct_yaml_float(self, node: ScalarNode) -> float:
         """A float that remembers its text."""
-        return Written(super().construct_yaml_float(node), str(node.value).replace("_", ""))
+        return Written(super().construct_yaml_float(node), str(node.value))
 
     def construct_yaml_timestamp(self, node: ScalarNode) -> Any:
         """A date; one that is not in the calendar is an error with its place."""

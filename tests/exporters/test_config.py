@@ -236,6 +236,10 @@ def test_a_bad_size_says_how_to_write_it(value: str, why: str) -> None:
             "config: the file: machines.names: 'slurm/b/n1' names no node of a cluster here: slurm/a/NODE",
         ),
         (
+            "slurm: [{cluster: a}]\nmachines: {names: {slurm/a/: n1}}",
+            "config: the file: machines.names: 'slurm/a/' names no node of a cluster here: slurm/a/NODE",
+        ),
+        (
             "machines: {names: {n1: gn1}}",
             "config: the file: machines.names: 'n1' names no node of a cluster here: there is none",
         ),

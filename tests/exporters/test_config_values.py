@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporters.config import ConfigError, parse
+from exporters.config import Config, ConfigError, parse
 from exporters.settingvalues import masked, seconds, size
 
 # secrets
@@ -53,6 +53,13 @@ def test_no_error_and_no_traceback_prints_the_ledgers_url(text: str) -> None:
         parse(text)
 
     assert "meter:s3cret" not in "".join(traceback.format_exception(refused.value))
+
+
+def test_not_even_the_validators_own_error_prints_what_was_given() -> None:
+    with pytest.raises(ValueError, match=r"ledger\.url") as refused:
+        Config.model_validate({"ledger": {"url": "mysql://meter:s3cret@db/x"}})
+
+    assert "s3cret" not in str(refused.value)
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="@"), min_size=1))
