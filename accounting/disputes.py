@@ -198,7 +198,9 @@ def rule(
 
 
 def _named(dispute: Dispute, word: str) -> JobKey:
-    found = [p.job.key for p in dispute.parties if word in (str(p.job.key), p.job.native_id, p.job.display_id)]
+    found = [
+        p.job.key for p in dispute.parties if word in (str(p.job.key), p.job.key.id, p.job.native_id, p.job.display_id)
+    ]
     if len(found) != 1:
         sides: Iterator[str] = (str(p.job.key) for p in dispute.parties)
         raise LedgerError(f"{word} is not one of the parties of {dispute.name}: rule to {' or '.join(sides)}")
