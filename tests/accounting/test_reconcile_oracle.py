@@ -41,7 +41,7 @@ def painted(painting: Painting) -> Counter[tuple[str, str, JobKey | None]]:
     return found
 
 
-@settings(max_examples=400)
+@settings(max_examples=300)
 @given(node_days())
 def test_every_account_model_and_owner_comes_to_what_the_oracle_painted(day: NodeDay) -> None:
     result, painting = reconcile(day, RULES), paint(day, GRACE)

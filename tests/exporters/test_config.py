@@ -126,7 +126,7 @@ def test_settings_are_read_from_a_file(tmp_path: Path) -> None:
         ("dcgm: {discover: {cluster: a, prt: 1}}", "config: dcgm.discover.prt: unknown key; did you mean port?"),
         ("machines: {xyzzy: 1}", "config: machines.xyzzy: unknown key; known here: match, names"),
         ("projects: [{project: a, acounts: []}]", "config: projects.0.acounts: unknown key; did you mean accounts?"),
-        ("ledger: {url: 'sqlite:///x', password: x}", "config: ledger.password: unknown key; known here: gap, url"),
+        ("ledger: {url: 'sqlite:///x', urll: x}", "config: ledger.urll: unknown key; did you mean url?"),
         ("rates: {curency: EUR}", "config: rates.curency: unknown key; did you mean currency?"),
         ("web: {lissten: x}", "config: web.lissten: unknown key; did you mean listen?"),
         ("service: {tokens: x}", "config: service.tokens: unknown key; did you mean tokens_file?"),
