@@ -47,6 +47,19 @@ def sentence(text: str) -> str:
     return escape(text[:1].upper() + text[1:])
 
 
+def files(period: str) -> dict[str, str]:
+    """What the demo leaves behind in its folder, and what each file is."""
+    return {
+        f"chargeback-{period}.csv": "every line",
+        f"chargeback-{period}-summary.csv": "the totals, and the capacity they sum to",
+        f"chargeback-{period}-notes.txt": "the rules it was made by",
+        "metrics.txt": "what /metrics served last",
+        "meterbridge.yaml": "the settings, which are those of a real site",
+        "meterbridge.log": "what was logged: an API server that was down, an exporter that was out of order",
+        "site/ledger.sqlite": "the ledger",
+    }
+
+
 def conclude(console: Console, statement: Statement, out: Path, settings: Path, seconds: float, url: str) -> None:
     """The results, where they are, and what to try."""
     console.print()
@@ -54,16 +67,7 @@ def conclude(console: Console, statement: Statement, out: Path, settings: Path, 
     console.print(_projects(statement))
     console.print(_lines(statement))
     console.print(f"A month in {seconds:.0f} s. Everything is in {out}:")
-    files = {
-        f"chargeback-{statement.billing_period}.csv": "every line",
-        f"chargeback-{statement.billing_period}-summary.csv": "the totals, and the capacity they sum to",
-        f"chargeback-{statement.billing_period}-notes.txt": "the rules it was made by",
-        "metrics.txt": "what /metrics served last",
-        "meterbridge.yaml": "the settings, which are those of a real site",
-        "meterbridge.log": "what was logged: an API server that was down, an exporter that was out of order",
-        "site/ledger.sqlite": "the ledger",
-    }
-    for name, about in files.items():
+    for name, about in files(statement.billing_period).items():
         console.print(f"  {name:<30} {about}", highlight=False)
     console.print("Try next:")
     shown = dict(exemplars(statement))

@@ -54,7 +54,7 @@ def run(
         config = parse(site.config_text(), str(settings))
         report.introduce(console, site, len(MACHINES))
         collector = build.collector(config, book.recorder(config), site.clock)
-        server = _listen(collector, site, config) if serve else None
+        server = _listen(collector, site, config, out) if serve else None
         try:
             if server:
                 console.print(f"Open {server.url} while it runs: what is true now, at the site's time.")
@@ -101,11 +101,13 @@ def _account(site: DemoSite, config: Config, out: Path, console: Console) -> Sta
         return book.statement(config, engine, period_named(site.period, book.zone(config)))
 
 
-def _listen(collector: Collector, site: DemoSite, config: Config) -> Server:
+def _listen(collector: Collector, site: DemoSite, config: Config, out: Path) -> Server:
     """The exporter's listener: where the settings say, or on a free port when that one is taken."""
+    places = {str(out / name): what for name, what in report.files(site.period).items()}
 
     def on(listen: str) -> Server:
-        server = Server(create_app(collector.page, collector.ready, collector.statuses, site.clock), listen)
+        app = create_app(collector.page, collector.ready, collector.statuses, site.clock, places)
+        server = Server(app, listen)
         server.start()
         return server
 

@@ -5,7 +5,7 @@ Names and errors come from other systems: everything is escaped.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from exporters.view import SourceStatus
@@ -25,16 +25,22 @@ LINKS = (
 
 
 def landing_page(
-    statuses: Sequence[SourceStatus], ready: bool, now: float, links: Iterable[tuple[str, str]] = LINKS
+    statuses: Sequence[SourceStatus],
+    ready: bool,
+    now: float,
+    links: Iterable[tuple[str, str]] = LINKS,
+    files: Mapping[str, str] | None = None,
 ) -> str:
-    """HTML with the endpoints and one row per source."""
+    """HTML with the endpoints, one row per source, and ``files`` on the exporter's machine with what they are."""
     items = "".join(f'<li><a href="{escape(path)}">{escape(path)}</a>: {escape(what)}</li>' for path, what in links)
     rows = "".join(_row(status, now) for status in statuses)
     table = f"<table><tr><th>source<th>cluster<th>state<th>last read<th>says</tr>{rows}</table>" if rows else ""
+    listed = "".join(f"<li><code>{escape(path)}</code>: {escape(what)}</li>" for path, what in (files or {}).items())
+    found = f"<h2>Files on the exporter's machine</h2><ul>{listed}</ul>" if listed else ""
     state = "ready" if ready else "not ready yet: some source was never read, so a missing job proves nothing"
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>meterbridge exporter</title>'
-        f"<style>{_STYLE}</style></head><body><h1>meterbridge exporter</h1><p>{state}</p><ul>{items}</ul>{table}"
+        f"<style>{_STYLE}</style></head><body><h1>meterbridge exporter</h1><p>{state}</p><ul>{items}</ul>{table}{found}"
         f"</body></html>\n"
     )
 

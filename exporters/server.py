@@ -11,7 +11,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import uvicorn
@@ -44,11 +44,13 @@ def create_app(
     ready: Callable[[], bool],
     statuses: Callable[[], Sequence[SourceStatus]] = tuple,
     clock: Callable[[], float] = time.time,
+    files: Mapping[str, str] | None = None,
 ) -> ASGIApp:
     """The ASGI application.
 
     ``page`` gives the last round's page (None before the first), ``ready`` whether it may be believed, ``statuses`` how
-    the sources do: all three answer at once from memory.
+    the sources do: all three answer at once from memory. ``files`` are paths on this machine that the page for people
+    names, with what they are.
     """
 
     async def metrics(request: Request) -> Response:
@@ -74,7 +76,7 @@ def create_app(
         return PlainTextResponse("not ready: some source was not read and joined yet\n", 503)
 
     async def landing(_: Request) -> Response:
-        return HTMLResponse(landing_page(statuses(), ready(), clock()), headers=_PAGE_HEADERS)
+        return HTMLResponse(landing_page(statuses(), ready(), clock(), files=files), headers=_PAGE_HEADERS)
 
     return Starlette(
         routes=[

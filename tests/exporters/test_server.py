@@ -206,3 +206,9 @@ def test_an_application_that_refuses_to_start_is_an_error_and_not_a_hang() -> No
     server = Server(refuses, "127.0.0.1:0", lifespan=True)
     with pytest.raises(ListenError, match="did not come up"):
         server.start()
+
+
+def test_the_page_for_people_says_where_files_are() -> None:
+    page = landing_page([], True, 0.0, files={"/var/lib/meterbridge/<x>.csv": "every line"})
+
+    assert "<code>/var/lib/meterbridge/&lt;x&gt;.csv</code>: every line" in page
