@@ -1,0 +1,120 @@
+"""A whole site's period, chunk by chunk, on whatever engine."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import pandas as pd
+
+from accounting.model import DAY, NodeDayResult
+from accounting.reconcile import Rules
+from accounting.sweep.chunk import chunks
+from accounting.sweep.columns import Columns
+from accounting.sweep.core import sweep_part
+from accounting.sweep.engines import Engine, EngineName, engine
+from accounting.sweep.hood import Hood
+from accounting.sweep.part import Part, Swept
+from accounting.sweep.prepare import prepare
+from accounting.sweep.scenes import Timeline
+from accounting.sweep.table import Codebook, Table
+from accounting.sweep.windows import Aside, Codes, reconcile_all
+
+_TOGETHER = 32
+"""Windows that travel to a worker at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unplaced:
+    """A claim (a row of the columns) that found no cards on a UTC day (days since 1970), and why."""
+
+    row: int
+    day: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The postings of some whole node-days, by machine and day; ``unplaced`` is by row and day."""
+
+    columns: Table
+    unplaced: Sequence[Unplaced] = ()
+
+    def frame(self) -> pd.DataFrame:
+        """The postings, with columns as in `accounting.sweep.table.COLUMNS`."""
+        return pd.DataFrame(self.columns, copy=False)
+
+
+class Sweep:
+    """Iterate it for the postings of all node-days of a period, equal to what `accounting.reconcile` makes of each.
+
+    ``period`` is ``[start, end)`` in epoch seconds; node-days are UTC days, cut at its borders. ``engine`` is where the
+    work is done: ``one`` process, a ``pool`` of ``workers`` (0: as many as processors), or ``dask`` at the address
+    ``scheduler``; the answer is the same to the byte. ``models`` and ``reasons`` are the texts behind the codes in the
+    batches; they only ever grow. Raises `ValueError` for a period or sizes that do not fit into 64 bits.
+    """
+
+    def __init__(
+        self,
+        site: Columns,
+        rules: Rules,
+        period: tuple[int, int],
+        *,
+        engine: EngineName = "one",
+        workers: int = 0,
+        scheduler: str = "",
+    ) -> None:
+        if period[0] >= period[1]:
+            raise ValueError(f"the period [{period[0]}, {period[1]}) is empty")
+        self.site, self.rules, self.period = site, rules, period
+        self.engine, self.workers, self.scheduler = engine, workers, scheduler
+        self._reasons = Codebook()
+        self._timeline = Timeline(site, rules, period, self._reasons)
+        projects = {name: code for code, name in enumerate(site.names.projects)}
+        self._codes = Codes(self._timeline.models, self._reasons, projects)
+
+    @property
+    def models(self) -> Sequence[str]:
+        """GPU models by code."""
+        return self._timeline.models.texts
+
+    @property
+    def reasons(self) -> Sequence[str]:
+        """Reasons by code."""
+        return self._reasons.texts
+
+    def __iter__(self) -> Iterator[Batch]:
+        with engine(self.engine, workers=self.workers, scheduler=self.scheduler) as run:
+            hoods: deque[Hood] = deque()
+            for swept in run.map(sweep_part, self._parts(hoods)):
+                yield from self._batches(hoods.popleft(), swept, run)
+
+    def _parts(self, hoods: deque[Hood]) -> Iterator[Part]:
+        for chunk in chunks(self.site, self.period):
+            hood = Hood(chunk)
+            part = prepare(chunk, hood, self._timeline, self.rules.grace)
+            hoods.append(hood)
+            yield part
+
+    def _batches(self, hood: Hood, swept: Swept, run: Engine) -> Iterator[Batch]:
+        aside = Aside(hood, swept.windows, self._codes)
+        days = aside.node_days()
+        together = [days[n : n + _TOGETHER] for n in range(0, len(days), _TOGETHER)]
+        results = [r for some in run.map(partial(reconcile_all, rules=self.rules), together) for r in some]
+        yield Batch(swept.settled, self._unplaced(hood, swept, aside, results))
+        if days:
+            yield Batch(aside.settle(swept.unsettled, results))
+
+    def _unplaced(self, hood: Hood, swept: Swept, aside: Aside, results: Sequence[NodeDayResult]) -> list[Unplaced]:
+        chunk, names = hood.chunk, self.site.machines
+        found = aside.unplaced(results)
+        for row, day, second, why in swept.unplaced.tolist():
+            machine = names[chunk.first_machine + int(chunk.machine[row])]
+            found.append((row, day, second, machine + self.reasons[why]))
+        first: dict[tuple[int, int], str] = {}
+        for row, day, _, reason in sorted(found, key=lambda lost: lost[:3]):
+            first.setdefault((row, day), reason)
+        zero = chunk.period[0] // DAY
+        return [Unplaced(chunk.first_row + row, zero + day, reason) for (row, day), reason in first.items()]
