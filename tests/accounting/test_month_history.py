@@ -42,7 +42,9 @@ late = st.tuples(st.just("late"), st.integers(3, 8), st.integers(1, 30))
 ruling = st.tuples(st.just("rule"), st.sampled_from([str(run(1)), str(workload("a")), None]), st.integers(0, 2))
 month_end = st.tuples(st.sampled_from(["close", "seal"]), st.integers(0, 1), st.just(0))
 again = st.tuples(st.just("again"), st.just(0), st.just(0))
-histories = st.lists(st.one_of(late, late, ruling, ruling, month_end, again), max_size=9)
+step = st.one_of(late, late, ruling, ruling, month_end, again)
+closing = st.just(("close", 0, 0))
+histories = st.builds(lambda a, b, c: [*a, b, *c], st.lists(step, max_size=2), closing, st.lists(step, max_size=6))
 
 
 class Books:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, select, update
 
 from accounting.closing import period_state
-from accounting.database import read, write
+from accounting.database import connect, read, write
 from accounting.sealing import digest
 from accounting.tables import periods, postings, rulings, transactions
 from exporters.model import LinkKey, LinkKind
@@ -21,6 +23,15 @@ from tests.accounting.site import DAY, T0, ended, pod
 @pytest.fixture
 def site(engine: Engine, tmp_path: Path) -> Site:
     return october(engine, tmp_path)
+
+
+@pytest.fixture
+def one_site(empty_sqlite: Path, tmp_path: Path) -> Iterator[Site]:
+    """The same on SQLite only, for what no database decides."""
+    shutil.copy(empty_sqlite, tmp_path / "ledger.db")
+    engine = connect(f"sqlite:///{tmp_path / 'ledger.db'}")
+    yield october(engine, tmp_path)
+    engine.dispose()
 
 
 def sums(site: Site, period: str) -> tuple[Decimal, ...]:
@@ -45,13 +56,13 @@ def test_a_month_with_all_its_records_may_be_closed_and_its_disputes_are_told(si
     )
 
 
-def test_late_records_are_waited_for_as_long_as_the_settings_say(site: Site) -> None:
-    site.now = NOVEMBER + DAY - 1
+def test_late_records_are_waited_for_as_long_as_the_settings_say(one_site: Site) -> None:
+    one_site.now = NOVEMBER + DAY - 1
 
-    told = site.run("settle", "2026-10", code=1)
+    told = one_site.run("settle", "2026-10", code=1)
     assert "must: late records are waited for until 2026-11-02T00:00:00+00:00 (ledger.settle)" in told
-    site.now += 1
-    assert "may be closed" in site.run("settle", "2026-10")
+    one_site.now += 1
+    assert "may be closed" in one_site.run("settle", "2026-10")
 
 
 def test_what_was_not_read_to_the_end_of_the_month_must_be_read(engine: Engine, tmp_path: Path) -> None:
@@ -88,13 +99,13 @@ def test_node_days_with_newer_records_must_be_reconciled(site: Site) -> None:
     assert "may be closed" in site.run("settle", "2026-10")
 
 
-def test_a_month_that_cannot_be_priced_must_be_priced_first(site: Site) -> None:
-    site.extra = "gpu_models: {a100: [h100]}\n"
-    site.run("reconcile", "--period", "2026-10")
+def test_a_month_that_cannot_be_priced_must_be_priced_first(one_site: Site) -> None:
+    one_site.extra = "gpu_models: {a100: [h100]}\n"
+    one_site.run("reconcile", "--period", "2026-10")
 
-    assert "must: no price for GPU model 'a100'" in site.run("settle", "2026-10", code=1)
-    site.run("close", "2026-10", "--force", code=2)
-    assert "open" == period_state(site.engine, "2026-10").state
+    assert "must: no price for GPU model 'a100'" in one_site.run("settle", "2026-10", code=1)
+    one_site.run("close", "2026-10", "--force", code=2)
+    assert "open" == period_state(one_site.engine, "2026-10").state
 
 
 # close
@@ -111,10 +122,10 @@ def test_a_month_that_is_not_settled_is_closed_only_by_force(site: Site) -> None
     assert "2026-10 is closed: 33.60 EUR\n" == forced
 
 
-def test_a_month_that_is_not_over_is_not_closed_even_by_force(site: Site) -> None:
-    site.now = NOVEMBER - 1
+def test_a_month_that_is_not_over_is_not_closed_even_by_force(one_site: Site) -> None:
+    one_site.now = NOVEMBER - 1
 
-    assert "is not over" in site.run("close", "2026-10", "--force", code=3)
+    assert "is not over" in one_site.run("close", "2026-10", "--force", code=3)
 
 
 def test_closing_again_changes_nothing(site: Site) -> None:
@@ -197,41 +208,44 @@ def test_a_correction_is_applied_once_however_often_it_is_told(site: Site) -> No
     ]
 
 
-def test_a_correction_can_be_explained_to_the_record_that_came_late(site: Site) -> None:
-    site.run("close", "2026-10")
-    told(site.engine, run_1(5, "late"), now=SETTLED + 1)
-    site.run("reconcile")
-    [line] = [r["line_id"] for r in site.lines("2026-11") if r["job_name"] == "train-1"]
-    chain = site.run("explain", line)
+def test_a_correction_can_be_explained_to_the_record_that_came_late(one_site: Site) -> None:
+    one_site.run("close", "2026-10")
+    told(one_site.engine, run_1(5, "late"), now=SETTLED + 1)
+    one_site.run("reconcile")
+    [line] = [r["line_id"] for r in one_site.lines("2026-11") if r["job_name"] == "train-1"]
+    chain = one_site.run("explain", line)
 
     assert "charged: -3600000 milliGPU-seconds of h100" in chain
+    assert "\n  -3600000 held -7200000, 2026-10-01T01:00:00Z" in chain
     assert "1|COMPLETED|" in chain
     assert "|5|late" in chain
 
 
-def test_a_model_without_a_price_then_has_the_price_of_the_statement(site: Site) -> None:
-    site.run("close", "2026-10")
-    site.extra = "gpu_models: {a100: [h100]}\n"
-    site.price = "2.10, a100: 1.00"
-    site.run("reconcile", "--period", "2026-10")
+def test_a_model_without_a_price_then_has_the_price_of_the_statement(one_site: Site) -> None:
+    one_site.run("close", "2026-10")
+    one_site.extra = "gpu_models: {a100: [h100]}\n"
+    one_site.price = "2.10, a100: 1.00"
+    one_site.run("reconcile", "--period", "2026-10")
     amounts = {
-        (r["gpu_model"], r["job_name"]): r["amount"] for r in site.lines("2026-11") if r["disposition"] == "charged"
+        (r["gpu_model"], r["job_name"]): r["amount"] for r in one_site.lines("2026-11") if r["disposition"] == "charged"
     }
 
     assert "-21.00" == amounts["h100", "train-1"]
     assert "10.00" == amounts["a100", "train-1"]
 
 
-def test_months_closed_in_another_currency_cannot_be_corrected_in_this_one(site: Site) -> None:
-    site.run("close", "2026-10")
-    told(site.engine, run_1(5, "late"), now=SETTLED + 1)
-    site.run("reconcile")
-    with write(site.engine) as connection:
+def test_months_closed_in_another_currency_cannot_be_corrected_in_this_one(one_site: Site) -> None:
+    one_site.run("close", "2026-10")
+    told(one_site.engine, run_1(5, "late"), now=SETTLED + 1)
+    one_site.run("reconcile")
+    with write(one_site.engine) as connection:
         kept = connection.execute(select(periods.c.closed_with).where(periods.c.name == "2026-10")).scalar_one()
         changed = kept.replace('"EUR"', '"CHF"')
         connection.execute(update(periods).where(periods.c.name == "2026-10").values(closed_with=changed))
 
-    assert "set rates.currency back to CHF" in site.run("statement", "2026-11", "--out", str(site.folder), code=2)
+    assert "set rates.currency back to CHF" in one_site.run(
+        "statement", "2026-11", "--out", str(one_site.folder), code=2
+    )
 
 
 # seal
@@ -280,24 +294,24 @@ def test_seals_are_chained_in_order_of_time(site: Site) -> None:
     ],
     ids=["posting", "transaction", "prices", "seal"],
 )
-def test_check_names_a_sealed_month_that_was_changed(site: Site, tamper: object) -> None:
-    site.run("close", "2026-10")
-    site.run("seal", "2026-10")
-    with write(site.engine) as connection:
+def test_check_names_a_sealed_month_that_was_changed(one_site: Site, tamper: object) -> None:
+    one_site.run("close", "2026-10")
+    one_site.run("seal", "2026-10")
+    with write(one_site.engine) as connection:
         connection.execute(tamper)  # type: ignore[call-overload]
 
-    found = site.run("check", code=1)
+    found = one_site.run("check", code=1)
 
     assert "a sealed period is what was sealed: period 2026-10: its books have another seal" in found
 
 
-def test_check_rates_closed_months_again(site: Site) -> None:
-    site.run("close", "2026-10")
-    with write(site.engine) as connection:
+def test_check_rates_closed_months_again(one_site: Site) -> None:
+    one_site.run("close", "2026-10")
+    with write(one_site.engine) as connection:
         kept = connection.execute(select(periods.c.closed_with)).scalar_one()
         connection.execute(update(periods).values(closed_with=kept.replace('"2.10"', '"2.11"')))
 
-    assert "a closed period rates to the same cents: period 2026-10: closed with 33.60, now 33.76 EUR" in site.run(
+    assert "a closed period rates to the same cents: period 2026-10: closed with 33.60, now 33.76 EUR" in one_site.run(
         "check", code=1
     )
 
@@ -375,13 +389,13 @@ def test_a_ruling_can_be_overruled_and_revoked_and_nothing_of_it_is_lost(site: S
     assert "revoked by cyd" in site.run("disputes")
 
 
-def test_the_same_ruling_again_is_no_news(site: Site) -> None:
-    name = dispute(site)
+def test_the_same_ruling_again_is_no_news(one_site: Site) -> None:
+    name = dispute(one_site)
     for _ in range(2):
-        site.now += 1
-        site.run("rule", name, "--to", "1", "--why", "first", "--author", "ada")
+        one_site.now += 1
+        one_site.run("rule", name, "--to", "1", "--why", "first", "--author", "ada")
 
-    assert 1 == len(views.rows(site.engine, select(rulings.c.id)))
+    assert 1 == len(views.rows(one_site.engine, select(rulings.c.id)))
 
 
 def test_a_ruling_in_a_closed_month_is_a_correction_and_the_month_stays_as_it_was(site: Site) -> None:
@@ -410,11 +424,13 @@ def test_a_ruling_in_a_closed_month_is_a_correction_and_the_month_stays_as_it_wa
         (("{name}", "--revoke", "--to", "1", "--why", "x"), 2, "say either --to JOB or --revoke"),
     ],
 )
-def test_a_ruling_that_makes_no_sense_is_refused(site: Site, words: tuple[str, ...], code: int, sentence: str) -> None:
-    name = dispute(site)
+def test_a_ruling_that_makes_no_sense_is_refused(
+    one_site: Site, words: tuple[str, ...], code: int, sentence: str
+) -> None:
+    name = dispute(one_site)
 
-    assert sentence in site.run("rule", *(w.format(name=name) for w in words), code=code)
-    assert [] == views.rows(site.engine, select(rulings.c.id))
+    assert sentence in one_site.run("rule", *(w.format(name=name) for w in words), code=code)
+    assert [] == views.rows(one_site.engine, select(rulings.c.id))
 
 
 def test_claims_are_told_with_the_keys_they_carry(engine: Engine, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from accounting.rulings import dispute_id
 from exporters.model import Claim, JobKey
 from tests.accounting.node_days import GRACE, node_days
 from tests.accounting.pencil import GPU_HOUR, at, day, lines, posting
-from tests.exporters.records import made_by, pod, run
+from tests.exporters.records import lends, made_by, pod, run
 
 RULES = Rules(grace=GRACE)
 TRAIN, WEB = run(5, 6000, at(1), at(3)), pod("web", 4000, at(2), at(4))
@@ -75,6 +75,14 @@ def test_a_key_that_does_not_verify_may_be_ruled_to_its_own_job() -> None:
 
     assert "disputed h100 unmapped web 4" in lines(ruled(claims=(liar,)))
     assert "charged h100 unmapped web 4" in lines(ruled(ruling(liar), claims=(liar,)))
+
+
+def test_the_free_rest_of_a_pool_that_wins_its_cards_is_reserved_and_nobody_pays() -> None:
+    pool = pod("worker-0", 8000, at(1), at(2), lends("gn09"))
+    web = pod("web", 3000, at(0), at(2))
+
+    assert "disputed h100 unmapped worker-0 3" in lines(ruled(claims=(pool, web)))
+    assert "reserved h100 unmapped worker-0 3" in lines(ruled(ruling(pool, web), claims=(pool, web)))
 
 
 def test_a_ruling_on_what_is_not_in_dispute_changes_nothing() -> None:
