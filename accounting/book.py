@@ -169,11 +169,12 @@ def reconcile_between(
 ) -> ReconcileReport:
     """Reconcile all node-days that touch ``[start, end)``, or those of ``only`` these machines."""
     r = rules(config)
+    places = machines(config, engine)
     return reconcile_range(
         engine,
         start,
         end,
-        machines(config, engine).resolve,
+        places.resolve,
         partial(reconcile, rules=r),
         projects=config.project_map().project,
         rules_hash=rules_hash(r.text()),
@@ -182,6 +183,7 @@ def reconcile_between(
         unfinished=unfinished,
         machines=only,
         progress=tick,
+        present=places.stays,
     )
 
 
@@ -267,13 +269,15 @@ def check(config: Config, now: int) -> list[Breach]:
             first, last = connection.execute(select(func.min(booked.c.start_at), func.max(booked.c.end_at))).one()
         if first is None:
             return prove(engine)
+        places = machines(config, engine)
         days = node_days(
             engine,
             first,
             min(last, now),
-            machines(config, engine).resolve,
+            places.resolve,
             zone=zone(config),
             projects=config.project_map().project,
+            present=places.stays,
         )
         return prove(engine, evidence=days, models=config.model_names)
 

@@ -38,13 +38,15 @@ def node_days(
     zone: tzinfo = UTC,
     projects: Projects | None = None,
     machines: Collection[str] | None = None,
+    present: Resolver | None = None,
 ) -> Iterator[NodeDay]:
     """Every node-day that touches ``[start, end)``, by day and then by machine.
 
     The first node-day begins where its day does, also before ``start``; the last one ends at ``end`` even within its
     day: what comes after has not happened yet. A machine is there when it had cards, or something was claimed on it.
     ``projects`` is asked for the beginning of the node-day, or of the run when that is later. ``machines`` limits the
-    answer to some.
+    answer to some. ``present`` says where and when a node is there with its cards (a NodeSet's Slurm node only while
+    its pod runs); without it a node is wherever ``resolver`` puts it.
     """
     days = list(segments(start, end, zone))
     if not days:
@@ -56,7 +58,9 @@ def node_days(
     for a, whole in days:
         b = min(whole, end)
         with read(engine) as connection:
-            yield from _day(connection, a, b, _World(facts, capacity, resolver, projects, machines, rulings))
+            yield from _day(
+                connection, a, b, _World(facts, capacity, resolver, present or resolver, projects, machines, rulings)
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,7 @@ class _World:
     facts: Facts
     capacity: Mapping[NodeKey, Sequence[CapacityStretch]]
     resolver: Resolver
+    present: Resolver
     projects: Projects | None
     machines: Collection[str] | None
     rulings: Mapping[str, Sequence[Ruling]]
@@ -95,7 +100,7 @@ def _day(connection: Connection, a: int, b: int, world: _World) -> Iterator[Node
     pools: dict[str, list[CapacityStretch]] = defaultdict(list)
     for key, node_stretches in world.capacity.items():
         here = [s for s in node_stretches if s.start < b and s.end > a]
-        for machine, first, last in world.resolver(key, a, b) if here else ():
+        for machine, first, last in world.present(key, a, b) if here else ():
             cut = [replace(s, start=max(s.start, first), end=min(s.end, last)) for s in here]
             pools[machine] += [s for s in cut if s.start < s.end]
             keys[machine].add(key)

@@ -45,14 +45,16 @@ def _settle(config: Config, engine: Engine, period: Period, now: int) -> list[Op
     zone, wait = book.zone(config), int(config.ledger.settle) if config.ledger else 0
     sources = Sources([c.cluster for c in config.slurm if c.history.enabled], [k.cluster for k in config.kubernetes])
     found = list(still_open(engine, period, sources, settle=wait, now=now, zone=zone))
+    places = book.machines(config, engine)
     found += unreconciled(
         engine,
         period,
-        book.machines(config, engine).resolve,
+        places.resolve,
         config.project_map().project,
         rules_hash(book.rules(config).text()),
         now=now,
         zone=zone,
+        present=places.stays,
     )
     try:
         book.lines(config, engine, period)

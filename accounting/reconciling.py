@@ -66,17 +66,19 @@ def reconcile_range(
     unfinished: bool = True,
     machines: Collection[str] | None = None,
     progress: Progress | None = None,
+    present: Resolver | None = None,
 ) -> ReconcileReport:
     """Reconcile and book every node-day that touches ``[start, end)``, as far as it is past at ``now``.
 
     ``unfinished`` also books the day that is not over, up to ``now``; it is then booked anew by every later call, so a
-    service that runs often leaves it out. ``machines`` limits the work to some.
+    service that runs often leaves it out. ``machines`` limits the work to some;
+    ``present`` is as for `accounting.evidence.node_days`.
     """
     days = [(a, min(b, now)) for a, b in segments(start, min(end, now), zone) if unfinished or b <= now]
     counts: Counter[str] = Counter()
     found = node_days(
         engine, days[0][0] if days else start, days[-1][1] if days else start, resolver,
-        zone=zone, projects=projects, machines=machines,
+        zone=zone, projects=projects, machines=machines, present=present,
     )  # fmt: skip
     by_day = groupby(found, key=lambda day: day.start)
     ahead = next(by_day, None)

@@ -105,11 +105,13 @@ def unreconciled(
     *,
     now: int,
     zone: tzinfo,
+    present: Resolver | None = None,
 ) -> Iterator[Open]:
     """Node-days that are not booked from the newest evidence and rules, and those of which no evidence is left."""
     with read(engine) as connection:
         had = heads(connection, period.start, period.end)
-    found = node_days(engine, period.start, min(period.end, now), resolver, zone=zone, projects=projects)
+    until = min(period.end, now)
+    found = node_days(engine, period.start, until, resolver, zone=zone, projects=projects, present=present)
     left = dict(had)
     stale = []
     for day in found:

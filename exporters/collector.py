@@ -115,6 +115,7 @@ class Collector:
         self._pending: deque[Round] = deque()
         self._dropped = 0
         self._recorded_at = 0.0
+        self._said: set[str] = set()
         self._lock = threading.Lock()
         self._recording = threading.Lock()
         self._stop = threading.Event()
@@ -211,6 +212,9 @@ class Collector:
             rule=self.settings.match,
             names=self.settings.machine_names,
         )
+        for problem in set(machines.problems) - self._said:
+            log.warning("machines: %s", problem)
+        self._said = set(machines.problems)
         picture = attribute(readings, machines, self.settings.models, grace=self.settings.grace, now=now)
         self._jobs.update(picture.jobs)
         keep = {*picture.jobs, *self.meter.jobs}

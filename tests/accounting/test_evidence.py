@@ -359,3 +359,15 @@ def test_a_job_known_only_by_its_name_is_a_job(engine: Engine) -> None:
 
     assert [("uid-a", "")] == [(j.key.id, j.name) for j in jobs]
     assert slurm_job(1).key == run(1)
+
+
+def test_a_node_has_cards_only_where_and_while_it_is_present(engine: Engine) -> None:
+    live(engine, T0, nodes=[node(gn(1))])
+    live(engine, T0 + 600, nodes=[node(gn(1))])
+
+    def half(key: NodeKey, start: int, end: int) -> list[tuple[str, int, int]]:
+        return [(key.name, start, min(end, T0 + 300))]
+
+    [day] = node_days(engine, T0, T0 + 600, same_name, present=half)
+
+    assert {(T0, T0 + 300)} == {(s.start, s.end) for s in day.capacity}
