@@ -44,7 +44,7 @@ def _help(title: str, command: click.Command, parent: click.Context | None) -> s
         parent=parent,
         terminal_width=WIDTH,
         max_content_width=WIDTH,
-        help_option_names=["--help"],
+        help_option_names=main.context_settings["help_option_names"],  # click remembers whoever asked first
     )
     return f"## `{title}`\n\n```\n{command.get_help(context)}\n```\n"
 
