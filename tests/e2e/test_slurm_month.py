@@ -23,7 +23,7 @@ from exporters.config import Config, parse
 from exporters.server import Server, create_app
 from meterbridge import main
 from tests.lab.daemons import wait_for
-from tests.lab.prometheus import Prometheus
+from tests.lab.prometheus import Prometheus, check_metrics
 from tests.lab.slurm import SlurmLab
 
 pytestmark = pytest.mark.server("slurm", "mariadb", "prometheus")
@@ -202,6 +202,10 @@ def test_the_fleet_on_the_page_adds_up_to_its_cards(month: Month) -> None:
     lines = [x for x in month.page.splitlines() if x.startswith("meterbridge_fleet_gpus")]
 
     assert 24.0 == sum(float(x.rsplit(" ", 1)[1]) for x in lines)
+
+
+def test_promtool_has_nothing_to_say_about_the_live_page(month: Month) -> None:
+    assert [] == check_metrics(month.page.encode())
 
 
 def test_gpu_seconds_per_account_equal_sreport_exactly(month: Month, statement: Path) -> None:
