@@ -11,7 +11,7 @@ import pandas as pd
 
 from accounting.model import DAY, NodeDayResult
 from accounting.reconcile import Rules
-from accounting.sweep.chunk import chunks
+from accounting.sweep.chunk import MOST_CELLS, chunks
 from accounting.sweep.columns import Columns
 from accounting.sweep.core import sweep_part
 from accounting.sweep.engines import Engine, EngineName, engine
@@ -19,7 +19,7 @@ from accounting.sweep.hood import Hood
 from accounting.sweep.part import Part, Swept
 from accounting.sweep.prepare import prepare
 from accounting.sweep.scenes import Timeline
-from accounting.sweep.table import Codebook, Table
+from accounting.sweep.table import Reasons, Table
 from accounting.sweep.windows import Aside, Codes, reconcile_all
 
 _TOGETHER = 32
@@ -53,7 +53,7 @@ class Sweep:
     ``period`` is ``[start, end)`` in epoch seconds; node-days are UTC days, cut at its borders. ``engine`` is where the
     work is done: ``one`` process, a ``pool`` of ``workers`` (0: as many as processors), or ``dask`` at the address
     ``scheduler``; the answer is the same to the byte. ``models`` and ``reasons`` are the texts behind the codes in the
-    batches; they only ever grow. Raises `ValueError` for a period or sizes that do not fit into 64 bits.
+    batches; during an iteration they only grow. Raises `ValueError` for a period or sizes that do not fit into 64 bits.
     """
 
     def __init__(
@@ -68,38 +68,39 @@ class Sweep:
     ) -> None:
         if period[0] >= period[1]:
             raise ValueError(f"the period [{period[0]}, {period[1]}) is empty")
+        if period[1] - period[0] > MOST_CELLS * DAY // 2:
+            raise ValueError(f"the period [{period[0]}, {period[1]}) is too long: sweep it month by month")
         self.site, self.rules, self.period = site, rules, period
         self.engine, self.workers, self.scheduler = engine, workers, scheduler
-        self._reasons = Codebook()
-        self._timeline = Timeline(site, rules, period, self._reasons)
-        projects = {name: code for code, name in enumerate(site.names.projects)}
-        self._codes = Codes(self._timeline.models, self._reasons, projects)
+        self._begin()
+
+    def _begin(self) -> None:
+        self.reasons = Reasons()
+        self._timeline = Timeline(self.site, self.rules, self.period, self.reasons.prepared)
+        projects = {name: code for code, name in enumerate(self.site.names.projects)}
+        self._codes = Codes(self._timeline.models, self.reasons, projects)
 
     @property
     def models(self) -> Sequence[str]:
         """GPU models by code."""
         return self._timeline.models.texts
 
-    @property
-    def reasons(self) -> Sequence[str]:
-        """Reasons by code."""
-        return self._reasons.texts
-
     def __iter__(self) -> Iterator[Batch]:
+        self._begin()
         with engine(self.engine, workers=self.workers, scheduler=self.scheduler) as run:
-            hoods: deque[Hood] = deque()
-            for swept in run.map(sweep_part, self._parts(hoods)):
-                yield from self._batches(hoods.popleft(), swept, run)
+            prepared: deque[tuple[Hood, int]] = deque()
+            for swept in run.map(sweep_part, self._parts(prepared)):
+                yield from self._batches(*prepared.popleft(), swept, run)
 
-    def _parts(self, hoods: deque[Hood]) -> Iterator[Part]:
+    def _parts(self, prepared: deque[tuple[Hood, int]]) -> Iterator[Part]:
         for chunk in chunks(self.site, self.period):
             hood = Hood(chunk)
             part = prepare(chunk, hood, self._timeline, self.rules.grace)
-            hoods.append(hood)
+            prepared.append((hood, len(self.reasons.prepared.texts)))
             yield part
 
-    def _batches(self, hood: Hood, swept: Swept, run: Engine) -> Iterator[Batch]:
-        aside = Aside(hood, swept.windows, self._codes)
+    def _batches(self, hood: Hood, known: int, swept: Swept, run: Engine) -> Iterator[Batch]:
+        aside = Aside(hood, swept.windows, self._codes, known)
         days = aside.node_days()
         together = [days[n : n + _TOGETHER] for n in range(0, len(days), _TOGETHER)]
         results = [r for some in run.map(partial(reconcile_all, rules=self.rules), together) for r in some]

@@ -22,7 +22,7 @@ COLUMNS = {
     "machine": np.int32,  # code into Columns.machines
     "day": np.int32,  # UTC days since 1970
     "account": np.int8,  # code into ACCOUNTS
-    "model": np.int32,  # code into Swept.models
+    "model": np.int32,  # code into Sweep.models
     "quantity": np.int64,  # milliGPU-seconds
     "project": np.int32,  # -1: nobody's
     "job": np.int32,  # -1: nobody's
@@ -32,7 +32,7 @@ COLUMNS = {
     "held": np.int64,  # milliGPU-seconds
     "link": np.int8,  # code into LINKS, -1: none
     "linked": np.int32,  # a job, -1: none
-    "reason": np.int32,  # code into Swept.reasons, 0: none
+    "reason": np.int32,  # code into Sweep.reasons, 0: none
 }
 """What a posting's row holds, and as what."""
 
@@ -63,6 +63,30 @@ class Codebook:
         if found == len(self.texts):
             self.texts.append(text)
         return found
+
+    def find(self, text: str) -> int:
+        """The number of a text, -1 when there is none."""
+        return self._codes.get(text, -1)
+
+
+class Reasons:
+    """Texts of reasons by code.
+
+    A part is prepared sooner or later before another's windows are decided, depending on the engine. Lest the codes
+    depend on that, what is only met in windows has numbers of its own, negative ones.
+    """
+
+    def __init__(self) -> None:
+        self.prepared = Codebook()
+        self.decided = Codebook()
+
+    def code(self, text: str, known: int) -> int:
+        """The code of a text met in a window of a part that was prepared when there were ``known`` prepared texts."""
+        code = self.prepared.find(text)
+        return code if 0 <= code < known else -self.decided.code(text)
+
+    def __getitem__(self, code: int) -> str:
+        return self.prepared.texts[code] if code >= 0 else self.decided.texts[-code]
 
 
 def table(rows: int, **columns: NDArray[Any] | int) -> Table:

@@ -13,7 +13,7 @@ from accounting.reconcile import Rules, reconcile
 from accounting.sweep.cells import Windows
 from accounting.sweep.columns import Ints, distinct
 from accounting.sweep.hood import Hood, day_of
-from accounting.sweep.table import COLUMNS, Codebook, Table, account_code, concat, empty, link_code, merged
+from accounting.sweep.table import COLUMNS, Codebook, Reasons, Table, account_code, concat, empty, link_code, merged
 from exporters.model import Claim, JobKey
 
 
@@ -22,7 +22,7 @@ class Codes:
     """The lists of texts that postings refer to, by number."""
 
     models: Codebook
-    reasons: Codebook
+    reasons: Reasons
     projects: dict[str, int]
 
 
@@ -32,10 +32,13 @@ def reconcile_all(days: Sequence[NodeDay], rules: Rules) -> list[NodeDayResult]:
 
 
 class Aside:
-    """The windows of one part on their way through the scalar rules."""
+    """The windows of one part on their way through the scalar rules.
 
-    def __init__(self, hood: Hood, windows: Windows, codes: Codes) -> None:
-        self.hood, self.codes = hood, codes
+    ``known`` is how many texts of reasons there were when the part had been prepared.
+    """
+
+    def __init__(self, hood: Hood, windows: Windows, codes: Codes, known: int) -> None:
+        self.hood, self.codes, self.known = hood, codes, known
         self.places = [*zip(*(column.tolist() for column in windows), strict=True)]
         self.rows = [self._rows(*place) for place in self.places]
         if self.rows:
@@ -103,5 +106,5 @@ class Aside:
             p.held,
             link_code(p.link),
             jobs[p.linked] if p.linked else -1,
-            codes.reasons.code(p.reason),
+            codes.reasons.code(p.reason, self.known),
         )

@@ -1,0 +1,243 @@
+"""The sweep makes the postings that the scalar rules make, node-day by node-day."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import astuple, replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from accounting import held
+from accounting.model import DAY, CapacityStretch, CoverageStretch, NodeDay, NodeDayResult, Posting
+from accounting.reconcile import CAPACITY, Rules, reconcile
+from accounting.sweep import ACCOUNTS, Batch, Sweep, columns_of, naming, node_day, postings_of
+from accounting.sweep import chunk as chunks
+from accounting.sweep import run as sweep_run
+from accounting.sweep.columns import PER_CLAIM
+from accounting.sweep.table import KEY
+from exporters.model import Claim, NodeKey
+from tests.accounting.sites import FIRST, Site, sites
+from tests.bench.month import PERIOD, month
+from tests.exporters.records import KUBE, SLURM, bridged, lends, made_by, pod, run, stands_in
+
+Place = tuple[str, int]
+
+
+def swept(site: Site) -> tuple[dict[Place, list[Posting]], dict[Place, list[tuple[Claim, str]]]]:
+    """Postings and unplaced claims by machine and day, as the sweep says."""
+    sweep = Sweep(site.columns, site.rules, site.period)
+    postings: dict[Place, list[Posting]] = {}
+    unplaced: dict[Place, list[tuple[Claim, str]]] = defaultdict(list)
+    for batch in sweep:
+        found = postings_of(batch, sweep)
+        assert not postings.keys() & found.keys()
+        postings |= found
+        for lost in batch.unplaced:
+            machine = int(np.searchsorted(site.columns.first, lost.row, side="right")) - 1
+            claim = site.columns.claims(np.array([lost.row]))[0]
+            unplaced[site.columns.machines[machine], lost.day].append((claim, lost.reason))
+    return postings, unplaced
+
+
+def node_days(site: Site) -> dict[Place, NodeDay]:
+    """Every node-day of the site's period."""
+    start, end = site.period
+    return {
+        (machine, day): node_day(site.columns, number, max(start, day * DAY), min(end, (day + 1) * DAY))
+        for number, machine in enumerate(site.columns.machines)
+        for day in range(start // DAY, -(-end // DAY))
+    }
+
+
+@settings(max_examples=150)
+@given(sites())
+def test_every_node_day_has_the_postings_that_the_scalar_rules_make(site: Site) -> None:
+    postings, unplaced = swept(site)
+    expected: dict[Place, NodeDayResult] = {at: reconcile(day, site.rules) for at, day in node_days(site).items()}
+
+    assert {at: list(r.postings) for at, r in expected.items() if r.postings} == postings
+    assert {at: sorted(map(str, r.unplaced)) for at, r in expected.items() if r.unplaced} == {
+        at: sorted(map(str, lost)) for at, lost in unplaced.items()
+    }
+
+
+@given(sites(), st.randoms())
+def test_the_order_of_claims_does_not_matter(site: Site, rng: random.Random) -> None:
+    columns = site.columns
+    claims = {
+        name: columns.claims(np.arange(columns.first[n], columns.first[n + 1]))
+        for n, name in enumerate(columns.machines)
+    }
+    projects = dict(zip(columns.job.tolist(), columns.project.tolist(), strict=True))
+    shuffled = columns_of(
+        {name: rng.sample(claims[name], len(claims[name])) for name in rng.sample([*claims], len(claims))},
+        {name: columns.capacity[n] for n, name in enumerate(columns.machines)},
+        columns.coverage,
+        {columns.names.jobs[job]: columns.names.projects[project] for job, project in projects.items()},
+    )
+
+    for name in PER_CLAIM:
+        assert np.array_equal(getattr(columns, name), getattr(shuffled, name))
+    for one, other in zip(astuple(columns.keys), astuple(shuffled.keys), strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_a_month_of_many_claims_has_on_any_node_day_the_postings_of_the_scalar_rules() -> None:
+    site, rng = month(20), random.Random(1)
+    sweep = Sweep(site, Rules(), PERIOD)
+    places = 0
+    disputed = []
+    for batch in sweep:
+        c = batch.columns
+        place = c["machine"].astype(np.int64) * DAY + c["day"]
+        every = np.unique(place)
+        places += len(every)
+        disputed += np.unique(place[c["account"] == ACCOUNTS.index("disputed")]).tolist()
+        for chosen in {*rng.sample(every.tolist(), min(8, len(every))), *disputed[-2:]} & {*every.tolist()}:
+            number, day = divmod(chosen, DAY)
+            some = Batch({name: column[place == chosen] for name, column in c.items()})
+            expected = reconcile(node_day(site, number, day * DAY, (day + 1) * DAY), Rules()).postings
+
+            assert {(site.machines[number], day): list(expected)} == postings_of(some, sweep)
+    assert 20 * 31 == places
+    assert disputed
+
+
+def test_the_rows_of_every_model_and_node_day_of_a_month_sum_to_zero() -> None:
+    for batch in Sweep(month(12), Rules(), PERIOD):
+        frame = batch.frame()
+
+        assert 0 == frame.groupby(["machine", "day", "model"]).quantity.sum().abs().max()
+        assert -8000 * DAY == frame[frame.account == ACCOUNTS.index(CAPACITY)].quantity.max()
+        assert not frame.duplicated([*KEY]).any()
+        assert (frame.start < frame.end).all()
+        assert (frame.start // DAY == frame.day).all()
+        assert ((frame.end - 1) // DAY == frame.day).all()
+
+
+def test_node_days_come_whole_and_in_order() -> None:
+    seen: set[tuple[int, int]] = set()
+    for batch in Sweep(month(12), Rules(), PERIOD):
+        places = list(zip(batch.columns["machine"].tolist(), batch.columns["day"].tolist(), strict=True))
+
+        assert places == sorted(places)
+        assert not seen & set(places)
+        seen |= set(places)
+
+
+def test_what_nests_and_fits_never_needs_the_scalar_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lenders that are replaced, PyTorchJobs in jobs, bridged jobs, drains and hours that nobody could read."""
+    asked = watch_windows(monkeypatch)
+    hour = 3600
+    claims = [
+        pod("worker-a", 8000, FIRST - DAY, FIRST + 30 * hour, lends("gn09")),
+        pod("worker-b", 8000, FIRST + 30 * hour + 60, None, lends("gn09")),
+        run(18, 4000, FIRST + hour, FIRST + 40 * hour),
+        pod("bert-0", 2000, FIRST + hour + 5, FIRST + 40 * hour - 1, made_by(18)),
+        pod("bert-1", 1000, FIRST + hour + 5, FIRST + 39 * hour, made_by(18)),
+        run(6001, 8000, FIRST + 50 * hour, FIRST + 60 * hour, node="gn09-bridge"),
+        pod("solo", 6000, FIRST + 50 * hour + 3, FIRST + 60 * hour + 20, bridged(6001)),
+        pod("vk", 8000, FIRST, FIRST + 60 * hour, stands_in()),
+    ]
+    claims[1] = replace(claims[1], end=FIRST + 45 * hour)
+    capacity = [
+        CapacityStretch(FIRST, FIRST + 20 * hour, SLURM, "hpc1", "gn09", "h100", 8000, up=True),
+        CapacityStretch(FIRST + 20 * hour, FIRST + 26 * hour, SLURM, "hpc1", "gn09", "h100", 8000, False, "bad fan"),
+        CapacityStretch(FIRST + 26 * hour, FIRST + 3 * DAY, SLURM, "hpc1", "gn09", "h100", 8000, up=True),
+        CapacityStretch(FIRST, FIRST + 3 * DAY, KUBE, "prod", "gn09", "NVIDIA-H100", 8000, up=True),
+    ]
+    coverage = [
+        CoverageStretch(FIRST, FIRST + 5 * hour, SLURM, "hpc1"),
+        CoverageStretch(FIRST + 6 * hour, FIRST + 3 * DAY, SLURM, "hpc1"),
+        CoverageStretch(FIRST, FIRST + 3 * DAY, KUBE, "prod"),
+    ]
+    site = Site(columns_of({"gn09": claims}, {"gn09": capacity}, coverage, {}), (FIRST, FIRST + 3 * DAY), Rules())
+    postings, _ = swept(site)
+
+    assert {at: list(reconcile(day, Rules()).postings) for at, day in node_days(site).items()} == postings
+    assert [] == asked
+    accounts = {p.account for found in postings.values() for p in found}
+    assert {"charged", "reserved", "idle", "down", "unknown", "capacity", ""} == accounts
+
+
+def test_only_the_seconds_in_doubt_are_left_to_the_scalar_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = watch_windows(monkeypatch)
+    claims = [run(1, 6000, FIRST, FIRST + 5000), run(2, 6000, FIRST + 4000, FIRST + 9000), run(3, 1000, FIRST, None)]
+    capacity = [CapacityStretch(FIRST, FIRST + DAY, SLURM, "hpc1", "gn09", "h100", 8000, up=True)]
+    coverage = [CoverageStretch(FIRST, FIRST + DAY, SLURM, "hpc1")]
+    site = Site(columns_of({"gn09": claims}, {"gn09": capacity}, coverage, {}), (FIRST, FIRST + DAY), Rules())
+    postings, _ = swept(site)
+
+    assert {at: list(reconcile(day, Rules()).postings) for at, day in node_days(site).items()} == postings
+    assert [(FIRST + 4000, FIRST + 5000)] == [(day.start, day.end) for day in asked]
+
+
+def test_a_site_in_many_chunks_is_the_site_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    site = Site(month(6), PERIOD, Rules())
+    whole = swept(site)
+    monkeypatch.setattr(chunks, "ROWS", 1)
+
+    assert whole == swept(site)
+
+
+def test_a_machine_that_had_nothing_is_there_too() -> None:
+    capacity = [CapacityStretch(FIRST, FIRST + DAY, SLURM, "hpc1", "gn09", "h100", 8000, up=True)]
+    site = Site(columns_of({}, {"gn09": capacity}, [], {}), (FIRST, FIRST + DAY), Rules())
+    postings, unplaced = swept(site)
+
+    assert {at: list(reconcile(day, Rules()).postings) for at, day in node_days(site).items()} == postings
+    assert {} == unplaced
+
+
+def test_what_is_known_of_ties_is_what_the_ledger_reads() -> None:
+    assert held.NEAR == naming.NEAR
+
+
+def test_columns_that_do_not_belong_together_are_refused() -> None:
+    site = month(1)
+
+    with pytest.raises(ValueError, match="different lengths"):
+        replace(site, milligpu=site.milligpu[:-1])
+    with pytest.raises(ValueError, match="milliGPU of a claim must be within 0 and 2147483647"):
+        replace(site, milligpu=site.milligpu << 32)
+    with pytest.raises(ValueError, match="time is out of range"):
+        replace(site, end=site.end + (1 << 62))
+
+
+def test_a_claim_on_another_clusters_node_is_refused() -> None:
+    claim = replace(run(1, 1000), node=NodeKey(KUBE, "prod", "gn09"))
+
+    with pytest.raises(ValueError, match="claim of job slurm/hpc1/1@0 is on node kubernetes/prod/gn09"):
+        columns_of({"gn09": [claim]}, {}, [], {})
+
+
+def test_a_period_without_a_second_is_refused() -> None:
+    with pytest.raises(ValueError, match="is empty"):
+        Sweep(month(1), Rules(), (FIRST, FIRST))
+
+
+def test_numbers_that_do_not_fit_into_64_bits_are_refused() -> None:
+    site = month(1)
+    huge = replace(site, milligpu=np.full(len(site.milligpu), 2**31 - 1))
+
+    with pytest.raises(ValueError, match="shorten the period"):
+        list(Sweep(huge, Rules(), (FIRST, FIRST + 80 * 365 * DAY)))
+    with pytest.raises(ValueError, match="month by month"):
+        Sweep(site, Rules(), (0, 1 << 40))
+
+
+def watch_windows(monkeypatch: pytest.MonkeyPatch) -> list[NodeDay]:
+    """What the sweep asks the scalar rules, besides what empty machines are."""
+    asked: list[NodeDay] = []
+
+    def ask(days: Sequence[NodeDay], rules: Rules) -> list[NodeDayResult]:
+        asked.extend(days)
+        return [reconcile(day, rules) for day in days]
+
+    monkeypatch.setattr(sweep_run, "reconcile_all", ask)
+    return asked
