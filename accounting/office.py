@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
+from starlette.types import ASGIApp
 
 from accounting import book
 from accounting.auth import TokenFile, Tokens
@@ -58,7 +59,20 @@ class LedgerBooks:
         return ""
 
 
-def service(config: Config) -> Server:
+class Service(Server):
+    """The service's listener; stopping it also releases the ledger's connections."""
+
+    def __init__(self, app: ASGIApp, config: Config, engine: Engine) -> None:
+        super().__init__(app, config.service.listen, config.service.config_file, lifespan=True)
+        self._engine = engine
+
+    def stop(self) -> None:
+        """Answer what was asked, then end. Safe to call twice."""
+        super().stop()
+        self._engine.dispose()
+
+
+def service(config: Config) -> Service:
     """The accounting service of these settings, not yet started.
 
     It ingests every Slurm cluster and then reconciles, every ``service.interval``. Without ``service.tokens_file`` its
@@ -80,4 +94,4 @@ def service(config: Config) -> Server:
         )
     )
     app = create_service(LedgerBooks(config, engine), tokens, Loop(tasks, registry), registry)
-    return Server(app, config.service.listen, config.service.config_file, lifespan=True)
+    return Service(app, config, engine)

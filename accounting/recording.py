@@ -77,12 +77,13 @@ class LedgerRecorder:
         self._state = state
 
     def close(self) -> None:
-        """Write what is batched. The recorder may be used again."""
+        """Write what is batched, and release the connections. The recorder may be used again."""
         state = self._state
         if state is not None and state.buckets:
             with write(self._engine) as connection:
                 telemetry.flush(connection, state.buckets)
             self._state = replace(state, buckets={})
+        self._engine.dispose()
 
     def _recall(self) -> _State:
         with read(self._engine) as connection:

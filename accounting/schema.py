@@ -23,7 +23,11 @@ def open_ledger(url: str) -> Engine:
     engine = connect(url)
     try:
         upgrade(engine)
+    except LedgerError:
+        engine.dispose()
+        raise
     except OperationalError as error:
+        engine.dispose()
         raise LedgerError(f"cannot open the ledger {engine.url!r}: {error.orig}") from error
     return engine
 
