@@ -1,8 +1,9 @@
 """A month of a site with both schedulers, made up: as many claims as asked for, with everything that nests.
 
 Nodes have eight cards, cut into lanes for some days at a time; in a lane one job follows the other. By their place in
-the site nodes are Slurm nodes inside NodeSet pods, nodes of slurm-bridge (every allocation is a Slurm job and its pods),
-plain Slurm nodes, nodes of plain pods, or of both kinds of work at once; in some Slurm jobs run the pods of a PyTorchJob.
+the site nodes are Slurm nodes inside NodeSet pods, nodes of slurm-bridge (every allocation is a Slurm job and its
+pods), plain Slurm nodes, nodes of plain pods, or of both kinds of work at once; in some Slurm jobs run a PyTorchJob's
+pods.
 A few pods name jobs that are not there, a few claims are more than a node has left, some nodes are drained, and for a
 while each scheduler could not be read.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,7 +39,7 @@ Ints = NDArray[np.int64]
 
 
 class Made(NamedTuple):
-    """Claims of one machine. ``job`` numbers jobs, ``named`` what a key names: a row of this machine, or -2 (not there).
+    """Claims of one machine. ``job`` numbers jobs, ``named`` what a key names: a row of this machine, or -2 (none).
 
     ``kind`` is the key's, -1 without; ``time`` are seconds of the month.
     """
@@ -191,7 +193,7 @@ def _capacity(number: int) -> tuple[CapacityStretch, ...]:
         borders[1:1] = [drained, drained + DAY]
     slurm = [
         CapacityStretch(a, b, Scheduler.SLURM, CLUSTERS[0], name, "h100", 8000, n != 1, "bad fan" if n == 1 else "")
-        for n, (a, b) in enumerate(zip(borders[:-1], borders[1:], strict=True))
+        for n, (a, b) in enumerate(pairwise(borders))
     ]
     return (*slurm, kube)
 
