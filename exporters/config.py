@@ -91,7 +91,7 @@ class Dcgm(Section):
     interval: Duration = 15.0
     timeout: Duration = 5.0
     concurrency: int = Field(default=64, gt=0)
-    max_response: Size = 64 << 20
+    max_response: Size = 16 << 20
 
 
 class MachineRules(Section):

@@ -54,7 +54,7 @@ class Dcgm(Source):
         interval: float = 15.0,
         timeout: float = 5.0,
         concurrency: int = 64,
-        max_bytes: int = 64 << 20,
+        max_bytes: int = 16 << 20,
         headers: Mapping[str, str] | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
