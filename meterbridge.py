@@ -270,7 +270,7 @@ def serve(config_file: Path) -> None:
 )
 @click.option("--serve/--no-serve", "serve_pages", default=sys.stdout.isatty(), help="Keep /metrics up at the end.")
 def demo(out: Path, serve_pages: bool) -> None:
-    """Show everything on a recorded site: a month of 16 machines, three projects, both schedulers.
+    """Show everything on a recorded site: a month of 17 machines, three projects, both schedulers.
 
     The code is the production code; only Slurm, Kubernetes and the GPUs are replayed, and say so.
     """
