@@ -12,7 +12,7 @@ from accounting.sweep.columns import Codes, Columns, Flags, Ints, Keys
 from exporters.links import FOREVER
 from exporters.model import Scheduler
 
-ROWS = 1 << 17
+ROWS = 1 << 16
 """Claims per chunk: few enough to stay in the processor's cache and well under the memory budget."""
 
 MOST_CELLS = 1 << 16

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accounting import held
-from accounting.model import DAY, CapacityStretch, CoverageStretch, NodeDay, NodeDayResult, Posting
-from accounting.reconcile import CAPACITY, Rules, reconcile
+from accounting.model import DAY, CapacityStretch, CoverageStretch, NodeDay, NodeDayResult, Posting, Ruling
+from accounting.reconcile import CAPACITY, REMAINDER, Rules, parties, reconcile
 from accounting.sweep import ACCOUNTS, Batch, Sweep, columns_of, naming, node_day, postings_of
 from accounting.sweep import chunk as chunks
 from accounting.sweep import run as sweep_run
@@ -241,3 +241,50 @@ def watch_windows(monkeypatch: pytest.MonkeyPatch) -> list[NodeDay]:
 
     monkeypatch.setattr(sweep_run, "reconcile_all", ask)
     return asked
+
+
+def one_day(claims: Sequence[Claim], rulings: Sequence[Ruling] = ()) -> tuple[list[Posting], list[Posting]]:
+    """A node-day of eight cards as the scalar rules see it, put together here, and as the sweep does."""
+    capacity = (CapacityStretch(FIRST, FIRST + DAY, SLURM, "hpc1", "gn09", "h100", 8000, up=True),)
+    coverage = (CoverageStretch(FIRST, FIRST + DAY, SLURM, "hpc1"),)
+    projects = {c.job: f"of {c.native_id}" for c in claims}
+    day = NodeDay(
+        "gn09", FIRST, FIRST + DAY, tuple(claims), capacity, coverage, tuple(projects.items()), rulings=tuple(rulings)
+    )
+    columns = columns_of({"gn09": claims}, {"gn09": capacity}, coverage, projects, rulings={"gn09": rulings})
+    postings, _ = swept(Site(columns, (FIRST, FIRST + DAY), Rules()))
+    return list(reconcile(day, Rules()).postings), postings["gn09", FIRST // DAY]
+
+
+def test_what_a_pod_holds_before_and_after_its_job_is_one_posting() -> None:
+    expected, found = one_day(
+        [run(18, 4000, FIRST + 1000, FIRST + 5000), pod("bert", 1000, FIRST + 940, FIRST + 5060, made_by(18))]
+    )
+
+    assert expected == found
+
+
+def test_the_pods_of_a_requeued_external_job_pay_for_its_remainder() -> None:
+    expected, found = one_day(
+        [
+            run(5, 8000, FIRST + 1000, FIRST + 5000),
+            run(5, 8000, FIRST + 6000, FIRST + 9000, submit=1),
+            pod("solo", 2000, FIRST + 6010, FIRST + 8990, bridged(5)),
+        ]
+    )
+
+    assert expected == found
+    assert {"of vision/solo"} == {p.project for p in found if p.reason == REMAINDER}
+
+
+def test_a_ruling_moves_the_cards_of_a_conflict_and_of_a_key_in_doubt() -> None:
+    first, second = run(1, 6000, FIRST, FIRST + 5000), run(2, 6000, FIRST + 4000, FIRST + 9000)
+    doubtful = pod("lost", 1000, FIRST + 20_000, FIRST + 21_000, made_by(99))
+    rulings = [
+        Ruling(parties(first.job, second.job), first.job, "ann", "asked both"),
+        Ruling((doubtful.job,), doubtful.job, "ann", "a typing error"),
+    ]
+    expected, found = one_day([first, second, doubtful], rulings)
+
+    assert expected == found
+    assert {r.reason for r in rulings} <= {p.reason for p in found}
