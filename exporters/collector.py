@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from exporters.attribution import Reading, attribute
 from exporters.exposition.page import Page
@@ -62,6 +62,11 @@ class _Polled:
     failures: int = 0
     rejects: int = 0
     error: str = ""
+
+    @property
+    def name(self) -> str:
+        """What its readings are recorded under; no two sources share it, also where two clusters share a name."""
+        return f"{self.source.name}/{self.source.cluster}".rstrip("/")
 
     def fresh(self, now: float) -> bool:
         return self.snapshot is not None and now - self.last_success <= STALE_AFTER * self.source.interval
@@ -170,15 +175,11 @@ class Collector:
         with self._lock:
             view = self._joined(now)
             telemetry = self.meter.step(view.picture, view.projects)
-            view = View(
-                view.picture,
-                self._jobs,
-                view.projects,
-                self.meter,
-                view.sources,
-                time.perf_counter() - began,
-                len(self._pending),
-                self._recorded_at,
+            view = replace(
+                view,
+                join_seconds=time.perf_counter() - began,
+                recorder_pending=len(self._pending),
+                recorder_last=self._recorded_at,
             )
             self._page = Page(self._writer.render(families(view)))
             self._view = view
@@ -248,7 +249,7 @@ class Collector:
             scheduler = p.source.scheduler.value if p.source.scheduler else ""
             found.append(
                 SourceReading(
-                    f"{p.source.name}/{p.source.cluster}".rstrip("/"),
+                    p.name,
                     p.source.cluster,
                     s.at,
                     s.jobs,
@@ -275,7 +276,7 @@ class Collector:
             self._recorded_at = now
             for p in self._polled:
                 acknowledge = getattr(p.source, "acknowledge", None)
-                polled_at = next((r.polled_at for r in round_.readings if r.cluster == p.source.cluster), None)
+                polled_at = next((r.polled_at for r in round_.readings if r.source == p.name), None)
                 if acknowledge is not None and polled_at is not None:
                     acknowledge(polled_at)
 

@@ -168,6 +168,15 @@ def test_ends_are_acknowledged_only_once_they_are_recorded(site: Site) -> None:
     assert [2015.0, 2030.0] == site.kube.acknowledged
 
 
+def test_an_end_is_not_acknowledged_by_another_scheduler_whose_cluster_has_the_same_name(site: Site) -> None:
+    site.slurm.cluster = site.kube.cluster
+    site.step()
+    site.kube.says = SourceError("away")
+    site.step()
+
+    assert [2015.0] == site.kube.acknowledged
+
+
 def test_a_source_that_was_not_read_again_is_not_recorded_again(site: Site) -> None:
     site.step()
     site.slurm.says = SourceError("away")
