@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import pairwise
@@ -11,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from exporters.model import Claim, Demand, LinkKind, Snapshot
-from exporters.sources.base import SourceError
 from exporters.sources.kube.facts import HoldFrom
 from exporters.sources.pods import Pods
-from tests.lab.daemons import wait_for
+from tests.exporters.sources.pods_world import until
 from tests.lab.kube_replay import KubeReplay, owner_objects, truth
 
 WORTH = {
@@ -46,25 +44,13 @@ def play(server: KubeReplay, hold_from: HoldFrom = "started") -> Iterator[Snapsh
     """One snapshot before, and one after the recording."""
     source = Pods("kube", api_client=server.client(), hold_from=hold_from, slurm_clusters={"hpc1": "hpc"}, pause=0.01)
     try:
-        yield patiently(source, 1.0)
+        yield until(source, lambda _: True, "a poll between two cuts")
         assert server.wait(30), f"the recording was not played to its end: {server.requests[-5:]}"
-        yield patiently(source, 2.0)
+        yield until(source, lambda _: True, "a poll between two cuts")
     finally:
         source.close()
 
     assert [] == server.mismatches
-
-
-def patiently(source: Pods, now: float) -> Snapshot:
-    """A poll at a moment when no connection is just being cut, as the recording's are: then it raises, as it should."""
-
-    def poll() -> Snapshot | None:
-        with contextlib.suppress(SourceError):
-            return source.poll(now)
-        return None
-
-    found: Snapshot = wait_for(poll, 30, "a poll between two cuts")
-    return found
 
 
 def last(folder: Path, hold_from: HoldFrom = "started", *, owners: bool = True) -> Snapshot:
