@@ -1,0 +1,60 @@
+"""Settings of who pays and at what price: machines, projects, the ledger, rates."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from exporters.config.section import Section
+from exporters.settingvalues import Duration, Price, masked
+
+
+class MachineRules(Section):
+    """Which node names are the same machine where neither Slinky's labels nor the nodes themselves say so.
+
+    ``names`` maps ``slurm/<cluster>/<node>`` and ``kubernetes/<cluster>/<node>`` to machines.
+    """
+
+    match: Literal["short_name", "full_name"] = "short_name"
+    names: dict[str, str] = Field(default_factory=dict)
+
+
+class Project(Section):
+    """Who pays: Slurm accounts and Kubernetes namespaces or labels, while ``valid_from <= day < valid_to``."""
+
+    project: str = Field(min_length=1)
+    accounts: tuple[str, ...] = ()
+    namespaces: tuple[str, ...] = ()
+    labels: dict[str, str] = Field(default_factory=dict)
+    valid_from: date | None = None
+    valid_to: date | None = None
+
+
+class Ledger(Section):
+    """Where the ledger is kept. Without it the exporter is live only."""
+
+    url: str
+    gap: Duration = 120.0
+    settle: Duration = 86_400.0
+
+    @field_validator("url")
+    @classmethod
+    def _known_kind(cls, url: str) -> str:
+        if not re.match(r"sqlite:///|postgresql(\+psycopg)?://", url):
+            raise ValueError("the ledger is sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE")
+        return url
+
+    def __repr_args__(self) -> list[tuple[str | None, Any]]:
+        """Mask the password in every repr and log."""
+        return [("url", masked(self.url)), ("gap", self.gap), ("settle", self.settle)]
+
+
+class Rates(Section):
+    """A price per GPU model and hour, exact decimals. ``default`` prices the models that are not listed."""
+
+    currency: str = Field(default="EUR", pattern=r"^[A-Z]{3}$")
+    gpu_hour: dict[str, Price] = Field(default_factory=dict)
+    default: Price | None = None

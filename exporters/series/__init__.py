@@ -1,0 +1,45 @@
+"""The metric table: one row = one family. `docs/metrics.md` is generated from it, and a test holds the two together.
+
+To add a metric, add a row: name, type, unit, help that says where it comes from, labels, and a function of
+`exporters.view` that finds its rows. No label is ever called job, instance, pod or namespace: Prometheus puts those on
+the target, and a collision renames ours.
+"""
+
+from __future__ import annotations
+
+from exporters import view as v
+from exporters.exposition.family import Family
+from exporters.series import fleet, itself, jobs
+from exporters.series.itself import version
+from exporters.series.row import SeriesRow
+
+__all__ = ["TABLE", "SeriesRow", "families", "markdown", "version"]
+
+TABLE: tuple[SeriesRow, ...] = (*jobs.ROWS, *fleet.ROWS, *itself.ROWS)
+
+
+def families(view: v.View) -> list[Family]:
+    """Every family of the table with its rows in a stable order."""
+    return [Family(r.name, r.help, r.type, r.labels, sorted(r.rows(view))) for r in TABLE]
+
+
+def markdown() -> str:
+    """docs/metrics.md: the table, for people."""
+    lines = [
+        "# Metrics",
+        "",
+        "Generated from `exporters/series/` by `make docs`; do not edit. Units are Prometheus base units; cards are",
+        "whole GPUs, so half a card reads 0.5. A family marked experimental may still change its name or labels.",
+        "",
+        "| family | type | labels | meaning | stability |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| `{r.name}` | {r.type} | {', '.join(f'`{x}`' for x in r.labels) or '-'} | {r.help} | {r.stability} |"
+        for r in TABLE
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")

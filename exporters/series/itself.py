@@ -1,0 +1,120 @@
+"""Families about meterbridge itself: its sources, its joins, its recorder."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+
+from exporters import view as v
+from exporters.series.row import SOURCE, SeriesRow
+
+
+def version() -> str:
+    """The installed version, or ``unknown`` in a checkout that is not installed."""
+    try:
+        return metadata.version("meterbridge")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+ROWS: tuple[SeriesRow, ...] = (
+    SeriesRow(
+        "meterbridge_source_success",
+        "gauge",
+        "",
+        "1 when the source's last poll succeeded, else 0: its data is then the last good, and stale.",
+        SOURCE,
+        v.source(lambda s: s.success),
+    ),
+    SeriesRow(
+        "meterbridge_source_complete",
+        "gauge",
+        "",
+        "1 when the last successful poll read all of the system, 0 when some of it (a few targets) was missing.",
+        SOURCE,
+        v.source(lambda s: s.complete),
+    ),
+    SeriesRow(
+        "meterbridge_source_last_success_timestamp_seconds",
+        "gauge",
+        "seconds",
+        "When the source was last read; 0 = never. Its age is time() minus this.",
+        SOURCE,
+        v.source(lambda s: s.last_success),
+    ),
+    SeriesRow(
+        "meterbridge_source_age_seconds",
+        "gauge",
+        "seconds",
+        "Age of the source's data at the last join; +Inf = never read.",
+        SOURCE,
+        v.source_age,
+    ),
+    SeriesRow(
+        "meterbridge_source_poll_duration_seconds",
+        "gauge",
+        "seconds",
+        "How long the source's last poll took.",
+        SOURCE,
+        v.source(lambda s: s.duration),
+    ),
+    SeriesRow(
+        "meterbridge_source_polls_total", "counter", "", "Polls of the source.", SOURCE, v.source(lambda s: s.polls)
+    ),
+    SeriesRow(
+        "meterbridge_source_failures_total",
+        "counter",
+        "",
+        "Polls of the source that failed.",
+        SOURCE,
+        v.source(lambda s: s.failures),
+    ),
+    SeriesRow(
+        "meterbridge_source_rejects_total",
+        "counter",
+        "",
+        "Records of the source that were set aside with a reason.",
+        SOURCE,
+        v.source(lambda s: s.rejects),
+    ),
+    SeriesRow(
+        "meterbridge_join_duration_seconds",
+        "gauge",
+        "seconds",
+        "How long the last join of all sources took.",
+        (),
+        lambda view: [((), view.join_seconds)],
+    ),
+    SeriesRow(
+        "meterbridge_join_timestamp_seconds",
+        "gauge",
+        "seconds",
+        "When the last join was made; a scrape serves it unchanged.",
+        (),
+        lambda view: [((), view.picture.at)],
+    ),
+    SeriesRow(
+        "meterbridge_recorder_pending_rounds",
+        "gauge",
+        "",
+        "Rounds kept in memory because the ledger could not be written.",
+        (),
+        lambda view: [((), float(view.recorder_pending))],
+    ),
+    SeriesRow(
+        "meterbridge_recorder_last_success_timestamp_seconds",
+        "gauge",
+        "seconds",
+        "When a round was last recorded in the ledger; 0 = never, or no ledger is configured.",
+        (),
+        lambda view: [((), view.recorder_last)],
+    ),
+    SeriesRow(
+        "meterbridge_build_info",
+        "info",
+        "",
+        "Version of meterbridge and of Python.",
+        ("version", "python"),
+        lambda _: [((version(), platform.python_version()), 1.0)],
+    ),
+)

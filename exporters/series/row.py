@@ -1,0 +1,26 @@
+"""What a row of the metric table is, and the labels that rows share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from exporters import view as v
+
+Stability = Literal["stable", "experimental"]
+JOB = ("scheduler", "cluster", "job_id")
+PROJECT = ("project", "scheduler", "cluster")
+SOURCE = ("source", "cluster")
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesRow:
+    """One family: how it is named, what it says, and how its rows are found."""
+
+    name: str
+    type: Literal["gauge", "counter", "info"]
+    unit: str
+    help: str
+    labels: tuple[str, ...]
+    rows: v.Rows
+    stability: Stability = "experimental"
