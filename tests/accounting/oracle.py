@@ -10,12 +10,14 @@ It knows the rules and shares no code with `accounting.reconcile`, `exporters.li
 5. Paint: those who pay first, Slurm from the left, Kubernetes from the right; then, where no cell is free, over cells
    of strangers before those of the own family, of the other scheduler before the own one's, and where fewest are.
 6. A cell with one owner is his, with several it is disputed, with none it is nobody's.
+7. Where somebody ruled between a disputed cell's last owner and its first one (or on its only owner), it is the ruled
+   one's.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import gcd
 
@@ -26,6 +28,9 @@ SLURM, KUBE = Scheduler.SLURM, Scheduler.KUBERNETES
 Key = tuple[str, str, JobKey | None]
 """(account, GPU model, whose)."""
 
+Cell = tuple[str, int | None, int | None]
+"""(account, claim that it is posted with, claim that it is disputed with)."""
+
 
 @dataclass
 class Painting:
@@ -34,7 +39,7 @@ class Painting:
     quantities: Counter[Key] = field(default_factory=Counter)
     capacity: Counter[str] = field(default_factory=Counter)
     held: Counter[JobKey] = field(default_factory=Counter)
-    seen: dict[object, Counter[tuple[str, int | None]]] = field(default_factory=dict)
+    seen: dict[object, Counter[Cell]] = field(default_factory=dict)
 
     def by_account(self) -> dict[tuple[str, str], int]:
         """Quantities per account and model."""
@@ -44,17 +49,17 @@ class Painting:
         return {k: v for k, v in sums.items() if v}
 
 
-def paint(day: NodeDay, grace: int) -> Painting:
-    """Paint the whole day."""
+def paint(day: NodeDay, grace: int, moments: Iterable[tuple[int, int]] = ()) -> Painting:
+    """Paint the whole day; or these seconds of it, each with the number of seconds that look like it."""
     claims: list[Claim] = sorted(day.claims, key=_oldest_first)
     horizon = max([day.end, *(c.start for c in claims), *(c.end or 0 for c in claims)]) + grace + 2
     known = {(scheduler, cluster): second for scheduler, cluster, second in day.known_until}
     last = [known.get((c.job.scheduler, c.job.cluster), horizon) if c.end is None else c.end for c in claims]
     believed = {i: _believed(i, claims, last[i], grace, horizon) for i in range(len(claims))}
     painting = Painting()
-    for second in range(day.start, day.end):
+    for second, alike in moments or ((s, 1) for s in range(day.start, day.end)):
         there = [i for i, c in enumerate(claims) if c.milligpu and c.start <= second < last[i]]
-        _paint_second(painting, day, claims, believed, there, second)
+        _paint_second(painting, day, claims, believed, there, second, alike)
     return painting
 
 
@@ -117,15 +122,16 @@ def _paint_second(
     believed: dict[int, list[tuple[LinkKind, int]] | None],
     there: Sequence[int],
     second: int,
+    alike: int,
 ) -> None:
     here = [s for s in day.capacity if s.start <= second < s.end]
     pools = _pools(day, second)
     if not pools:
         return
     for model, size in pools:
-        painting.capacity[model] += size
+        painting.capacity[model] += size * alike
     for i in there:
-        painting.held[claims[i].job] += claims[i].milligpu
+        painting.held[claims[i].job] += claims[i].milligpu * alike
     readable = {(s.scheduler, s.cluster) for s in day.coverage if s.start <= second < s.end}
     with_cards = [s for s in here if s.milligpu]
     if any((s.scheduler, s.cluster) not in readable for s in with_cards):
@@ -148,8 +154,22 @@ def _paint_second(
         look = (size, tuple(shares), tuple((word[i], family[i]) for i, _ in shares), nobodys)
         if look not in painting.seen:
             painting.seen[look] = _cells(size, shares, word, family, claims, nobodys)
-        for (account, owner), milligpu in painting.seen[look].items():
-            painting.quantities[account, model, claims[owner].job if owner is not None else None] += milligpu
+        for cell, milligpu in painting.seen[look].items():
+            account, owner = _ruled(cell, day, claims, word)
+            painting.quantities[account, model, claims[owner].job if owner is not None else None] += milligpu * alike
+
+
+def _ruled(cell: Cell, day: NodeDay, claims: Sequence[Claim], word: dict[int, str]) -> tuple[str, int | None]:
+    """Under which word and whose a cell is, given what people ruled."""
+    account, owner, opponent = cell
+    if account != "disputed" or owner is None:
+        return account, owner
+    sides = [owner] if opponent is None else [owner, opponent]
+    for ruling in day.rulings:
+        if {claims[i].job for i in sides} == set(ruling.parties):
+            winner = next(i for i in sides if claims[i].job == ruling.to)
+            return ("charged" if word[winner] == "disputed" else word[winner]), winner
+    return account, owner
 
 
 def _pools(day: NodeDay, second: int) -> list[tuple[str, int]]:
@@ -247,8 +267,8 @@ def _cells(
     family: dict[int, int],
     claims: Sequence[Claim],
     nobodys: str,
-) -> Counter[tuple[str, int | None]]:
-    """Paint one pool at one second: milliGPU per account and owner."""
+) -> Counter[Cell]:
+    """Paint one pool at one second: milliGPU per account, owner and opponent."""
     grain = gcd(size, *(amount for _, amount in shares))
     cells: list[list[int]] = [[] for _ in range(size // grain)]
     left = {i: amount // grain for i, amount in shares}
@@ -270,10 +290,12 @@ def _cells(
             for cell in wanted[: left[i]]:
                 cell.append(i)
             left[i] -= min(left[i], len(wanted))
-    found: Counter[tuple[str, int | None]] = Counter()
+    found: Counter[Cell] = Counter()
     for cell in cells:
         if not cell:
-            found[nobodys, None] += grain
+            found[nobodys, None, None] += grain
+        elif len(cell) == 1:
+            found[word[cell[0]], cell[0], None] += grain
         else:
-            found[word[cell[0]] if len(cell) == 1 else "disputed", max(cell)] += grain
+            found["disputed", max(cell), min(cell)] += grain
     return found
