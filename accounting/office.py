@@ -15,8 +15,9 @@ from accounting.auth import TokenFile, Tokens
 from accounting.check import check
 from accounting.loop import Loop, Task
 from accounting.periods import period_named
-from accounting.rating import RatingError
+from accounting.rating import Rates, RatingError
 from accounting.service import UnavailableError, UnknownPeriodError, create_service
+from accounting.standing import OPEN_FAMILIES, Standing, StandingCollector, Standings, stand
 from accounting.statements import Statement
 from exporters.config import Config
 from exporters.server import Server
@@ -75,7 +76,8 @@ class Service(Server):
 def service(config: Config) -> Service:
     """The accounting service of these settings, not yet started.
 
-    It ingests every Slurm cluster and then reconciles, every ``service.interval``. Without ``service.tokens_file`` its
+    It ingests every Slurm cluster and then reconciles, every ``service.interval``, and checks the ledger every
+    ``service.check_interval``. Without ``service.tokens_file`` its
     API lets nobody in; health and metrics are open.
     """
     engine = book.ledger(config)
@@ -93,5 +95,20 @@ def service(config: Config) -> Service:
             lambda: book.reconcile_period(config, None, int(time.time()), unfinished=False),
         )
     )
-    app = create_service(LedgerBooks(config, engine), tokens, Loop(tasks, registry), registry)
+    standings = Standings()
+    registry.register(StandingCollector(OPEN_FAMILIES, standings.overall))
+    tasks.append(Task("standing", config.service.interval, lambda: standings.stands(_stand(config, engine))))
+    tasks.append(
+        Task("check", config.service.check_interval, lambda: standings.checked(len(check(engine)), time.time()))
+    )
+    app = create_service(LedgerBooks(config, engine), tokens, Loop(tasks, registry), registry, standings)
     return Service(app, config, engine)
+
+
+def _stand(config: Config, engine: Engine) -> Standing:
+    """Where the books stand now, each month at its own prices."""
+
+    def rates_of(month: str) -> Rates:
+        return book.prices(config, engine, period_named(month, book.zone(config))).rates
+
+    return stand(engine, rates_of)

@@ -22,6 +22,7 @@ from accounting.auth import Principal, Role
 from accounting.guard import Caller, Guard, RequestMetrics, TokenCheck, admin
 from accounting.loop import Loop
 from accounting.page import api_page
+from accounting.standing import PROJECT_FAMILIES, StandingCollector, Standings
 from accounting.statements import Statement, chargeback_csv, summary_csv
 from accounting.statements.chargeback import COLUMNS, chargeback_rows
 from accounting.statements.csvtext import printable
@@ -109,11 +110,16 @@ health = APIRouter(tags=["health"])
 
 
 def create_service(
-    books: Books, tokens: TokenCheck, loop: Loop | None = None, registry: CollectorRegistry | None = None
+    books: Books,
+    tokens: TokenCheck,
+    loop: Loop | None = None,
+    registry: CollectorRegistry | None = None,
+    standings: Standings | None = None,
 ) -> FastAPI:
     """Build the ASGI application. It starts ``loop`` with the server and stops it with the server.
 
     ``registry`` is what ``/metrics`` shows: the loop's metrics, and those of the requests, which are added here.
+    ``standings`` is where the books stand, by project for those who may see it.
     """
 
     @asynccontextmanager
@@ -134,6 +140,7 @@ def create_service(
     )
     registry = registry or CollectorRegistry()
     app.state.books, app.state.tokens, app.state.loop, app.state.registry = books, tokens, loop, registry
+    app.state.standings = standings or Standings()
     app.include_router(api)
     app.include_router(health)
     app.add_exception_handler(UnknownPeriodError, _failure(404))
@@ -204,6 +211,15 @@ def check_books(request: Request) -> Check:
     return Check(sound=not breaches, breaches=breaches)
 
 
+@api.get("/metrics", response_class=PlainTextResponse)
+def read_project_metrics(request: Request, caller: Caller) -> Response:
+    """What each project's months come to so far, for Prometheus: of all projects for admins, else of one's own."""
+    registry = CollectorRegistry()
+    standings: Standings = request.app.state.standings
+    registry.register(StandingCollector(PROJECT_FAMILIES, lambda: standings.of_projects(caller.may_see)))
+    return _exposition(request, registry)
+
+
 @health.get("/-/healthy", response_class=PlainTextResponse)
 def healthy(request: Request) -> PlainTextResponse:
     """Whether the process is worth keeping: its loop runs."""
@@ -223,8 +239,12 @@ def ready(request: Request) -> PlainTextResponse:
 @health.get("/metrics", response_class=PlainTextResponse)
 def metrics(request: Request) -> Response:
     """The service's own metrics, for Prometheus. They name no project."""
+    return _exposition(request, request.app.state.registry)
+
+
+def _exposition(request: Request, registry: CollectorRegistry) -> Response:
     encode, content_type = choose_encoder(request.headers.get("accept", ""))
-    return Response(encode(request.app.state.registry), media_type=content_type)
+    return Response(encode(registry), media_type=content_type)
 
 
 @health.get("/", response_class=HTMLResponse, include_in_schema=False)

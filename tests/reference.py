@@ -6,11 +6,13 @@ and docs/cli.md every command's ``--help``. tests/test_docs.py holds the pages t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 from prometheus_client import CollectorRegistry
 
+from accounting import standing
 from accounting.guard import RequestMetrics
 from accounting.loop import Loop
 from exporters import series
@@ -54,21 +56,39 @@ def service_metrics_page() -> str:
     registry = CollectorRegistry()
     Loop([], registry)
     RequestMetrics(registry)
-    rows = [
-        f"| `{_name(collector)}` | {collector._type} | {', '.join(f'`{x}`' for x in collector._labelnames)} "
-        f"| {collector._documentation}. |"
-        for collector in sorted(registry._collector_to_names, key=_name)  # type: ignore[arg-type]
-    ]
+    own = sorted(
+        (_name(c), c._type, tuple(c._labelnames), c._documentation)  # type: ignore[attr-defined]
+        for c in registry._collector_to_names
+    )
     head = [
         "# Metrics of the accounting service",
         "",
-        "Generated from `accounting/loop.py` and `accounting/guard.py` by `make docs`; do not edit. `task` is what",
-        "runs on a clock (`ingest-<cluster>`, `reconcile`); `route` is a path of the API as its description writes it.",
+        "Generated from `accounting/loop.py`, `accounting/guard.py` and `accounting/standing.py` by `make docs`; do not",
+        "edit. `task` is what runs on a clock (`ingest-<cluster>`, `reconcile`, `standing`, `check`); `route` is a path of",
+        "the API as its description writes it.",
         "",
-        "| family | type | labels | meaning |",
-        "|---|---|---|---|",
+        "## `/metrics`: open, names no project",
+        "",
+        *_table([*own, *map(_gauge, standing.OPEN_FAMILIES)]),
+        "",
+        "## `/api/v1/metrics`: with a token, one's own projects",
+        "",
+        *_table(map(_gauge, standing.PROJECT_FAMILIES)),
     ]
-    return "\n".join([*head, *rows]) + "\n"
+    return "\n".join(head) + "\n"
+
+
+Described = tuple[str, str, tuple[str, ...], str]
+"""Name, type, labels and help of a family."""
+
+
+def _gauge(family: standing.Gauge) -> Described:
+    return (family.name, "gauge", family.labels, family.help)
+
+
+def _table(families: Iterable[Described]) -> list[str]:
+    rows = [f"| `{n}` | {t} | {', '.join(f'`{x}`' for x in labels) or '-'} | {h}. |" for n, t, labels, h in families]
+    return ["| family | type | labels | meaning |", "|---|---|---|---|", *rows]
 
 
 def _name(collector: object) -> str:

@@ -22,3 +22,4 @@ class Service(Section):
     config_file: Path | None = None
     tokens_file: Path | None = None
     interval: Duration = 900.0
+    check_interval: Duration = 86_400.0

@@ -84,3 +84,17 @@ def test_its_clock_reconciles_and_says_so(service: Server) -> None:
     done = 'meterbridge_task_success{task="reconcile"} 1.0'
 
     wait_for(lambda: done in get(service, "/metrics").text, 30, "the first reconcile")
+
+
+def test_the_months_so_far_are_told_to_prometheus_of_ones_own_projects_only(service: Server) -> None:
+    wait_for(
+        lambda: "meterbridge_ledger_project_charge{" in get(service, "/api/v1/metrics", ADMIN).text, 20, "the books"
+    )
+    own = get(service, "/api/v1/metrics", VISION).text
+    everybody = get(service, "/metrics").text
+
+    assert 401 == get(service, "/api/v1/metrics").status_code
+    assert 'meterbridge_ledger_project_charge{currency="EUR",period="2026-10",project="vision"} 2.5' in own
+    assert "llm" not in own
+    assert 'meterbridge_ledger_period_info{period="2026-10",state="open"} 1.0' in everybody
+    assert "vision" not in everybody

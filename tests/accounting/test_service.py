@@ -82,6 +82,7 @@ PATHS = [
     f"{LINES}/summary",
     f"{LINES}/summary.csv",
     "/api/v1/check",
+    "/api/v1/metrics",
 ]
 
 
