@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from exporters.ports import PortSample
+
 MILLI_PER_GPU = 1000
 """One whole card, in milliGPU."""
 
@@ -198,6 +200,12 @@ class Field(StrEnum):
     NVLINK_RX = "nvlink_receive_bytes_total"
     TEMPERATURE = "temperature_celsius"
     XID = "xid_error_code"
+    ROW_REMAP_FAILURE = "row_remap_failure"
+    ROW_REMAP_PENDING = "row_remap_pending"
+    REMAPPED_ROWS = "uncorrectable_remapped_rows_total"
+    DOUBLE_BIT_ERRORS = "ecc_double_bit_errors_total"
+    THERMAL_THROTTLE = "thermal_throttle_seconds_total"
+    CLOCK_EVENT_REASONS = "clock_event_reasons"
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,3 +294,4 @@ class Snapshot:
     rejects: tuple[Reject, ...] = ()
     complete: bool = True
     problems: tuple[str, ...] = ()
+    ports: tuple[PortSample, ...] = ()

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from exporters.attribution import Picture
 from exporters.exposition.family import Row
+from exporters.fabric import Fabric
 from exporters.meter import TELEMETRY, Meter, Use
 from exporters.model import MILLI_PER_GPU, Disposition, Job, JobKey, Scheduler
 from exporters.projects import UNMAPPED
@@ -42,7 +43,10 @@ class SourceStatus:
 
 @dataclass(frozen=True)
 class View:
-    """Everything that a row may be computed from."""
+    """Everything that a row may be computed from.
+
+    ``nodes_up``: whether a machine takes work, by (machine, scheduler, cluster), of schedulers that were read lately.
+    """
 
     picture: Picture
     jobs: Mapping[JobKey, Job]
@@ -52,6 +56,8 @@ class View:
     join_seconds: float = 0.0
     recorder_pending: int = 0
     recorder_last: float = 0.0
+    fabric: Fabric = field(default_factory=Fabric)
+    nodes_up: Mapping[tuple[str, str, str], bool] = field(default_factory=dict)
 
     def project(self, job: JobKey) -> str:
         """The project that pays for a job."""

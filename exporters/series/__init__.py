@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from exporters import view as v
 from exporters.exposition.family import Family
-from exporters.series import fleet, itself, jobs
+from exporters.series import cards, fabric, fleet, itself, jobs
 from exporters.series.itself import version
 from exporters.series.row import SeriesRow
 
 __all__ = ["TABLE", "SeriesRow", "families", "markdown", "version"]
 
-TABLE: tuple[SeriesRow, ...] = (*jobs.ROWS, *fleet.ROWS, *itself.ROWS)
+TABLE: tuple[SeriesRow, ...] = (*jobs.ROWS, *fleet.ROWS, *cards.ROWS, *fabric.ROWS, *itself.ROWS)
 
 
 def families(view: v.View) -> list[Family]:

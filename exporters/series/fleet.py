@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from exporters import cardview as c
 from exporters import view as v
 from exporters.series.row import SeriesRow
 
@@ -38,5 +39,13 @@ ROWS: tuple[SeriesRow, ...] = (
         "Devices (cards and MIG instances) read in the last round, by whether an owner is known.",
         ("owned",),
         v.devices,
+    ),
+    SeriesRow(
+        "meterbridge_node_scheduler_up",
+        "gauge",
+        "",
+        "1 when the scheduler says that the machine takes work, 0 when it is drained, down, cordoned or not ready.",
+        ("node", "scheduler", "cluster"),
+        c.scheduler_up,
     ),
 )

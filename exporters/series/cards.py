@@ -1,0 +1,60 @@
+"""Families about the health of single cards; whose card it is, meterbridge_job_card_info{node,gpu} tells."""
+
+from __future__ import annotations
+
+from exporters import cardview as c
+from exporters.model import Field
+from exporters.series.row import SeriesRow
+
+CARD = ("node", "gpu", "uuid")
+
+
+def _row(quantity: str, unit: str, text: str, field: Field) -> SeriesRow:
+    return SeriesRow(
+        f"meterbridge_card_{quantity}",
+        "counter" if quantity.endswith("_total") else "gauge",
+        unit,
+        text,
+        CARD,
+        c.card(field),
+    )
+
+
+ROWS: tuple[SeriesRow, ...] = (
+    _row(
+        "xid_error_code",
+        "",
+        "The last XID that the driver reported for the card, 0 = none (DCGM XID_ERRORS).",
+        Field.XID,
+    ),
+    _row("row_remap_failure", "", "1 when a memory row could not be remapped: replace it.", Field.ROW_REMAP_FAILURE),
+    _row("row_remap_pending", "", "1 when a remapped row waits for a reset of the card.", Field.ROW_REMAP_PENDING),
+    _row(
+        "uncorrectable_remapped_rows_total",
+        "",
+        "Memory rows remapped for uncorrectable errors.",
+        Field.REMAPPED_ROWS,
+    ),
+    _row(
+        "ecc_double_bit_errors_total",
+        "",
+        "Double-bit memory errors since the driver was loaded (DCGM ECC_DBE_VOL_TOTAL).",
+        Field.DOUBLE_BIT_ERRORS,
+    ),
+    _row(
+        "thermal_throttle_seconds_total",
+        "seconds",
+        "Time in which heat held the card's clocks down (DCGM THERMAL_VIOLATION).",
+        Field.THERMAL_THROTTLE,
+    ),
+    _row(
+        "clock_event_reasons",
+        "",
+        "Why the card's clocks are held down now, as NVML's bits: 0x8 power, 0x20 and 0x40 heat.",
+        Field.CLOCK_EVENT_REASONS,
+    ),
+    _row("temperature_celsius", "celsius", "Temperature of the card.", Field.TEMPERATURE),
+    _row(
+        "engine_active_ratio", "ratio", "Part of the time in which the card's engines were busy.", Field.ENGINE_ACTIVE
+    ),
+)
