@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from exporters.cards import Hand, card_uuid, whole
 from exporters.links import Link, find_links
 from exporters.machines import Machines
 from exporters.model import MILLI_PER_GPU, Claim, Demand, Disposition, Job, JobKey, Node, Sample, Scheduler
@@ -160,11 +161,13 @@ def _join_machine(
         canvas.unplaced += [(machine, claims[i]) for i in active]
         return
     links = find_links(claims, grace=grace)
-    cards = known_cards(claims, samples, pools)
+    hands = known_hands(claims, samples, pools)
     slurm = [(n, fresh) for n, fresh in nodes if n.key.scheduler is Scheduler.SLURM]
     down = {(n.key.cluster, n.key.name) for n, _ in slurm if not n.up}
     unread = {n.key.cluster for n, fresh in slurm if not fresh}
-    nested = nest(active, claims, links, cards, down=down, unread=unread)
+    capacity = sum(p.milligpu for p in pools)
+    nested = nest(active, claims, links, hands, capacity=capacity, down=down, unread=unread)
+    cards = {i: tuple(sorted(c for c in hand.cards if isinstance(c, int))) for i, hand in nested.cards.items()}
     rest = _rest(nodes)
     reasons = nested.reasons
     for pool, leaves in zip(pools, allot(pools, nested.leaves, claims, models), strict=True):
@@ -219,10 +222,8 @@ def _rest(nodes: Sequence[tuple[Node, bool]]) -> Disposition:
     return Disposition.IDLE if any(n.up for n, _ in having) else Disposition.DOWN
 
 
-def known_cards(
-    claims: Sequence[Claim], samples: Sequence[Sample], pools: Sequence[Pool]
-) -> dict[int, tuple[int, ...]]:
-    """Indices of whole cards known to be held, by position in ``claims``.
+def known_hands(claims: Sequence[Claim], samples: Sequence[Sample], pools: Sequence[Pool]) -> dict[int, Hand]:
+    """Whole cards known to be held, by position in ``claims``.
 
     From the scheduler's own index, else the card's UUID, else the pod or job label on a reading; a claim on every card
     of the machine needs no evidence. Evidence for more cards than the claim holds is stale and is not used. Shares of a
@@ -238,20 +239,21 @@ def known_cards(
             for job in s.hpc_jobs:
                 by_label[f"slurm:{job}"].add(s.index)
     everything = tuple(range(sum(p.milligpu for p in pools) // MILLI_PER_GPU))
-    known: dict[int, tuple[int, ...]] = {}
+    known: dict[int, Hand] = {}
     for i, claim in enumerate(claims):
-        if claim.profile or claim.milligpu < MILLI_PER_GPU:
+        if not whole(claim):
             continue
-        label = f"slurm:{claim.native_id}" if claim.job.scheduler is Scheduler.SLURM else claim.native_id
+        slurm = claim.job.scheduler is Scheduler.SLURM
+        label = f"slurm:{claim.native_id}" if slurm else claim.native_id
         candidates = (
             claim.indices,
-            tuple(by_uuid[u] for u in claim.uuids if u in by_uuid),
+            tuple(by_uuid[u] for u in map(card_uuid, claim.uuids) if u and u in by_uuid),
             tuple(sorted(by_label.get(claim.unit, ()) or by_label.get(label, ()))),
             everything if len(everything) * MILLI_PER_GPU == claim.milligpu else (),
         )
         found = next((c for c in candidates if c), ())
         if 0 < len(found) * MILLI_PER_GPU <= claim.milligpu:
-            known[i] = tuple(sorted(found))
+            known[i] = Hand(dict.fromkeys(sorted(found), MILLI_PER_GPU), slurm)
     return known
 
 

@@ -14,8 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
 from exporters.attribution import CardUse, Picture
+from exporters.cards import TIME_SLICED
 from exporters.model import MILLI_PER_GPU, Claim, Disposition, Field, JobKey
 from exporters.recorder import Holding, Telemetry
+from exporters.shares import split
 
 
 @dataclass(slots=True)
@@ -44,9 +46,6 @@ class Use:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.measured |= other.measured
 
-
-TIME_SLICED = "shared"
-"""The profile of a claim on replicas of whole cards (`exporters.model.Claim`); every other profile is MIG's."""
 
 NUMBERS = tuple(f.name for f in fields(Use) if f.name != "measured")
 TELEMETRY = ("active_seconds", "tensor_seconds", "energy_joules", "nvlink_transmit_bytes", "nvlink_receive_bytes")
@@ -202,10 +201,36 @@ def _telemetry(owner: tuple[JobKey, str, str], use: Use, start: float, end: floa
 
 
 def holdings(picture: Picture) -> list[Holding]:
-    """Which card is in whose hands, for the recorder: the one fact that neither scheduler keeps."""
+    """Which card is in whose hands, for the recorder: the one fact that neither scheduler keeps.
+
+    Parts of one claim under several words are one holding of each card. A claim on slices or replicas holds its part of
+    each card that its readings name, the remainder of the division on the lowest index.
+    """
     uuids = {(c.machine, c.sample.index): c.sample.uuid for c in picture.cards if not c.sample.mig_instance}
-    return [
+    found = {
         Holding(h.machine, index, uuids.get((h.machine, index), ""), h.claim.job, h.claim.unit, MILLI_PER_GPU)
         for h in (*picture.held, *picture.shown)
         for index in h.cards
-    ]
+    }
+    return [*sorted(found, key=_place), *_shares(picture)]
+
+
+def _place(holding: Holding) -> tuple[object, ...]:
+    return (holding.machine, holding.index, holding.uuid, holding.job, holding.unit)
+
+
+def _shares(picture: Picture) -> list[Holding]:
+    """Parts of cards, in proportion to what readings tell: those of whole cards where there are, else of instances."""
+    parts: dict[tuple[str, int], tuple[str, Claim, dict[tuple[int, str], list[int]]]] = {}
+    for use in picture.cards:
+        for claim, milligpu in use.shares:
+            if claim.profile and milligpu > 0:
+                _, _, cards = parts.setdefault((use.machine, id(claim)), (use.machine, claim, {}))
+                told = cards.setdefault((use.sample.index, use.sample.uuid), [0, 0])
+                told[bool(use.sample.mig_instance)] += milligpu
+    found = []
+    for machine, claim, cards in parts.values():
+        weights = [whole or instances for _, (whole, instances) in sorted(cards.items())]
+        for (index, uuid), milligpu in zip(sorted(cards), split(claim.milligpu, weights), strict=True):
+            found.append(Holding(machine, index, uuid, claim.job, claim.unit, min(milligpu, MILLI_PER_GPU)))
+    return sorted(found, key=_place)

@@ -8,7 +8,8 @@
 * ``stand_in``: the Slurm job it represents pays.
 
 A link only holds while both claims are there and the pods together fit into the job: at any moment the oldest pods that
-fit are inside, and one more is `disputed` for as long as it does not fit.
+fit are inside, and one more is `disputed` for as long as it does not fit. Where cards are known, those of a claim that
+was made in a job, or runs in a lender, must be among the outer claim's; else it is `disputed` as long as that is seen.
 """
 
 from __future__ import annotations
@@ -17,11 +18,16 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from exporters.cards import NOTHING, Card, Hand, less, outside
 from exporters.links import Link, lends
-from exporters.model import MILLI_PER_GPU, Claim, Disposition, LinkKind
+from exporters.model import MILLI_PER_GPU, Claim, Disposition, LinkKind, Scheduler
 from exporters.occupancy import Leaf
 
 _PODS = (LinkKind.SAME, LinkKind.INSIDE)
+
+_ON_ITS_CARDS = (LinkKind.LENDS, LinkKind.INSIDE)
+"""Links by which a claim has cards of the outer one. slurm-bridge leaves it to the kubelet which cards a pod gets, so
+those of a ``same`` pod need not be the ones that Slurm wrote down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +37,8 @@ class Nest:
     ``leaves`` count each card once; a leaf's owner is the claim's index. ``within`` maps an active claim to the link by
     which it lives inside another active claim. ``shown`` are claims that hold nothing of their own (their cards are
     counted on the outer claim, or on the inner ones). ``orphaned`` are milliGPU of an outer claim that none of its
-    inner pods uses. ``reasons`` say why a claim is disputed by its own key.
+    inner pods uses. ``reasons`` say why a claim is disputed by its own key. ``cards`` are the known cards of claims,
+    without those of a job that its Slurm node numbered in its own way.
     """
 
     leaves: tuple[Leaf, ...]
@@ -39,23 +46,26 @@ class Nest:
     shown: tuple[int, ...]
     orphaned: Mapping[int, int]
     reasons: Mapping[int, str]
+    cards: Mapping[int, Hand]
 
 
 def nest(
     active: Collection[int],
     claims: Sequence[Claim],
     links: Sequence[Link],
-    cards: Mapping[int, Sequence[int]] | None = None,
+    cards: Mapping[int, Hand] | None = None,
     *,
+    capacity: int = 0,
     down: Collection[tuple[str, str]] = (),
     unread: Collection[str] = (),
 ) -> Nest:
     """Turn the claims ``active`` at one moment (indices into ``claims``) into leaves that count each card once.
 
-    ``cards`` gives the indices of cards known to be held by a claim. ``down`` are the Slurm nodes ``(cluster, name)``
-    that are not available, ``unread`` the Slurm clusters that cannot be read: what becomes of the rest of a lender.
+    ``cards`` gives the cards known to be held by a claim. ``capacity`` is the machine's, in milliGPU. ``down`` are the
+    Slurm nodes ``(cluster, name)`` that are not available, ``unread`` the Slurm clusters that cannot be read: what
+    becomes of the rest of a lender.
     """
-    return Nesting(claims, links).at(active, cards, down=down, unread=unread)
+    return Nesting(claims, links).at(active, cards, capacity=capacity, down=down, unread=unread)
 
 
 class Nesting:
@@ -79,14 +89,16 @@ class Nesting:
     def at(
         self,
         active: Collection[int],
-        cards: Mapping[int, Sequence[int]] | None = None,
+        cards: Mapping[int, Hand] | None = None,
         *,
+        capacity: int = 0,
         down: Collection[tuple[str, str]] = (),
         unread: Collection[str] = (),
     ) -> Nest:
         """The claims ``active`` at one moment, nested: see `nest`."""
-        claims, known = self.claims, cards or {}
-        within, inner, reasons = self._hold(set(active))
+        claims, on = self.claims, set(active)
+        known = self._own_numbers(on, cards, capacity) if cards else {}
+        within, inner, reasons = self._hold(on, known)
         leaves: list[Leaf] = []
         shown: list[int] = []
         orphaned: dict[int, int] = {}
@@ -104,15 +116,17 @@ class Nesting:
             if own == 0:
                 shown.append(i)
                 continue
-            taken = {c for k in apart for c in known.get(k, ())}
-            free = tuple(sorted(set(known.get(i, ())) - taken))
-            if apart and len(free) * MILLI_PER_GPU > own:  # which of these are in the claims inside is not known
-                free = ()
+            free = less(known.get(i, NOTHING), (known[k] for k in apart if k in known), own) if known else {}
+            held = tuple(sorted(free, key=_card_order))
             disposition = Disposition.DISPUTED if i in reasons else rest_of_lender(claim, down, unread)
-            leaves.append(Leaf(i, claim.job.scheduler, own, disposition or Disposition.CHARGED, free, family))
-        return Nest(tuple(leaves), within, tuple(shown), orphaned, reasons)
+            word = disposition or Disposition.CHARGED
+            amounts = tuple(free[card] for card in held)
+            leaves.append(Leaf(i, claim.job.scheduler, own, word, held, family, amounts))
+        return Nest(tuple(leaves), within, tuple(shown), orphaned, reasons, known)
 
-    def _hold(self, on: Collection[int]) -> tuple[dict[int, Link], dict[int, list[int]], dict[int, str]]:
+    def _hold(
+        self, on: Collection[int], known: Mapping[int, Hand]
+    ) -> tuple[dict[int, Link], dict[int, list[int]], dict[int, str]]:
         """Which link each claim lives by, what is inside each outer claim, and why a claim is disputed by its key.
 
         The oldest inner claims come first; each goes where it fits.
@@ -122,8 +136,14 @@ class Nesting:
         pods: dict[int, int] = defaultdict(int)  # milliGPU of the pods inside each job
         reasons = {i: reason for i, reason in self.refused.items() if i in on}
         for i, homes in self.homes.items():
-            options = [n for n in homes if n.outer in on] if i in on else ()
+            options = [n for n in homes if n.outer in on] if i in on else []
             need = self.claims[i].milligpu
+            if i in known and options:
+                elsewhere = [self._elsewhere(i, link, known) for link in options]
+                if all(elsewhere):
+                    reasons[i] = elsewhere[0]
+                    continue
+                options = [link for link, reason in zip(options, elsewhere, strict=True) if not reason]
             for link in options:
                 if link.kind not in _PODS or pods[link.outer] + need <= self.claims[link.outer].milligpu:
                     within[i] = link
@@ -136,6 +156,30 @@ class Nesting:
                     reasons[i] = _too_many(pods[job] + need, self.claims[job])
         return within, inner, reasons
 
+    def _own_numbers(self, on: Collection[int], cards: Mapping[int, Hand], capacity: int) -> dict[int, Hand]:
+        """Known cards without those of jobs in a lender that has not got all cards of its machine: what a job's Slurm
+        node calls card 0 may be any of that pod's, as long as the numbers are small enough to be those in the pod.
+        """
+        known = dict(cards)
+        for i in [i for i, hand in cards.items() if hand.numbered]:
+            lenders = [n.outer for n in self.homes.get(i, ()) if n.kind is LinkKind.LENDS and n.outer in on]
+            highest = max(card for card in cards[i].cards if isinstance(card, int))
+            held = [self.claims[o].milligpu for o in lenders]
+            if any(highest * MILLI_PER_GPU < milligpu < capacity for milligpu in held):
+                del known[i]
+        return known
+
+    def _elsewhere(self, i: int, link: Link, known: Mapping[int, Hand]) -> str:
+        """Why a claim is not inside another by its cards; empty where it is, or may be."""
+        outer = known.get(link.outer)
+        if outer is None or link.kind not in _ON_ITS_CARDS:
+            return ""
+        cards = outside(known[i], outer)
+        if sum(cards.values()) <= self.claims[link.outer].milligpu - outer.milligpu:
+            return ""  # they may be the cards of the outer claim that are not known
+        home = self.claims[link.outer]
+        return f"holds {_words(cards)}, which {_called(home)} does not: it holds {_words(outer.cards)}"
+
 
 def rest_of_lender(claim: Claim, down: Collection[tuple[str, str]], unread: Collection[str]) -> Disposition | None:
     """What the cards of a lender are while no job is known to have them; None for a claim that lends nothing."""
@@ -147,6 +191,19 @@ def rest_of_lender(claim: Claim, down: Collection[tuple[str, str]], unread: Coll
     if any(node == key.value and key.cluster in ("", cluster) for cluster, node in down):
         return Disposition.DOWN
     return Disposition.RESERVED
+
+
+def _card_order(card: Card) -> tuple[bool, Card]:
+    return isinstance(card, str), card
+
+
+def _words(cards: Collection[Card]) -> str:
+    told = ", ".join(map(str, sorted(cards, key=_card_order)))
+    return f"card{'s' * (len(cards) > 1)} {told}"
+
+
+def _called(claim: Claim) -> str:
+    return f"Slurm job {claim.native_id}" if claim.job.scheduler is Scheduler.SLURM else f"pod {claim.native_id}"
 
 
 def _too_many(need: int, run: Claim) -> str:

@@ -11,9 +11,10 @@ capacity, and every leaf is the owner of a part: of one without cards, when all 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from exporters.cards import Card
 from exporters.model import MILLI_PER_GPU, Disposition, Scheduler
 
 
@@ -21,7 +22,8 @@ from exporters.model import MILLI_PER_GPU, Disposition, Scheduler
 class Leaf:
     """Something that holds cards and contains nothing else. ``owner`` is the caller's own handle, unique, order-giving.
 
-    ``milligpu`` is held in total; ``cards`` are the indices of cards in the pool on which it is known to be held.
+    ``milligpu`` is held in total; ``cards`` are those on which it is known to be held, ``amounts`` how much on each
+    (empty: in equal parts, as far as they reach).
     ``disposition`` is what its cards are when nobody else needs them: charged, reserved, down, unknown or disputed.
     ``family`` is the same number for leaves that live inside one another: they dispute strangers before each other.
     """
@@ -30,8 +32,9 @@ class Leaf:
     scheduler: Scheduler
     milligpu: int
     disposition: Disposition
-    cards: tuple[int, ...] = ()
+    cards: tuple[Card, ...] = ()
     family: int = -1
+    amounts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -62,30 +65,65 @@ def divide(capacity: int, leaves: Sequence[Leaf], rest: Disposition) -> list[Par
 Part(disposition=<Disposition.IDLE: 'idle'>, owner=-1, milligpu=1000, opponent=-1)]
     """
     free = capacity - sum(leaf.milligpu for leaf in leaves)
-    if free >= 0 and not any(leaf.cards for leaf in leaves):  # there is room for all, wherever it is
+    if free >= 0 and not _crowded(leaves):  # there is room for all, wherever it is
         parts = [Part(leaf.disposition, leaf.owner, leaf.milligpu) for leaf in leaves if leaf.milligpu > 0]
         return sorted([*parts, Part(rest, -1, free)] if free else parts)
     row = _Row(capacity)
+    places = _places(leaves, capacity)
     ordered = sorted(leaves, key=precedence)
-    missing = [(leaf, leaf.milligpu - _lay_known(row, leaf, capacity)) for leaf in ordered]
+    missing = [(leaf, leaf.milligpu - _lay_known(row, leaf, places)) for leaf in ordered]
     crowded = [(leaf, row.fill(leaf, amount)) for leaf, amount in missing]
     for leaf, amount in crowded:
         row.crowd(leaf, amount)
     return row.parts(rest)
 
 
-def _lay_known(row: _Row, leaf: Leaf, capacity: int) -> int:
-    """Lay a leaf on the cards it is known to be on, in equal parts if it does not fill them; returns how much that is.
+def _crowded(leaves: Sequence[Leaf]) -> bool:
+    """Whether more is known to be on some card than it has."""
+    if not any(leaf.cards for leaf in leaves):
+        return False
+    on: dict[Card, int] = defaultdict(int)
+    for leaf in leaves:
+        for card, milligpu in _known(leaf):
+            on[card] += milligpu
+    return max(on.values(), default=0) > MILLI_PER_GPU
 
-    A card that the pool does not have tells nothing: what is on it is held by count.
+
+def _known(leaf: Leaf) -> list[tuple[Card, int]]:
+    """How much of a leaf is on which card; of what is more than the leaf nothing is left for the last cards."""
+    if leaf.amounts:
+        return list(zip(leaf.cards, leaf.amounts, strict=True))
+    cards = tuple(dict.fromkeys(card for card in leaf.cards if isinstance(card, str) or card >= 0))
+    left, found = leaf.milligpu, []
+    for n, card in enumerate(cards):
+        take = min(MILLI_PER_GPU, -(-left // (len(cards) - n)))
+        found.append((card, take))
+        left -= take
+    return found
+
+
+def _places(leaves: Sequence[Leaf], capacity: int) -> dict[Card, int]:
+    """Where on the row each known card is: an index that the pool has there, any other card wherever nobody's is.
+
+    A card for which there is no place tells nothing: what is on it is held by count.
     """
-    spans = [(c * MILLI_PER_GPU, min((c + 1) * MILLI_PER_GPU, capacity)) for c in sorted(set(leaf.cards)) if c >= 0]
-    spans = [(low, high) for low, high in spans if low < high]
+    count = capacity // MILLI_PER_GPU
+    named = {card for leaf in leaves for card, _ in _known(leaf)}
+    places: dict[Card, int] = {card: card for card in named if isinstance(card, int) and card < count}
+    others = sorted(named - places.keys(), key=lambda card: (isinstance(card, str), card))
+    free = [place for place in range(count) if place not in places]
+    return places | dict(zip(others, free, strict=False))
+
+
+def _lay_known(row: _Row, leaf: Leaf, places: Mapping[Card, int]) -> int:
+    """Lay a leaf on the cards it is known to be on; returns how much that is."""
     laid = 0
-    for n, (low, high) in enumerate(spans):
-        take = min(high - low, -(-(leaf.milligpu - laid) // (len(spans) - n)))
-        row.crowd(leaf, row.fill(leaf, take, (low, high)), (low, high))
-        laid += take
+    for card, milligpu in _known(leaf):
+        if card in places:
+            low = places[card] * MILLI_PER_GPU
+            span = (low, low + MILLI_PER_GPU)
+            row.crowd(leaf, row.fill(leaf, milligpu, span), span)
+            laid += milligpu
     return laid
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from exporters.cards import Hand
 from exporters.links import find_links
 from exporters.model import Claim, JobKey, LinkKey, LinkKind, NodeKey, Scheduler
 from exporters.nesting import Nest, nest
@@ -120,7 +121,10 @@ def nested(
     cards: Mapping[int, Sequence[int]] | None = None,
     down: Sequence[tuple[str, str]] = (),
     unread: Sequence[str] = (),
+    capacity: int = 0,
 ) -> Nest:
     """The claims that are there at a moment, nested by the links among all of them."""
     active = [i for i, c in enumerate(claims) if c.start <= at and (c.end is None or at < c.end)]
-    return nest(active, claims, find_links(claims, grace=120), cards, down=down, unread=unread)
+    known = {i: Hand(dict.fromkeys(some, 1000)) for i, some in (cards or {}).items()}
+    links = find_links(claims, grace=120)
+    return nest(active, claims, links, known, capacity=capacity, down=down, unread=unread)
