@@ -46,6 +46,7 @@ def inputs_hash(day: NodeDay) -> bytes:
         sorted((str(job), project) for job, project in day.projects),
         sorted((s.value, cluster, until) for s, cluster, until in day.known_until),
         *sorted((*map(str, r.parties), "to", str(r.to), r.author, r.why) for r in day.rulings),
+        *sorted((h.start, h.end, str(h.job), h.unit, h.index, h.uuid, h.milligpu) for h in day.holdings),
     )
     return hashlib.sha256(ascii(said).encode()).digest()
 

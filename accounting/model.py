@@ -44,6 +44,22 @@ class CoverageStretch:
     cluster: str
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class HoldingStretch:
+    """Over ``[start, end)`` the live side saw ``milligpu`` of a card of this machine in the hands of a job's unit.
+
+    ``index`` is the GPU index on the machine; ``uuid`` may be empty.
+    """
+
+    start: int
+    end: int
+    job: JobKey
+    unit: str
+    index: int
+    uuid: str
+    milligpu: int
+
+
 @dataclass(frozen=True, slots=True)
 class Ruling:
     """A person's decision on one dispute of a machine: the disputed cards are ``to``'s.
@@ -80,6 +96,8 @@ class NodeDay:
 
     ``rulings`` are the decisions in force on disputes of this machine whose parties all have a claim here; at most one
     for the same parties.
+
+    ``holdings`` are what was seen of the cards of the claims' units, clipped to the day.
     """
 
     machine: str
@@ -91,6 +109,7 @@ class NodeDay:
     projects: tuple[tuple[JobKey, str], ...] = ()
     known_until: tuple[tuple[Scheduler, str, int], ...] = ()
     rulings: tuple[Ruling, ...] = ()
+    holdings: tuple[HoldingStretch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from accounting.model import CapacityStretch, CoverageStretch, Ruling
+from accounting.model import CapacityStretch, CoverageStretch, HoldingStretch, Ruling
 from exporters.links import FOREVER
 from exporters.model import Claim, JobKey, LinkKind, Scheduler
 
@@ -48,6 +48,29 @@ class Keys:
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """The cards that claims are known to hold, one entry per claim, card and stretch, by ascending row.
+
+    ``start``/``end`` are epoch seconds, within the claim's. ``card`` numbers the cards of the row's machine. Entries of
+    one row and card do not overlap. Where ``unsure``, the scalar rules may see the row's cards otherwise, so that only
+    they can say which claim is inside which by its cards. `accounting.sweep.cards.seen` makes these.
+    """
+
+    row: Ints
+    start: Ints
+    end: Ints
+    card: Ints
+    milligpu: Ints
+    unsure: Flags
+
+
+def nothing_seen() -> Seen:
+    """No card is known."""
+    none = np.empty(0, dtype=np.int64)
+    return Seen(none, none, none, none, none, np.empty(0, dtype=bool))
+
+
+@dataclass(frozen=True, slots=True)
 class Names:
     """The texts behind the codes. Any sequence will do, also one that looks its items up when asked.
 
@@ -71,6 +94,8 @@ class Columns:
     ``cluster`` which cluster's. ``node`` is the code of a Slurm claim's NodeName, -1 for pods; ``native`` the code of
     the claim's native id, -1 when no key on the site names it. ``capacity`` is by machine, ``coverage`` the site's.
     ``known_until`` and ``rulings`` (by machine) are as in `NodeDay`. ``claims`` returns the claims behind rows.
+    ``seen`` are the cards that claims are known to hold, and ``holdings`` returns what was seen of the cards of one
+    machine's units within a stretch of epoch seconds, clipped to it (None: nothing was seen anywhere).
     """
 
     machines: Sequence[str]
@@ -93,6 +118,8 @@ class Columns:
     claims: Callable[[Ints], Sequence[Claim]]
     known_until: Mapping[tuple[Scheduler, str], int] = field(default_factory=dict)
     rulings: Mapping[int, Sequence[Ruling]] = field(default_factory=dict)
+    seen: Seen = field(default_factory=nothing_seen)
+    holdings: Callable[[int, int, int], Sequence[HoldingStretch]] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what the sweep would silently miscount."""
