@@ -10,7 +10,7 @@ from exporters.config import Config, SlurmCluster
 from exporters.recorder import Recorder
 from exporters.sources.base import Source
 from exporters.sources.dcgm import Dcgm
-from exporters.sources.kube.endpoints import DcgmPods
+from exporters.sources.kube.endpoints import ExporterPods
 from exporters.sources.pods import Pods
 from exporters.sources.sacct import Sacct
 from exporters.sources.slurmctld import Slurmctld
@@ -83,14 +83,14 @@ def sources(config: Config, clock: Callable[[], float] = time.time) -> list[Sour
     return found
 
 
-def discovery(config: Config) -> DcgmPods | None:
+def discovery(config: Config) -> ExporterPods | None:
     """How dcgm-exporter pods are found, where the settings ask for it."""
     wanted = config.dcgm.discover if config.dcgm else None
     if wanted is None:
         return None
     cluster = next(k for k in config.kubernetes if k.cluster == wanted.cluster)
     kubeconfig = str(cluster.kubeconfig) if cluster.kubeconfig else None
-    return DcgmPods(kubeconfig, cluster.context, wanted.selector, wanted.port)
+    return ExporterPods(kubeconfig, cluster.context, wanted.selector, wanted.port)
 
 
 def collector(config: Config, recorder: Recorder | None = None, clock: Callable[[], float] = time.time) -> Collector:

@@ -238,7 +238,7 @@ def test_endpoints_that_left_are_forgotten(dcgm: Callable[..., Dcgm]) -> None:
         for _ in range(20):
             source.poll(0.0)
 
-        assert len(source._endpoints) == 1
+        assert len(source._fanout.endpoints) == 1
 
 
 def test_a_closed_source_says_so(dcgm: Callable[..., Dcgm]) -> None:

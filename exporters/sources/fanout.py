@@ -1,0 +1,171 @@
+"""Many endpoints of one or several kinds, listed and discovered, read in one round: what device sources share.
+
+A round is partial when some endpoint could not be read whole, and fails when none could.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from exporters.fetch import Answer, ClosedError, Fetcher, FetchError
+from exporters.sources.base import SourceError
+
+_NAMED = 3  # endpoints named in a sentence about many
+
+
+class Page(Protocol):
+    """What one endpoint served."""
+
+    @property
+    def bad(self) -> Sequence[tuple[int, str]]:
+        """The lines that could not be read, as ``(line number, reason)``."""
+        ...
+
+
+P = TypeVar("P", bound=Page)
+P_co = TypeVar("P_co", bound=Page, covariant=True)
+
+
+class Endpoint(Protocol[P_co]):
+    """One endpoint's memory between rounds."""
+
+    def read(self, body: bytes, now: float) -> P_co:
+        """What a body says. Raises FetchError or ValueError for one that cannot be used at all."""
+        ...
+
+
+Discovery = Callable[[], Sequence[str] | Mapping[str, str]]
+"""Asked once per round for URLs, or for URLs with the node that each is on. Raises `SourceError`."""
+
+
+@dataclass(frozen=True)
+class Kind(Generic[P]):
+    """One kind of endpoint: what people call it, under which setting it is listed, and how one is met.
+
+    ``meet`` is given the URL and the node that discovery says it is on (empty: not told).
+    """
+
+    what: str
+    setting: str
+    meet: Callable[[str, str], Endpoint[P]]
+    targets: Sequence[str] = ()
+    discover: Discovery | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Round(Generic[P]):
+    """The pages of one round, and sentences about what is missing from it."""
+
+    pages: list[P]
+    problems: tuple[str, ...]
+
+
+class Fanout(Generic[P]):
+    """Reads rounds of endpoints. ``timeout`` is seconds per endpoint, ``max_bytes`` the most its page may have.
+
+    ``headers`` (a bearer token) and ``tls`` are for endpoints behind a proxy; ``name`` is the source's.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        kinds: Sequence[Kind[P]],
+        *,
+        interval: float,
+        timeout: float,
+        concurrency: int,
+        max_bytes: int,
+        headers: Mapping[str, str] | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.name = name
+        self._kinds = tuple(kinds)
+        self._discovered: list[dict[str, str]] = [{} for _ in kinds]
+        self.endpoints: dict[str, Endpoint[P]] = {}
+        self._round = max(interval, timeout)
+        self._fetcher = Fetcher(
+            timeout=timeout,
+            concurrency=concurrency,
+            max_bytes=max_bytes,
+            keep_alive=2 * interval + timeout,
+            headers=headers,
+            tls=tls,
+        )
+
+    def read(self, now: float) -> Round[P]:
+        """One round of all endpoints. Raises `SourceError` when there is none, or none could be read."""
+        problems = self._meet()
+        endpoints = self.endpoints
+        try:
+            answers = self._fetcher.fetch(
+                list(endpoints), lambda url, body: endpoints[url].read(body, now), within=self._round
+            )
+        except ClosedError:
+            raise SourceError(f"{self.name}: closed") from None
+        pages = [answer.value for answer in answers if answer.value is not None]
+        missing = list(_missing(answers))
+        if not pages:
+            raise SourceError(f"no {self._what()} endpoint could be read: {'; '.join([*problems, *missing])}")
+        return Round(pages, (*problems, *missing, *_bad_lines(answers)))
+
+    def close(self) -> None:
+        """Break off a round under way and close the connections."""
+        self._fetcher.close()
+
+    def _what(self) -> str:
+        return " or ".join(kind.what for kind in self._kinds)
+
+    def _meet(self) -> list[str]:
+        """Know every endpoint of this round and forget the others; sentences about those not discovered."""
+        problems = []
+        known: dict[str, Endpoint[P]] = {}
+        for n, kind in enumerate(self._kinds):
+            if kind.discover is not None:
+                try:
+                    found = kind.discover()
+                except SourceError as error:
+                    if not (self._discovered[n] or any(k.targets for k in self._kinds)):
+                        raise
+                    problems.append(
+                        f"endpoints not discovered anew, reading {len(self._discovered[n])} known ones: {error}"
+                    )
+                else:
+                    self._discovered[n] = dict(found) if isinstance(found, Mapping) else dict.fromkeys(found, "")
+            for url, node in (*dict.fromkeys(kind.targets, "").items(), *self._discovered[n].items()):
+                if url not in known:
+                    known[url] = self.endpoints.get(url) or kind.meet(url, node)
+        self.endpoints = known
+        if not known:
+            searched = any(kind.discover for kind in self._kinds)
+            settings = " or ".join(kind.setting for kind in self._kinds)
+            hint = "no pod carries the selector's labels" if searched else f"list them under {settings}"
+            raise SourceError(f"no {self._what()} endpoint is known: {hint}")
+        return problems
+
+
+def whole(body: bytes) -> None:
+    """Raise FetchError for a page without its last newline: half a number reads as another number."""
+    if not body.endswith(b"\n"):
+        raise FetchError("the page is cut short: it does not end in a newline" if body else "the page is empty")
+
+
+def _missing(answers: Sequence[Answer[P]]) -> Iterable[str]:
+    """One sentence per reason, however many endpoints share it."""
+    by_reason: defaultdict[str, list[str]] = defaultdict(list)
+    for answer in answers:
+        if answer.error:
+            by_reason[answer.error].append(answer.url)
+    for reason, urls in sorted(by_reason.items(), key=lambda item: -len(item[1])):
+        named = ", ".join(urls[:_NAMED]) + (", …" if len(urls) > _NAMED else "")
+        yield f"{len(urls)} of {len(answers)} endpoints: {reason} ({named})"
+
+
+def _bad_lines(answers: Iterable[Answer[P]]) -> Iterable[str]:
+    bad = [(answer.url, line) for answer in answers if answer.value is not None for line in answer.value.bad]
+    if bad:
+        url, (number, reason) = bad[0]
+        yield f"{len(bad)} lines could not be read, the first is line {number} of {url}: {reason}"
