@@ -5,7 +5,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo record-demo test test-fast lint bench docs lock servers clean
+.PHONY: help demo record-demo test test-fast lint bench docs alerts lock servers clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -33,6 +33,9 @@ bench: $(VENV)/.package ## speed and memory, as ratios measured side by side, al
 
 docs: $(VENV)/.package ## docs/metrics.md and docs/cli.md from the code
 	$(PYTHON) -m tests.reference
+
+alerts: $(VENV)/.package ## alerts/rules/ from alerts/groups/ and the thresholds
+	$(PYTHON) -m alerts
 
 lock: $(VENV)/.package ## requirements.lock from pyproject.toml
 	$(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -23,7 +23,7 @@ from tests import reference
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PACKAGES = ("exporters", "accounting", "demo")
+PACKAGES = ("exporters", "accounting", "alerts", "demo")
 MODULES = sorted([ROOT / "meterbridge.py", *(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))])
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 
