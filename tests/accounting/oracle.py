@@ -34,11 +34,15 @@ Cell = tuple[str, int | None, int | None]
 
 @dataclass
 class Painting:
-    """Quantities in milliGPU-seconds: per account, model and owner; and per model what there was in all."""
+    """Quantities in milliGPU-seconds: per account, model and owner; and per model what there was in all.
+
+    ``pods`` is the oldest pod that each external Slurm job is.
+    """
 
     quantities: Counter[Key] = field(default_factory=Counter)
     capacity: Counter[str] = field(default_factory=Counter)
     held: Counter[JobKey] = field(default_factory=Counter)
+    pods: dict[JobKey, JobKey] = field(default_factory=dict)
     seen: dict[object, Counter[Cell]] = field(default_factory=dict)
 
     def by_account(self) -> dict[tuple[str, str], int]:
@@ -57,6 +61,10 @@ def paint(day: NodeDay, grace: int, moments: Iterable[tuple[int, int]] = ()) -> 
     last = [known.get((c.job.scheduler, c.job.cluster), horizon) if c.end is None else c.end for c in claims]
     believed = {i: _believed(i, claims, last[i], grace, horizon) for i in range(len(claims))}
     painting = Painting()
+    for i, homes in believed.items():
+        for kind, n in homes or ():
+            if kind is LinkKind.SAME:
+                painting.pods.setdefault(claims[n].job, claims[i].job)
     for second, alike in moments or ((s, 1) for s in range(day.start, day.end)):
         there = [i for i, c in enumerate(claims) if c.milligpu and c.start <= second < last[i]]
         _paint_second(painting, day, claims, believed, there, second, alike)
