@@ -37,6 +37,9 @@ docs: $(VENV)/.package ## docs/metrics.md and docs/cli.md from the code
 alerts: $(VENV)/.package ## alerts/rules/ from alerts/groups/ and the thresholds
 	$(PYTHON) -m alerts
 
+dashboards: $(VENV)/.package ## dashboards/json from the code
+	$(PYTHON) -m dashboards
+
 lock: $(VENV)/.package ## requirements.lock from pyproject.toml
 	$(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-emit-find-links --no-header --quiet --extra postgres --extra grafana --extra dask --group dev \
