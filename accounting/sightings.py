@@ -8,14 +8,14 @@ apart, everything ends at the first of them and begins anew at the second: the t
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
 
 from accounting.coverage import LIVE, begin_live, extend_live, last_live
-from accounting.database import insert_many, next_id, storable, upsert
+from accounting.database import chunks, insert_many, next_id, storable, upsert
 from accounting.identities import LIVE as SEEN
 from accounting.identities import job_ids, node_ids, put_jobs
 from accounting.records import keep, version_of_claim
@@ -171,6 +171,8 @@ def _take_splits(connection: Connection, reading: SourceReading, seen: Seen, at:
     now = {job: compact(sorted(rows)) for job, rows in shares.items()}
     news = {job: split for job, split in now.items() if seen.splits.get(job) != split}
     ids = job_ids(connection, news.keys())
+    last = _last_splits(connection, ids.values())
+    news = {job: split for job, split in news.items() if last.get(ids[job]) != split}
     put = upsert(splits_table, connection.dialect.name)
     put = put.on_conflict_do_update(index_elements=["job_id", "split"], set_={"seen_at": put.excluded.seen_at})
     free = next_id(connection, splits_table)
@@ -181,6 +183,16 @@ def _take_splits(connection: Connection, reading: SourceReading, seen: Seen, at:
     if rows:
         connection.execute(put, rows)
     return now
+
+
+def _last_splits(connection: Connection, job_numbers: Iterable[int]) -> dict[int, str]:
+    """The split last seen of each of these jobs: seen again after a restart, it is no news."""
+    s = splits_table.c
+    found: dict[int, str] = {}
+    for part in chunks(sorted(job_numbers)):
+        query = select(s.job_id, s.split).where(s.job_id.in_(part)).order_by(s.seen_at, s.split.desc())
+        found.update((number, split) for number, split in connection.execute(query))
+    return found
 
 
 def _take_nodes(

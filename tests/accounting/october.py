@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 
 from accounting.intake import ingest_history
 from accounting.periods import period_named
+from exporters.config import Config, parse
 from exporters.model import Claim, Record
 from meterbridge import main
 from tests.accounting.site import DAY, T0, History, ended, gn, kn, node, pod, pod_job
@@ -65,11 +66,20 @@ class Site:
     now: int = SETTLED
     extra: str = field(default="")
 
+    @property
+    def text(self) -> str:
+        """The settings."""
+        url = self.engine.url.render_as_string(hide_password=False)
+        return SETTINGS.format(url=url, price=self.price) + self.extra
+
+    def config(self) -> Config:
+        """The settings as the code has them."""
+        return parse(self.text)
+
     def run(self, *words: str, code: int = 0) -> str:
         """Type a command; its output, or its error."""
-        url = self.engine.url.render_as_string(hide_password=False)
         path = self.folder / "meterbridge.yaml"
-        path.write_text(SETTINGS.format(url=url, price=self.price) + self.extra)
+        path.write_text(self.text)
         with mock.patch("time.time", return_value=float(self.now)):
             result = CliRunner().invoke(main, [words[0], "--config", str(path), *words[1:]])
         assert code == result.exit_code, result.output
