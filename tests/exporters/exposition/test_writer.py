@@ -4,8 +4,10 @@ import math
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from exporters.exposition.family import Family
+from exporters.exposition.number import format_values
 from exporters.exposition.writer import OPENMETRICS_END, Writer, as_openmetrics, as_text
 from tests.exporters.exposition import reference
 
@@ -24,6 +26,16 @@ def test_the_page_is_what_prometheus_client_writes(families: list[Family]) -> No
 
     assert reference.text(families) == as_text(blocks)
     assert reference.openmetrics(families) == as_openmetrics(blocks) + OPENMETRICS_END
+
+
+@given(
+    st.lists(st.one_of(st.floats(), st.integers(-(2**60), 2**60), st.sampled_from([1e6, 999999.5, 1e16, 123456789.5])))
+)
+def test_many_values_are_written_as_few_are(values: list[float]) -> None:
+    few = [text for value in values for text in format_values([value])]
+    many = format_values([*values, *[0.5] * 1000])
+
+    assert few == many[: len(values)]
 
 
 @given(reference.pages(), reference.pages())
