@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, func, select, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.engine import URL, RootTransaction, make_url
+from sqlalchemy.exc import ArgumentError, OperationalError
 
 T = TypeVar("T")
 
@@ -26,6 +26,7 @@ CHUNK = 1000
 """Most values in one ``IN (...)``: both databases take more, but the text of the statement grows with it."""
 
 _LOCK = 0x6D65746572
+_BUSY = {"55P03", "SQLITE_BUSY"}  # PostgreSQL's lock_not_available, SQLite's database is locked
 _WRITING = "meterbridge_writing"
 _COPY_FROM = 50
 
@@ -46,7 +47,9 @@ def connect(url: str) -> Engine:
     if backend == "postgresql":
         # a plan prepared while a table was small stays when it has grown: plan each statement anew
         options = {"prepare_threshold": None}
-        return create_engine(address.set(drivername="postgresql+psycopg"), pool_pre_ping=True, connect_args=options)
+        return _impatient(
+            create_engine(address.set(drivername="postgresql+psycopg"), pool_pre_ping=True, connect_args=options)
+        )
     raise LedgerError(f"a ledger lives in SQLite or PostgreSQL, not in {backend}: {address!r}")
 
 
@@ -69,15 +72,44 @@ def _sqlite(address: URL) -> Engine:
     return engine
 
 
+def _impatient(engine: Engine) -> Engine:
+    """PostgreSQL waits for ever for a lock; a writer gives up after `BUSY_SECONDS`, as it does on SQLite."""
+    patience = f"SET lock_timeout = {int(BUSY_SECONDS * 1000)}"
+
+    @event.listens_for(engine, "connect")
+    def settings(connection: Any, _: object) -> None:
+        connection.execute(patience)
+        connection.commit()
+
+    return engine
+
+
 @contextmanager
 def write(engine: Engine) -> Iterator[Connection]:
-    """One transaction that changes the ledger: commits at the end, rolls back on any error, alone at its work."""
+    """One transaction that changes the ledger: commits at the end, rolls back on any error, alone at its work.
+
+    Raises `LedgerError` when another writer does not make room within `BUSY_SECONDS`.
+    """
     with engine.connect() as connection:
         writer = connection.execution_options(**{_WRITING: True})
-        with writer.begin():
-            if engine.dialect.name == "postgresql":
-                writer.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        with _alone(writer):
             yield writer
+
+
+def _alone(writer: Connection) -> RootTransaction:
+    """A transaction begun as the only writer."""
+    try:
+        transaction = writer.begin()
+        if writer.dialect.name == "postgresql":
+            writer.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    except OperationalError as error:
+        if not {getattr(error.orig, "sqlstate", ""), getattr(error.orig, "sqlite_errorname", "")} & _BUSY:
+            raise
+        raise LedgerError(
+            f"another process has been writing to the ledger {writer.engine.url!r} for {BUSY_SECONDS:g} s, so nothing "
+            "was written: try again when it has ended (an ingest, a reconcile or a service)"
+        ) from error
+    return transaction
 
 
 @contextmanager
