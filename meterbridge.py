@@ -23,6 +23,7 @@ from rich.table import Table
 from accounting import book, months, office
 from accounting.commands import COMMANDS
 from accounting.shell import EXIT_BREACH, Refused, config_option, refusals
+from dashboards.commands import dashboards
 from exporters import build
 from exporters.collector import Collector
 from exporters.config import Config, load
@@ -282,6 +283,7 @@ def demo(out: Path, serve_pages: bool) -> None:
 
 for command in COMMANDS:
     main.add_command(command)
+main.add_command(dashboards)
 
 
 if __name__ == "__main__":

@@ -22,9 +22,15 @@ DOCS = Path(__file__).parent.parent / "docs"
 WIDTH = 100
 
 
-def commands(group: click.Group = main) -> dict[str, click.Command]:
-    """Every command of the front door, by what is typed."""
-    return {name: group.commands[name] for name in sorted(group.commands)}
+def commands(group: click.Group = main, words: str = "") -> dict[str, click.Command]:
+    """Every command of the front door, by what is typed; those of a group after it."""
+    found: dict[str, click.Command] = {}
+    for name in sorted(group.commands):
+        command = group.commands[name]
+        found[f"{words}{name}"] = command
+        if isinstance(command, click.Group):
+            found |= commands(command, f"{words}{name} ")
+    return found
 
 
 def cli_page() -> str:
@@ -34,8 +40,15 @@ def cli_page() -> str:
         _help("meterbridge", main, None),
     ]
     top = click.Context(main, info_name="meterbridge")
-    parts += [_help(f"meterbridge {name}", command, top) for name, command in commands().items()]
+    parts += [_help(f"meterbridge {words}", command, _above(words, top)) for words, command in commands().items()]
     return "\n".join(parts)
+
+
+def _above(words: str, top: click.Context) -> click.Context:
+    """The context of the groups that a command is in, so that its usage line says what to type."""
+    for name in words.split()[:-1]:
+        top = click.Context(top.command.commands[name], info_name=name, parent=top)  # type: ignore[attr-defined]
+    return top
 
 
 def _help(title: str, command: click.Command, parent: click.Context | None) -> str:
@@ -63,9 +76,9 @@ def service_metrics_page() -> str:
     head = [
         "# Metrics of the accounting service",
         "",
-        "Generated from `accounting/loop.py`, `accounting/guard.py` and `accounting/standing.py` by `make docs`; do not",
-        "edit. `task` is what runs on a clock (`ingest-<cluster>`, `reconcile`, `standing`, `check`); `route` is a path of",
-        "the API as its description writes it.",
+        "Generated from `accounting/loop.py`, `accounting/guard.py` and `accounting/standing.py` by `make docs`; do",
+        "not edit. `task` is what runs on a clock (`ingest-<cluster>`, `reconcile`, `standing`, `check`); `route` is a",
+        "path of the API as its description writes it.",
         "",
         "## `/metrics`: open, names no project",
         "",
