@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from accounting.database import storable
+from accounting.database import storable, storables
 from exporters.model import Claim, Job, JobKey, LinkKey, LinkKind, NodeKey, Scheduler
 
 JOB_COLUMNS = (
@@ -47,6 +47,12 @@ CLAIM_COLUMNS = (
 """Columns of ``claims`` that `claim_values` fills, in its order."""
 
 
+WAITS, RUNS, ENDED = 0, 1, 2
+"""How final a record is."""
+
+Identity = tuple[str, str, str]
+"""Scheduler, cluster, and the run of a job or the name of a node."""
+
 _ENCODER = json.JSONEncoder(separators=(",", ":"), sort_keys=True)
 
 
@@ -57,25 +63,15 @@ def compact(value: object) -> str:
 
 def job_values(job: Job) -> tuple[Any, ...]:
     """A job's row, in the order of `JOB_COLUMNS`."""
-    labels = {storable(k): storable(v) for k, v in job.labels.items()}
-    return (
-        job.key.scheduler.value,
-        storable(job.key.cluster),
-        storable(job.key.id),
-        storable(job.native_id),
-        storable(job.display_id),
-        storable(job.name),
-        storable(job.user),
-        storable(job.account),
-        storable(job.partition),
-        storable(job.qos),
-        storable(job.kind),
-        storable(job.state),
-        job.submit,
-        job.start,
-        job.end,
-        compact(labels) if labels else "",
-    )
+    key = job.key
+    words = storables(
+        (
+            key.cluster, key.id, job.native_id, job.display_id, job.name, job.user, job.account, job.partition,
+            job.qos, job.kind, job.state,
+        )
+    )  # fmt: skip
+    labels = compact({storable(k): storable(v) for k, v in job.labels.items()}) if job.labels else ""
+    return (key.scheduler.value, *words, job.submit, job.start, job.end, labels)
 
 
 def bare_job(key: JobKey) -> Job:
@@ -107,21 +103,25 @@ def job_of(values: Sequence[Any]) -> Job:
 
 def claim_values(claim: Claim) -> tuple[Any, ...]:
     """A claim's row without its job and node, in the order of `CLAIM_COLUMNS`."""
-    keys = [[k.kind.value, storable(k.cluster), storable(k.value), storable(k.evidence)] for k in sorted(claim.keys)]
+    unit, model, profile, native_id = storables((claim.unit, claim.model, claim.profile, claim.native_id))
     return (
-        storable(claim.unit),
+        unit,
         claim.milligpu,
         claim.start,
         claim.end,
-        storable(claim.model),
-        storable(claim.profile),
+        model,
+        profile,
         compact(claim.indices) if claim.indices else "",
         compact([storable(u) for u in claim.uuids]) if claim.uuids else "",
-        compact(keys) if keys else "",
+        compact([_key(k) for k in sorted(claim.keys)]) if claim.keys else "",
         claim.split_assumed,
         claim.end_basis,
-        storable(claim.native_id),
+        native_id,
     )
+
+
+def _key(key: LinkKey) -> list[str]:
+    return [key.kind.value, storable(key.cluster), storable(key.value), storable(key.evidence)]
 
 
 def claim_of(job: JobKey, node: NodeKey, values: Sequence[Any]) -> Claim:
@@ -158,14 +158,24 @@ def named(claim: Claim) -> dict[str, Any]:
 
 def meaning_of(job: Job | None, claims: Sequence[Claim], excluded: str, finality: int) -> bytes:
     """A digest of what a record says; the order of its claims does not matter."""
-    held = sorted(((_identity(c), claim_values(c)) for c in claims), key=ascii)
-    said = (job_values(job) if job else None, held, storable(excluded), finality)
-    return hashlib.blake2b(ascii(said).encode(), digest_size=16).digest()
+    held = [(identity_of(c.job), identity_of(c.node), claim_values(c)) for c in claims]
+    return digest(job_values(job) if job else None, held, storable(excluded), finality)
 
 
-def _identity(claim: Claim) -> tuple[str, ...]:
-    job, node = claim.job, claim.node
-    return (
-        *(job.scheduler.value, storable(job.cluster), storable(job.id)),
-        *(node.scheduler.value, storable(node.cluster), storable(node.name)),
-    )
+def digest(
+    job: tuple[Any, ...] | None,
+    claims: Sequence[tuple[Identity, Identity, tuple[Any, ...]]],
+    excluded: str,
+    finality: int,
+) -> bytes:
+    """`meaning_of` from rows: the job's, and for each claim whose it is, where it is, and its own."""
+    held = [((*holder, *node), values) for holder, node, values in claims]
+    if len(held) > 1:
+        held.sort(key=ascii)
+    return hashlib.blake2b(ascii((job, held, excluded, finality)).encode(), digest_size=16).digest()
+
+
+def identity_of(key: JobKey | NodeKey) -> Identity:
+    """How the tables name a job or a node."""
+    cluster, name = storables((key.cluster, key.id if isinstance(key, JobKey) else key.name))
+    return key.scheduler.value, cluster, name
