@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from typing import TYPE_CHECKING
 
-from exporters.view import SourceStatus
+if TYPE_CHECKING:  # see exporters.server
+    from exporters.view import SourceStatus
 
 _SHOWN_PROBLEMS = 10
 

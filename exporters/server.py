@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
 from starlette.applications import Starlette
@@ -24,8 +25,10 @@ from starlette.types import ASGIApp
 from exporters.exposition.negotiate import accepts_gzip, choose_form
 from exporters.exposition.page import Page
 from exporters.landing import landing_page
-from exporters.view import SourceStatus
 from exporters.webguard import WebGuard
+
+if TYPE_CHECKING:  # a listener of another page (the node agent's) loads nothing of the joins
+    from exporters.view import SourceStatus
 
 _PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",

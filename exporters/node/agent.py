@@ -130,7 +130,7 @@ class Agent:
         return self._cards[1]
 
     def _report(self, port: RawPort, known: Iterable[Card], unread: list[Unread]) -> PortReport:
-        counters = port_quantities(port.device, port.counters, port.hw_counters, port.unread, self._all)
+        counters = port_quantities(port.counters, port.hw_counters, port.unread, self._all)
         if port.netdev:
             try:
                 counters |= self._ethtool.quantities(port.netdev)

@@ -78,9 +78,6 @@ EXPOSED_HW_COUNTERS = frozenset(
 )
 """Those of `HW_COUNTERS` that node_exporter serves, from 1.11.0 on."""
 
-UNEXPOSED_COUNTERS = frozenset({"symbol_error"})
-"""Those of `COUNTERS` that node_exporter reads and does not serve."""
-
 MICROSECONDS = 1e-6
 _DIRECTION = {"rx": "receive", "tx": "transmit"}
 _PAUSE = {"rx": "pause_received", "tx": "pause_transmitted"}
@@ -91,19 +88,15 @@ def strip_vport(name: str) -> str:
     return name.removeprefix("vport_")
 
 
-def exposed(device: str, folder: str, name: str) -> bool:
-    """Whether node_exporter's infiniband collector serves this counter of this device (seen with 1.11.1).
+def exposed(folder: str, name: str) -> bool:
+    """Whether node_exporter's infiniband collector serves this counter: all of `COUNTERS`, mlx5's names of the others.
 
-    It knows drivers by how the device is called: ``hw_counters`` are read of ``mlx5_*`` and ``irdma*`` only, so that a
-    device renamed by udev (``rocep1s0``) loses them, and ``counters`` of all but ``irdma*``.
+    Seen with 1.11.1, which reads them of any driver. Before 1.11.0 it served no ``hw_counters`` at all.
     """
-    if folder == "counters":
-        return name not in UNEXPOSED_COUNTERS and not device.startswith("irdma")
-    return name in EXPOSED_HW_COUNTERS and device.startswith(("mlx5_", "irdma"))
+    return folder == "counters" or name in EXPOSED_HW_COUNTERS
 
 
 def port_quantities(
-    device: str,
     counters: Mapping[str, int],
     hw_counters: Mapping[str, int],
     unread: Collection[tuple[str, str]] = (),
@@ -127,7 +120,7 @@ def port_quantities(
         for name in known.keys() & plain.keys():
             quantity, scale = known[name]
             sums[quantity] = sums.get(quantity, 0.0) + plain[name] * scale
-            if all_of_them or not exposed(device, folder, name) or (name not in values):
+            if all_of_them or not exposed(folder, name) or name not in values:
                 ours.add(quantity)
         for quantity in sums.keys() | missing:
             found.pop(quantity, None)

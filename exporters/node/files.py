@@ -10,7 +10,7 @@ from pathlib import Path
 LIMIT = 4096
 """A page: no file of sysfs holds more."""
 
-ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENODEV)
+ABSENT = (errno.ENOENT, errno.ENODEV)
 """There is no such file (any more): a driver that does not have it, or a device that was just unplugged."""
 
 UNSUPPORTED = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENODATA)

@@ -1,0 +1,128 @@
+"""`meterbridge node`, and the small group around it that starts it without the rest of the house."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import click
+
+from exporters.logs import log_options, set_up_logging, wait_for_signal
+from exporters.node.agent import Agent, Paths
+from exporters.node.ethtool import Ethtool, Kernel
+from exporters.node.listener import create_agent_app
+from exporters.server import ListenError, Server
+from exporters.webconfig import WebConfigError
+
+log = logging.getLogger(__name__)
+
+_FOLDER = click.Path(path_type=str, file_okay=False)
+_DEFAULT = Paths()
+
+
+@click.command()
+@click.option(
+    "--web.listen-address", "listen", default="127.0.0.1:9812", show_default=True, help="Listen here (HOST:PORT)."
+)
+@click.option(
+    "--web.config.file",
+    "config_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="TLS and basic auth, in the format of Prometheus' web configuration.",
+)
+@click.option("--path.sysfs", "sysfs", type=_FOLDER, default=_DEFAULT.sysfs, show_default=True, help="Where /sys is.")
+@click.option("--path.procfs", "procfs", type=_FOLDER, default=_DEFAULT.procfs, show_default=True, help="And /proc.")
+@click.option(
+    "--path.cgroup", "cgroup", type=_FOLDER, default=_DEFAULT.cgroup, show_default=True, help="Where cgroups are."
+)
+@click.option(
+    "--path.spool",
+    "spool",
+    type=_FOLDER,
+    default=_DEFAULT.spool,
+    show_default=True,
+    help="Where our Prolog leaves what jobs hold (docs/install.md).",
+)
+@click.option(
+    "--path.podresources",
+    "podresources",
+    type=click.Path(path_type=str),
+    default=_DEFAULT.podresources,
+    show_default=True,
+    help="The kubelet's PodResources socket.",
+)
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=1),
+    default=15.0,
+    show_default=True,
+    help="Seconds between reads of holdings.",
+)
+@click.option("--all", "all_of_them", is_flag=True, help="Also the counters that node_exporter serves.")
+@click.option("--once", is_flag=True, help="Read everything once, print the exposition and exit.")
+def node(
+    listen: str,
+    config_file: Path | None,
+    sysfs: str,
+    procfs: str,
+    cgroup: str,
+    spool: str,
+    podresources: str,
+    interval: float,
+    all_of_them: bool,
+    once: bool,
+) -> None:
+    """Serve what only this machine knows: its RDMA ports, and who holds its cards.
+
+    It runs on every machine beside node_exporter, reads files and the kubelet's socket, and changes nothing.
+    docs/node-agent.md has its series and what it needs.
+    """
+    kernel = Kernel()
+    try:
+        agent = Agent(
+            Paths(sysfs, procfs, cgroup, spool, podresources),
+            Ethtool(kernel),
+            _version(),
+            all_of_them=all_of_them,
+            interval=interval,
+        )
+        if once:
+            agent.read_holdings()
+            sys.stdout.buffer.write(agent.page().body())
+            return
+        _serve(agent, listen, config_file)
+    finally:
+        kernel.close()
+
+
+def _serve(agent: Agent, listen: str, config_file: Path | None) -> None:
+    try:
+        server = Server(create_agent_app(agent.page), listen, config_file)
+        agent.start()
+        server.start()
+    except (ListenError, WebConfigError) as error:
+        agent.stop()
+        raise click.UsageError(str(error)) from error
+    log.info("serving %s/metrics", server.url)
+    wait_for_signal()
+    server.stop()
+    agent.stop()
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@log_options
+def small(log_level: str, log_format: str) -> None:
+    """The front door's own options, for a process that runs `node` alone."""
+    set_up_logging(log_level, log_format)
+
+
+small.add_command(node)
+
+
+def _version() -> str:
+    try:
+        return metadata.version("meterbridge")
+    except metadata.PackageNotFoundError:
+        return "unknown"
