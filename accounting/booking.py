@@ -21,7 +21,7 @@ from accounting.periods import OPEN, Period, correcting_period, open_period
 from accounting.rejects import UNPLACED, Aside, resolve, set_aside
 from accounting.rows import claim_text
 from accounting.tables import node_days, postings, transactions
-from exporters.model import JobKey
+from exporters.model import Claim, JobKey
 
 CAPACITY = "capacity"
 """The account that every other posting balances against."""
@@ -104,7 +104,8 @@ class Booking:
             head = had.get(place)
             answers.append(Posted.UNCHANGED if _same(e, head) else self._book(e, head, standing.get(place, {})))
         self._write()
-        self._set_aside(changed)
+        lost = [(e.result.machine, e.result.start, e.result.unplaced) for e in changed]
+        set_unplaced_aside(self.connection, lost, self.now)
         return answers
 
     def _current_heads(self, entries: Sequence[Entry]) -> dict[tuple[str, int], Head]:
@@ -238,17 +239,25 @@ class Booking:
                 update(node_days).where(*place).values({name: bindparam(name) for name in names}), rows
             )
 
-    def _set_aside(self, changed: Sequence[Entry]) -> None:
-        asides = []
-        for e in changed:
-            about = f"node-day {e.result.machine} {e.result.start}"
-            for claim, reason in e.result.unplaced:
-                record = claim_text(claim).encode()
-                what = f"{about}: {claim.job} {storable(claim.unit)}: {storable(reason)}"
-                identity = about.encode() + record
-                asides.append(Aside(UNPLACED, "reconcile", claim.job.cluster, record, what, identity, about))
-        resolve(self.connection, [f"node-day {e.result.machine} {e.result.start}" for e in changed], asides, self.now)
-        set_aside(self.connection, asides, self.now)
+
+def set_unplaced_aside(
+    connection: Connection, changed: Iterable[tuple[str, int, Sequence[tuple[Claim, str]]]], now: int
+) -> None:
+    """Set aside the claims of booked node-days (machine, start, claims with reasons) that found no cards.
+
+    What was set aside of these node-days before and has found its cards now is resolved.
+    """
+    asides = []
+    places = []
+    for machine, start, unplaced in changed:
+        places.append(about := f"node-day {machine} {start}")
+        for claim, reason in unplaced:
+            record = claim_text(claim).encode()
+            what = f"{about}: {claim.job} {storable(claim.unit)}: {storable(reason)}"
+            identity = about.encode() + record
+            asides.append(Aside(UNPLACED, "reconcile", claim.job.cluster, record, what, identity, about))
+    resolve(connection, places, asides, now)
+    set_aside(connection, asides, now)
 
 
 def _same(entry: Entry, head: Head | None) -> bool:

@@ -39,7 +39,7 @@ class Facts:
 
 def load_facts(connection: Connection, start: int, end: int) -> Facts:
     """Everything about nodes that matters to ``[start, end)``, also what was seen before and is carried into it."""
-    keys = _node_keys(connection)
+    keys = node_keys(connection)
     sightings = _sightings(connection, end)
     late = _first_sightings(connection, [n for n in keys if n not in sightings], end)
     sightings.update(late)
@@ -61,7 +61,8 @@ def load_facts(connection: Connection, start: int, end: int) -> Facts:
     return Facts(nodes, covered, covered_until(connection))
 
 
-def _node_keys(connection: Connection) -> dict[int, NodeKey]:
+def node_keys(connection: Connection) -> dict[int, NodeKey]:
+    """Every node the ledger knows, by id."""
     c = nodes_table.c
     rows = connection.execute(select(c.id, c.scheduler, c.cluster, c.name))
     return {number: NodeKey(Scheduler(s), cluster, name) for number, s, cluster, name in rows}
@@ -139,7 +140,7 @@ def nodes_seen(engine: Engine) -> list[Node]:
     c = capacity_table.c
     latest: dict[NodeKey, Node] = {}
     with read(engine) as connection:
-        keys = _node_keys(connection)
+        keys = node_keys(connection)
         query = select(c.node_id, c.model, c.milligpu, c.up, c.reason, c.hostnames).order_by(c.start_at, c.id)
         for number, model, milligpu, up, reason, names in connection.execute(query):
             hostnames = tuple(json.loads(names)) if names else ()

@@ -22,6 +22,7 @@ from accounting.evidence import Projects, Resolver, node_days
 from accounting.ledger import heads, inputs_hash, post_many
 from accounting.model import NodeDay, NodeDayResult
 from accounting.periods import segment_at, segments
+from accounting.rulings import ruled
 
 BATCH = 250
 """Node-days per database transaction."""
@@ -90,7 +91,7 @@ def reconcile_range(
             work.book(ahead[1])
             ahead = next(by_day, None)
         if machines is None:
-            work.withdraw()
+            counts.update(withdraw(engine, booked, work.seen, rules_hash, now=now, zone=zone))
         if progress is not None:
             progress(b - days[0][0], days[-1][1] - days[0][0], counts["node_days"])
     return ReconcileReport(
@@ -133,35 +134,39 @@ class _Day:
                     continue
                 result = self.reconcile(day)
                 self.counts["unplaced"] += len(result.unplaced)
-                entries.append(Entry(result, day.end, digest, self.rules_hash, *_ruled(day)))
+                entries.append(Entry(result, day.end, digest, self.rules_hash, *ruled(day.rulings)))
             self._post(entries)
-
-    def withdraw(self) -> None:
-        """Take back what was booked of this day and was not seen now."""
-        gone = sorted(place for place in self.booked if place not in self.seen)
-        entries = []
-        for machine, start in gone:
-            digest, head = no_evidence(machine, start), self.booked[machine, start]
-            if head.inputs_hash != digest:
-                entries.append(Entry(NodeDayResult(machine, start, ()), head.end, digest, self.rules_hash))
-        for part in chunks(entries, BATCH):
-            self.counts["withdrawn"] += len(part)
-            self._post(part)
 
     def _post(self, entries: Sequence[Entry]) -> None:
         if entries:
             self.counts.update(post_many(self.engine, entries, now=self.now, zone=self.zone))
 
 
+def withdraw(
+    engine: Engine,
+    booked: Mapping[tuple[str, int], Head],
+    seen: Collection[tuple[str, int]],
+    rules_hash: bytes,
+    *,
+    now: int,
+    zone: tzinfo,
+) -> Counter[str]:
+    """Take back what was ``booked`` of a day and was not ``seen`` now; what became of it, and of how many."""
+    counts: Counter[str] = Counter()
+    entries = []
+    for machine, start in sorted(place for place in booked if place not in seen):
+        digest, head = no_evidence(machine, start), booked[machine, start]
+        if head.inputs_hash != digest:
+            entries.append(Entry(NodeDayResult(machine, start, ()), head.end, digest, rules_hash))
+    for part in chunks(entries, BATCH):
+        counts["withdrawn"] += len(part)
+        counts.update(post_many(engine, part, now=now, zone=zone))
+    return counts
+
+
 def no_evidence(machine: str, start: int) -> bytes:
     """The inputs' hash of a node-day of which no evidence is left."""
     return hashlib.sha256(f"no evidence of {machine} {start}".encode()).digest()
-
-
-def _ruled(day: NodeDay) -> tuple[str, str]:
-    """Who ruled on disputes of this node-day, and why."""
-    authors = sorted({ruling.author for ruling in day.rulings})
-    return ", ".join(authors), "; ".join(sorted({f"to {ruling.to}: {ruling.why}" for ruling in day.rulings}))
 
 
 def rules_hash(text: str) -> bytes:

@@ -111,3 +111,9 @@ def add_ruling(
     )
     insert_many(connection, rulings, [c.name for c in rulings.columns], [row])
     return RulingMade(number, name, machine, tuple(parties), to, author, why, at)
+
+
+def ruled(rulings: Sequence[Ruling]) -> tuple[str, str]:
+    """Who made the rulings of a node-day, and why, as its transaction tells it."""
+    authors = sorted({ruling.author for ruling in rulings})
+    return ", ".join(authors), "; ".join(sorted({f"to {ruling.to}: {ruling.why}" for ruling in rulings}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -52,7 +53,7 @@ class Sweep:
 
     ``period`` is ``[start, end)`` in epoch seconds; node-days are UTC days, cut at its borders. ``engine`` is where the
     work is done: ``one`` process, a ``pool`` of ``workers`` (0: as many as processors), or ``dask`` at the address
-    ``scheduler``; the answer is the same to the byte. ``models`` and ``reasons`` are the texts behind the codes in the
+    ``scheduler``; the answer is the same to the byte. With ``run``, an engine that is started already does it. ``models`` and ``reasons`` are the texts behind the codes in the
     batches; during an iteration they only grow. Raises `ValueError` for a period or sizes that do not fit into 64 bits.
     """
 
@@ -65,13 +66,14 @@ class Sweep:
         engine: EngineName = "one",
         workers: int = 0,
         scheduler: str = "",
+        run: Engine | None = None,
     ) -> None:
         if period[0] >= period[1]:
             raise ValueError(f"the period [{period[0]}, {period[1]}) is empty")
         if period[1] - period[0] > MOST_CELLS * DAY // 2:
             raise ValueError(f"the period [{period[0]}, {period[1]}) is too long: sweep it month by month")
         self.site, self.rules, self.period = site, rules, period
-        self.engine, self.workers, self.scheduler = engine, workers, scheduler
+        self.engine, self.workers, self.scheduler, self.run = engine, workers, scheduler, run
         self._begin()
 
     def _begin(self) -> None:
@@ -87,7 +89,8 @@ class Sweep:
 
     def __iter__(self) -> Iterator[Batch]:
         self._begin()
-        with engine(self.engine, workers=self.workers, scheduler=self.scheduler) as run:
+        started = engine(self.engine, workers=self.workers, scheduler=self.scheduler)
+        with nullcontext(self.run) if self.run else started as run:
             prepared: deque[tuple[Hood, int]] = deque()
             for swept in run.map(sweep_part, self._parts(prepared)):
                 yield from self._batches(*prepared.popleft(), swept, run)
