@@ -53,8 +53,9 @@ class Sweep:
 
     ``period`` is ``[start, end)`` in epoch seconds; node-days are UTC days, cut at its borders. ``engine`` is where the
     work is done: ``one`` process, a ``pool`` of ``workers`` (0: as many as processors), or ``dask`` at the address
-    ``scheduler``; the answer is the same to the byte. With ``run``, an engine that is started already does it. ``models`` and ``reasons`` are the texts behind the codes in the
-    batches; during an iteration they only grow. Raises `ValueError` for a period or sizes that do not fit into 64 bits.
+    ``scheduler``; ``run`` is one that is started already. The answer is the same to the byte. ``models`` and
+    ``reasons`` are the texts behind the codes in the batches; during an iteration they only grow. Raises `ValueError`
+    for a period or sizes that do not fit into 64 bits.
     """
 
     def __init__(
