@@ -37,14 +37,17 @@ class Prometheus:
     """One server below ``root``. Scrape jobs come and go while it runs; every job is scraped once a second.
 
     Prometheus takes up new jobs every five seconds, so add all the jobs of a module before waiting for any.
-    ``rules`` are rule files' texts, ``alertmanager`` the ``host:port`` that alerts go to.
+    ``rules`` are rule files' texts, ``alertmanager`` the ``host:port`` that alerts go to, ``options`` further flags.
     """
 
-    def __init__(self, root: Path, rules: Sequence[str] = (), alertmanager: str = "") -> None:
+    def __init__(
+        self, root: Path, rules: Sequence[str] = (), alertmanager: str = "", options: Sequence[str] = ()
+    ) -> None:
         self.root = root
         self.url = f"http://127.0.0.1:{free()[0]}"
         self._rules = tuple(rules)
         self._alertmanager = alertmanager
+        self._options = tuple(options)
         self._jobs: dict[str, dict[str, Any]] = {}
         self._daemon: Daemon | None = None
 
@@ -60,6 +63,7 @@ class Prometheus:
                 "--web.enable-lifecycle",
                 "--web.enable-remote-write-receiver",
                 "--log.level=warn",
+                *self._options,
             ],
             self.root / "prometheus.log",
         )
