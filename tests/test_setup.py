@@ -60,6 +60,20 @@ def test_a_server_that_cannot_be_had_is_named_and_the_others_are_installed() -> 
     assert {"chromium"} == machine.programs
 
 
+def test_what_only_a_newer_debian_has_is_fetched_from_there_and_else_named() -> None:
+    machine = Machine(set(), {})
+    asked: list[tuple[str, str]] = []
+
+    def fetch(package: str, suite: str) -> bool:
+        asked.append((package, suite))
+        return False
+
+    (problem,) = install.provide(["node_exporter"], machine.install, machine.lacking, fetch)
+
+    assert ([("prometheus-node-exporter", "forky")], []) == (asked, machine.asked)
+    assert "Get it: python -m tests.lab.newer prometheus-node-exporter/forky. Or run without it:" in problem
+
+
 def test_a_name_that_is_no_server_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("METERBRIDGE_TEST_WITHOUT", "slurm,slrum")
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.lab import newer
 from tests.lab.servers import SERVERS, missing, unavailable, without
 
 APT = Path(__file__).parent / "apt.sh"
@@ -22,7 +23,10 @@ def apt(packages: list[str]) -> bool:
 
 
 def provide(
-    wanted: list[str], install: Callable[[list[str]], bool] = apt, lacking: Callable[[str], list[str]] = missing
+    wanted: list[str],
+    install: Callable[[list[str]], bool] = apt,
+    lacking: Callable[[str], list[str]] = missing,
+    fetch: Callable[[str, str], bool] = newer.fetch,
 ) -> list[str]:
     """Install what the wanted servers lack, one server at a time; one sentence for each that still cannot be had."""
     problems = []
@@ -30,6 +34,10 @@ def provide(
         if not lacking(name):
             continue
         print(f"installing {name}: {' '.join(SERVERS[name].packages)}", flush=True)
+        if suite := SERVERS[name].newer:
+            fetched = [fetch(package, suite) for package in SERVERS[name].packages]
+            problems += [] if all(fetched) else [unavailable(name, lacking(name))]
+            continue
         install(list(SERVERS[name].packages))
         # A later Debian may have split a program off into a package of its own name (promtool).
         if still := [p for p in lacking(name) if p in SERVERS[name].programs]:

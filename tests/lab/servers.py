@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab import newer
+
 SBIN = ("/usr/sbin", "/usr/local/sbin", "/sbin")
 
 
@@ -24,6 +26,7 @@ class Server:
     packages: tuple[str, ...]
     globs: tuple[str, ...] = ()  # where a program lives outside PATH
     libraries: tuple[str, ...] = ()  # shared libraries it needs, as globs under /usr/lib
+    newer: str = ""  # a Debian suite that has it new enough: unpacked from there (tests.lab.newer), wherever we run
 
 
 SERVERS = {
@@ -57,6 +60,9 @@ SERVERS = {
     "mariadb": Server(("mariadbd", "mariadb-install-db"), ("mariadb-server",)),
     "prometheus": Server(("prometheus", "promtool"), ("prometheus",)),
     "alertmanager": Server(("prometheus-alertmanager", "amtool"), ("prometheus-alertmanager",)),
+    # Only from 1.11 on does it read hw_counters.
+    "node_exporter": Server(("prometheus-node-exporter",), ("prometheus-node-exporter",), newer="forky"),
+    "ethtool": Server(("ethtool", "ip"), ("ethtool", "iproute2")),
     "postgresql": Server(("initdb", "postgres"), ("postgresql",), ("/usr/lib/postgresql/*/bin",)),
     "chromium": Server(("chromium",), ("chromium",)),
 }
@@ -64,6 +70,10 @@ SERVERS = {
 
 def find(program: str) -> str | None:
     """Full path of a program of the lab, also where PATH does not look (sbin, versioned PostgreSQL folders)."""
+    for server in SERVERS.values():
+        if server.newer and program in server.programs:
+            folders = os.pathsep.join(str(newer.CACHE / package / "usr/bin") for package in server.packages)
+            return shutil.which(program, path=folders)
     found = shutil.which(program) or shutil.which(program, path=os.pathsep.join(SBIN))
     if found:
         return found
@@ -101,9 +111,14 @@ def without() -> set[str]:
 
 def unavailable(name: str, lacking: list[str]) -> str:
     """Say that a server cannot be had, how to get it, and how to go on without it."""
-    packages = " ".join(SERVERS[name].packages)
+    suite, packages = SERVERS[name].newer, SERVERS[name].packages
+    how = (
+        f"python -m tests.lab.newer {' '.join(f'{package}/{suite}' for package in packages)}"
+        if suite
+        else f"apt-get install {' '.join(packages)}"
+    )
     return (
-        f"{name} cannot be had here: no {', '.join(lacking)}. Get it: apt-get install {packages}. "
+        f"{name} cannot be had here: no {', '.join(lacking)}. Get it: {how}. "
         f"Or run without it: METERBRIDGE_TEST_WITHOUT={name} make test"
     )
 
