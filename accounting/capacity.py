@@ -4,7 +4,8 @@ Pure. The rules, in order:
 
 1. While it was seen live, a node has what was seen.
 2. Between two sightings with a hole between them it has what was last seen; after the last one too, until a reading
-   that no longer lists the node says that it left. A node that left and came back had nothing in between.
+   that no longer lists the node says that it left (`LEFT`; after a hole that is a sighting of no length). A node that
+   left and came back had nothing in between.
 3. Before the first sighting it has what was first seen, back to the first second at which any record (a claim on it, an
    event of it) mentions it. Earlier it did not exist as far as anybody knows.
 4. A node never seen live has what its events say, each until the next one, and the first one back to the first mention.
@@ -91,7 +92,8 @@ class _Timeline:
 
     def __init__(self, facts: NodeFacts) -> None:
         self.facts = facts
-        seen = [replace(s, end=s.start + 1) if s.end <= s.start else s for s in facts.sightings]  # seen once is seen
+        # seen once is seen, but for what only says that a node was gone after a hole
+        seen = [replace(s, end=s.start + 1) if s.end <= s.start and s.basis != LEFT else s for s in facts.sightings]
         self.seen = sorted(seen, key=lambda s: (s.start, s.model, s.end))
         self.events = sorted(facts.events, key=lambda e: (e.start, e.milligpu or 0, e.reason))
         self.counted = [e for e in self.events if e.milligpu is not None]

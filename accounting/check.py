@@ -213,15 +213,20 @@ _PROOFS = (
 
 
 def _capacity(connection: Connection, evidence: Iterable[NodeDay], models: Mapping[str, str]) -> Iterator[Breach]:
+    # what stands, and the corrections of it: together they are what the newest evidence says
+    stands = or_(_T.id == _D.transaction_id, _T.kind == CORRECTION)
     query = (
         select(_D.machine, _D.start_at, _D.inputs_hash, _P.model, func.sum(_P.quantity))
-        .join(postings, _P.transaction_id == _D.transaction_id)
-        .where(_P.account == CAPACITY)
+        .join(transactions, and_(_T.machine == _D.machine, _T.start_at == _D.start_at))
+        .join(postings, _P.transaction_id == _T.id)
+        .where(_P.account == CAPACITY, stands)
         .group_by(_D.machine, _D.start_at, _D.inputs_hash, _P.model)
     )
     booked: dict[tuple[str, int, bytes], dict[str, int]] = {}
     for machine, start, digest, model, total in connection.execute(query):
-        booked.setdefault((machine, start, bytes(digest)), {})[model] = -int(total)
+        sums = booked.setdefault((machine, start, bytes(digest)), {})
+        if total:
+            sums[model] = -int(total)
     for day in evidence:
         was = booked.get((day.machine, day.start, inputs_hash(day)))
         known = known_capacity(day, models)

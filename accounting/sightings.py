@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
 
+from accounting.capacity import LEFT
 from accounting.coverage import LIVE, begin_live, extend_live, last_live
 from accounting.database import chunks, insert_many, next_id, storable, upsert
 from accounting.identities import LIVE as SEEN
@@ -115,6 +116,8 @@ def take(connection: Connection, reading: SourceReading, seen: Seen, gap: float)
         extend_live(connection, stretch[0], at)
     else:
         _close_nodes(connection, [(number, last, "silent") for number, _ in nodes.values()])
+        listed = {n.key for n in reading.nodes}
+        _tell_left(connection, reading.source, [n for _, n in nodes.values() if n.key not in listed], at)
         nodes = {}
         stretch = (begin_live(connection, reading.source, scheduler, reading.cluster, LIVE, at), at, at)
     return replace(
@@ -206,33 +209,29 @@ def _take_nodes(
         if now.get(place) == node:
             after[place] = (number, node)
         else:
-            closed.append((number, at, "changed" if place[0] in keys else "left"))
+            closed.append((number, at, "changed" if place[0] in keys else LEFT))
     _close_nodes(connection, closed)
     new = sorted(place for place in now if place not in after)
-    ids = node_ids(connection, {key for key, _ in new})
-    free = next_id(connection, capacity_table)
+    numbers = _insert(connection, reading.source, [now[place] for place in new], at, None, "")
+    return after | {place: (number, now[place]) for place, number in zip(new, numbers, strict=True)}
+
+
+def _tell_left(connection: Connection, source: str, nodes: list[Node], at: int) -> None:
+    """Nodes that were last seen before a hole, and are not there after it: an interval of no length says that."""
+    _insert(connection, source, sorted(nodes, key=lambda n: (n.key, n.model)), at, at, LEFT)
+
+
+def _insert(connection: Connection, source: str, nodes: list[Node], start: int, end: int | None, basis: str) -> range:
+    """Write an interval of each node; returns the rows' ids."""
+    ids = node_ids(connection, {n.key for n in nodes})
+    free = next_id(connection, capacity_table) if nodes else 0
     rows = []
-    for number, place in enumerate(new, start=free):
-        n = now[place]
+    for number, n in enumerate(nodes, start=free):
         names = compact([storable(h) for h in n.hostnames]) if n.hostnames else ""
-        rows.append(
-            (
-                number,
-                ids[n.key],
-                reading.source,
-                storable(n.model),
-                n.milligpu,
-                n.up,
-                storable(n.reason),
-                names,
-                at,
-                None,
-                "",
-            )
-        )
-        after[place] = (number, n)
+        what = (storable(n.model), n.milligpu, n.up, storable(n.reason), names)
+        rows.append((number, ids[n.key], source, *what, start, end, basis))
     insert_many(connection, capacity_table, [c.name for c in capacity_table.columns], rows)
-    return after
+    return range(free, free + len(rows))
 
 
 def _close_nodes(connection: Connection, closed: list[tuple[int, int, str]]) -> None:

@@ -58,6 +58,17 @@ def test_a_sound_ledger_has_no_breach(sound: Engine) -> None:
     assert [] == check(sound)
 
 
+def test_a_capacity_that_a_correction_completes_is_no_breach(engine: Engine) -> None:
+    for moment in (T0, T0 + DAY):
+        live(engine, moment, nodes=[node(gn(1))], gap=2 * DAY)
+    settle(engine, T0 + DAY // 2, end=T0 + DAY)
+    close(engine, "2026-10", now=NOVEMBER)
+    report = settle(engine, NOVEMBER, end=T0 + DAY)
+
+    assert 1 == report.corrected
+    assert [] == check(engine, evidence=node_days(engine, T0, T0 + DAY, same_name, projects=project))
+
+
 Tampering = Callable[[Connection], Any]
 
 

@@ -19,6 +19,7 @@ from exporters.recorder import Holding, Round, SourceReading, Telemetry
 from tests.accounting import views
 from tests.accounting.conftest import NewLedger
 from tests.accounting.site import DAY, T0, History, ended, gn, held, kn, node, pod, pod_job, run, slurm_job, workload
+from tests.accounting.test_evidence import days
 
 
 def pods(
@@ -162,6 +163,19 @@ def test_a_longer_gap_leaves_a_hole(engine: Engine, restarted: bool) -> None:
     )
     assert [(T0, T0 + 90, "silent"), (T0 + 151, None, "")] == [c[4:] for c in views.capacities(engine)]
     assert [(T0, T0 + 90), (T0 + 151, None)] == [c[4:] for c in views.cards(engine)]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_node_that_left_while_nobody_looked_has_left_when_somebody_looks_again(
+    engine: Engine, restarted: bool
+) -> None:
+    recorder = record(engine, *(round_(t, pods(t, nodes=[node(kn(1)), node(kn(2))])) for t in (T0, T0 + 50)))
+    if restarted:
+        recorder = LedgerRecorder(engine, gap=60)
+    recorder.record(round_(T0 + 500, pods(T0 + 500, nodes=[node(kn(1))])))
+    found = {d.machine: [(s.start, s.end) for s in d.capacity] for d in days(engine, end=T0 + 600)}
+
+    assert {"gn01": [(T0, T0 + 600)], "gn02": [(T0, T0 + 500)]} == found
 
 
 def test_a_restart_within_the_gap_leaves_no_trace(engine: Engine) -> None:
