@@ -58,10 +58,14 @@ class LedgerRecorder:
         self._engine, self._gap, self._name, self._zone = engine, gap, name, zone
         self._flush_ms = int(flush_seconds * 1000)
         self._state: _State | None = None
+        self._hoped: _State | None = None  # what a round led to whose commit has not been confirmed
 
     def record(self, round_: Round) -> None:
-        """Keep one round. Raises what the database raises; then nothing of it was kept, and it may be tried again."""
-        state = self._state or self._recall()
+        """Keep one round. Raises what the database raises; then it may be tried again, and is kept once.
+
+        A server that goes away while it commits may have done so or not: the next call asks the ledger.
+        """
+        state = self._standing()
         with write(self._engine) as connection:
             seen = dict(state.seen)
             for reading in round_.readings:
@@ -74,7 +78,8 @@ class LedgerRecorder:
                 state = self._take(connection, round_, at_ms, state)
             elif at_ms < state.last_ms:
                 log.warning("a round of %s came after one of %s: taken as a repeat", at_ms, state.last_ms)
-        self._state = state
+            self._hoped = state
+        self._state, self._hoped = state, None
 
     def close(self) -> None:
         """Write what is batched, and release the connections. The recorder may be used again."""
@@ -84,6 +89,16 @@ class LedgerRecorder:
                 telemetry.flush(connection, state.buckets)
             self._state = replace(state, buckets={})
         self._engine.dispose()
+
+    def _standing(self) -> _State:
+        """Where the ledger stands; what is only in memory (telemetry not yet written) is added to it."""
+        if self._hoped is None:
+            return self._state or self._recall()
+        found, before = self._recall(), self._state or _State()
+        kept = found.last_ms == self._hoped.last_ms != before.last_ms
+        memory = self._hoped if kept else before
+        self._state, self._hoped = replace(found, buckets=memory.buckets, flushed_ms=memory.flushed_ms), None
+        return self._state
 
     def _recall(self) -> _State:
         with read(self._engine) as connection:

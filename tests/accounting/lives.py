@@ -7,6 +7,7 @@ ruled, October closed, a run that is told differently afterwards, and the seal.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest import mock
@@ -94,21 +95,29 @@ LATER = (
 EVENTS = (NodeEvent(gn(2), FIRST + 26 * HOUR, FIRST + 28 * HOUR, up=False, reason="dead fan"),)
 
 
+@contextmanager
+def opened(url: str) -> Iterator[Engine]:
+    """The ledger for as long as it is needed."""
+    engine = connect(url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
 def ingest(url: str, rows: Sequence[Record | Reject], now: int, overlap: int = DAY) -> None:
     """Read the history in windows of a day, again from ``overlap`` before the cursor."""
-    engine = connect(url)
-    with mock.patch("accounting.intake.BATCH", BATCH):
+    with opened(url) as engine, mock.patch("accounting.intake.BATCH", BATCH):
         ingest_history(engine, Told(rows, EVENTS), now=now, start=FIRST, overlap=overlap, step=DAY)
-    engine.dispose()
 
 
 def watch(url: str, first: int, last: int) -> None:
     """Be the exporter from ``first`` to ``last``, with a round every twelve hours."""
-    engine = connect(url)
-    recorder = LedgerRecorder(engine, gap=13.0 * HOUR, flush_seconds=0)
-    for at in range(first, last + 1, 12 * HOUR):
-        recorder.record(seen_at(at))
-    recorder.close()
+    with opened(url) as engine:
+        recorder = LedgerRecorder(engine, gap=13.0 * HOUR, flush_seconds=0)
+        for at in range(first, last + 1, 12 * HOUR):
+            recorder.record(seen_at(at))
+        recorder.close()
 
 
 def seen_at(at: int) -> Round:
@@ -132,19 +141,14 @@ def seen_at(at: int) -> Round:
 
 def reconcile(url: str, folder: Path, now: int) -> None:
     """What ``meterbridge reconcile`` does, for the days in question."""
-    engine = connect(url)
-    config = Site(engine, folder).config()
-    with mock.patch("accounting.reconciling.BATCH", BATCH):
-        book.reconcile_between(config, engine, FIRST, now, now)
-    engine.dispose()
+    with opened(url) as engine, mock.patch("accounting.reconciling.BATCH", BATCH):
+        book.reconcile_between(Site(engine, folder).config(), engine, FIRST, now, now)
 
 
 def door(url: str, folder: Path, now: int, *words: str) -> None:
     """One command at the front door."""
-    engine = connect(url)
-    with mock.patch("accounting.reconciling.BATCH", BATCH):
+    with opened(url) as engine, mock.patch("accounting.reconciling.BATCH", BATCH):
         Site(engine, folder, now=now).run(*words)
-    engine.dispose()
 
 
 Step = Callable[[str, Path], None]
