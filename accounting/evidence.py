@@ -13,11 +13,13 @@ from datetime import UTC, tzinfo
 
 from sqlalchemy import Connection, Engine
 
+from accounting import holdings
 from accounting.capacity import stretches
 from accounting.database import read
 from accounting.facts import Facts, load_facts
+from accounting.hands import unit_of
 from accounting.held import claims_between, tied_claims
-from accounting.model import CapacityStretch, CoverageStretch, NodeDay, Ruling
+from accounting.model import CapacityStretch, CoverageStretch, HoldingStretch, NodeDay, Ruling
 from accounting.periods import segments
 from accounting.rulings import in_force
 from exporters.model import Claim, Job, JobKey, NodeKey, Scheduler
@@ -104,10 +106,11 @@ def _day(connection: Connection, a: int, b: int, world: _World) -> Iterator[Node
             cut = [replace(s, start=max(s.start, first), end=min(s.end, last)) for s in here]
             pools[machine] += [s for s in cut if s.start < s.end]
             keys[machine].add(key)
+    seen = holdings.between(connection, a, b)
     for machine in sorted(keys):
         had = pools[machine]
         if world.wanted(machine) and (claims[machine] or any(s.milligpu for s in had)):
-            yield _node_day(machine, a, b, claims[machine], had, keys[machine], jobs, world)
+            yield _node_day(machine, a, b, claims[machine], had, keys[machine], jobs, world, seen.get(machine, ()))
 
 
 def _node_day(
@@ -119,9 +122,11 @@ def _node_day(
     keys: Collection[NodeKey],
     jobs: Mapping[JobKey, Job],
     world: _World,
+    seen: Sequence[HoldingStretch],
 ) -> NodeDay:
     related = sorted({(key.scheduler, key.cluster) for key in keys})
     paying = sorted({c.job for c in claims})
+    units = {unit_of(c.job, c.unit) for c in claims}
     asked = world.projects
     return NodeDay(
         machine=machine,
@@ -133,6 +138,7 @@ def _node_day(
         projects=tuple((k, asked(jobs[k], max(a, jobs[k].start or a))) for k in paying) if asked else (),
         known_until=tuple((*place, min(b, until)) for place in related if (until := world.facts.until.get(place))),
         rulings=tuple(r for r in world.rulings.get(machine, ()) if set(r.parties) <= set(paying)),
+        holdings=tuple(sorted(h for h in seen if unit_of(h.job, h.unit) in units)),
     )
 
 

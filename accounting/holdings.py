@@ -5,13 +5,16 @@ As with `accounting.sightings`, an interval that goes on has no end and lasts to
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, or_, select, update
 
 from accounting.database import insert_many, next_id, storable
+from accounting.facts import live_ends
 from accounting.identities import job_ids
+from accounting.model import HoldingStretch
 from accounting.tables import holdings as table
 from accounting.tables import jobs as jobs_table
 from exporters.model import JobKey, Scheduler
@@ -64,3 +67,39 @@ def close(connection: Connection, numbers: list[int], at: int) -> None:
     if numbers:
         statement = update(table).where(table.c.id == bindparam("b_id"))
         connection.execute(statement.values(end_at=at), [{"b_id": n} for n in numbers])
+
+
+def between(connection: Connection, a: int, b: int, job_id: int | None = None) -> Mapping[str, list[HoldingStretch]]:
+    """What was seen of cards within ``[a, b)``, clipped to it, by machine; of one job, if that is asked for.
+
+    What goes on lasts to the last round of its recorder.
+    """
+    c, j = table.c, jobs_table.c
+    query = (
+        select(
+            c.recorder,
+            c.machine,
+            c.card,
+            c.uuid,
+            j.scheduler,
+            j.cluster,
+            j.run,
+            c.unit,
+            c.milligpu,
+            c.start_at,
+            c.end_at,
+        )
+        .join(jobs_table, j.id == c.job_id)
+        .where(c.start_at < b, or_(c.end_at > a, c.end_at.is_(None)))
+        .order_by(c.start_at, c.id)
+    )
+    if job_id is not None:
+        query = query.where(c.job_id == job_id)
+    ends = live_ends(connection)
+    found: dict[str, list[HoldingStretch]] = defaultdict(list)
+    for recorder, machine, card, uuid, scheduler, cluster, run, unit, milligpu, start, end in connection.execute(query):
+        last = ends.get((recorder, ""), start) if end is None else end
+        if max(start, a) < min(last, b):
+            job = JobKey(Scheduler(scheduler), cluster, run)
+            found[machine].append(HoldingStretch(max(start, a), min(last, b), job, unit, card, uuid, milligpu))
+    return found

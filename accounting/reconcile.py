@@ -1,7 +1,8 @@
 """A node-day's claims -> postings that sum to zero. Pure: the same day gives the same postings, in any order of input.
 
 The day is cut wherever something begins or ends. In each stretch the claims are nested (`exporters.nesting`) and
-each pool of cards is divided (`exporters.occupancy.divide`), the very functions the live side uses; the parts times the
+each pool of cards is divided (`exporters.occupancy.divide`), card by card as far as cards are known
+(`accounting.hands`) and by count where they are not: the very functions the live side uses. The parts times the
 stretch's seconds are summed into one posting per owner and reason.
 
 What nobody holds is ``unknown`` unless every scheduler that has the cards was readable, then ``down`` if none of them
@@ -18,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
+from accounting.hands import Hands
 from accounting.model import CapacityStretch, NodeDay, NodeDayResult, Posting, Ruling
 from exporters.links import FOREVER, Link, end_of, find_links
 from exporters.model import Claim, Disposition, JobKey, LinkKind, Scheduler
@@ -26,7 +28,7 @@ from exporters.occupancy import Part, divide
 from exporters.pools import Pool, allot, merge_pools, pool_of
 from exporters.projects import UNMAPPED
 
-VERSION = 1
+VERSION = 2
 """Version of these rules. Any change that may change a posting raises it, so that node-days are reconciled anew."""
 
 CAPACITY = "capacity"
@@ -61,7 +63,7 @@ def reconcile(day: NodeDay, rules: Rules) -> NodeDayResult:
     until = {(scheduler, cluster): second for scheduler, cluster, second in day.known_until}
     ends = [until.get((c.job.scheduler, c.job.cluster), FOREVER) if c.end is None else c.end for c in claims]
     work = _Work(day, claims, ends, find_links(claims, grace=rules.grace, until=until), rules)
-    for start, end in pairwise(_borders(day, claims, ends)):
+    for start, end in pairwise(_borders(day, claims, ends, work.hands.borders())):
         work.stretch(start, end)
     return NodeDayResult(day.machine, day.start, work.postings(), work.unplaced())
 
@@ -73,8 +75,8 @@ def _order(claim: Claim) -> tuple[object, ...]:
     return (*head, claim.node, end_of(claim), claim.end_basis, *cards, claim.keys)
 
 
-def _borders(day: NodeDay, claims: Sequence[Claim], ends: Sequence[int]) -> list[int]:
-    moments = {day.start, day.end, *ends}
+def _borders(day: NodeDay, claims: Sequence[Claim], ends: Sequence[int], seen: Iterable[int]) -> list[int]:
+    moments = {day.start, day.end, *ends, *seen}
     moments.update(c.start for c in claims)
     moments.update(*((s.start, s.end) for s in day.capacity), *((s.start, s.end) for s in day.coverage))
     return sorted(m for m in moments if day.start <= m <= day.end)
@@ -128,6 +130,7 @@ class _Work:
     ) -> None:
         self.day, self.claims, self.ends, self.rules = day, claims, ends, rules
         self.nesting = Nesting(claims, links)
+        self.hands = Hands(claims, day.holdings)
         self.sums: dict[_Key, _Sum] = defaultdict(_Sum)
         self.lost: dict[int, str] = {}
         self.evidence: dict[object, _Evidence] = {}
@@ -149,7 +152,8 @@ class _Work:
                 if i not in self.nesting.stand_ins:
                     self.lost.setdefault(i, f"{self.day.machine} {evidence.missing} at that time")
             return
-        nested = self.nesting.at(active, down=evidence.down, unread=evidence.unread)
+        known, capacity = self.hands.at(active, start), sum(pool.milligpu for pool in evidence.pools)
+        nested = self.nesting.at(active, known, capacity=capacity, down=evidence.down, unread=evidence.unread)
         moment = _Moment(start, end, evidence, nested)
         counted: dict[int, int] = defaultdict(int)
         owned: list[tuple[str, Part]] = []

@@ -121,5 +121,5 @@ def allot(
         for i, milligpu in taken.items():
             room[i] -= min(room[i], milligpu)
             if milligpu > 0:  # which of its known cards are of this model is not known
-                found[i].append(replace(leaf, milligpu=milligpu, cards=()))
+                found[i].append(replace(leaf, milligpu=milligpu, cards=(), amounts=()))
     return found

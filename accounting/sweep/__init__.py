@@ -8,6 +8,7 @@ seconds. So the sweep asks the scalar rules only where there is doubt, and does 
 * `scenes`, `cells`: stretches of a machine's time in which nothing but claims changes, as the scalar rules see them;
 * `boxes`, `stack`: sums over sorted begins and ends tell what is free in pools and in claims, and where more is held
   than there is: those stretches are *windows*;
+* `cards`: where cards are known and that may make a difference: those stretches are windows, too;
 * `pieces`: the postings outside of windows, day by day;
 * `hood`, `windows`: windows as (parts of) node-days through `reconcile`, and its postings added to the rest;
 * `chunk`, `prepare`, `part`, `engines`, `run`: all of it by ranges of machines, here or elsewhere.

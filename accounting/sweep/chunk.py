@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from accounting.model import DAY
-from accounting.sweep.columns import Codes, Columns, Flags, Ints, Keys
+from accounting.sweep.columns import Codes, Columns, Flags, Ints, Keys, Seen
 from exporters.links import FOREVER
 from exporters.model import Scheduler
 
@@ -68,6 +68,23 @@ class Chunk:
         a, b = self.ints("start")[rows] - self.period[0], self.ints("end")[rows] - self.period[0]
         touching: Flags = (a < end) & (b > np.maximum(start, a))
         return touching
+
+    def seen(self) -> Seen:
+        """The cards that the chunk's rows are known to hold; rows counted from 0, times in seconds of the period."""
+        site = self.site.seen
+        a, b = np.searchsorted(site.row, [self.first_row, self.first_row + len(self.machine)])
+        start = np.maximum(site.start[a:b] - self.period[0], 0)
+        end = np.minimum(site.end[a:b] - self.period[0], self.length)
+        some = np.flatnonzero(start < end)
+        kept = slice(a, b)
+        return Seen(
+            site.row[kept][some] - self.first_row,
+            start[some],
+            end[some],
+            site.card[kept][some],
+            site.milligpu[kept][some],
+            site.unsure[kept][some],
+        )
 
     def days(self, rows: Ints) -> tuple[Ints, Ints, Ints]:
         """The node-days on which rows hold something: machine, and first and last day counted from 0."""

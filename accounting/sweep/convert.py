@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from accounting.model import CapacityStretch, CoverageStretch, NodeDay, Posting, Ruling
+from accounting.hands import unit_of
+from accounting.model import CapacityStretch, CoverageStretch, HoldingStretch, NodeDay, Posting, Ruling
+from accounting.sweep.cards import Claimed, Told, seen
 from accounting.sweep.chunk import chunk
 from accounting.sweep.columns import LINKS, Columns, Keys, Names
 from accounting.sweep.hood import Hood
 from accounting.sweep.run import Batch, Sweep
 from accounting.sweep.table import ACCOUNTS
+from exporters.cards import named
 from exporters.links import end_of
 from exporters.model import Claim, JobKey, LinkKind, Scheduler
 from exporters.projects import UNMAPPED
@@ -26,6 +30,7 @@ def columns_of(
     projects: Mapping[JobKey, str],
     known_until: Mapping[tuple[Scheduler, str], int] | None = None,
     rulings: Mapping[str, Sequence[Ruling]] | None = None,
+    holdings: Mapping[str, Sequence[HoldingStretch]] | None = None,
 ) -> Columns:
     """Columns of a site's claims, by machine. The same claims give the same columns, in whatever order they come.
 
@@ -47,20 +52,26 @@ def columns_of(
     nodes = _Coder(c.node.name for c in rows if c.job.scheduler is Scheduler.SLURM)
     natives = _Coder(c.native_id for c in rows)
     keys = [(row, key) for row, c in enumerate(rows) for key in c.keys]
+    first = np.searchsorted([m for m, _ in every], np.arange(len(machines) + 1)).astype(np.int64)
+    unit = units.codes(c.unit for c in rows)
+    milligpu = np.array([c.milligpu for c in rows], dtype=np.int64)
+    start = np.array([c.start for c in rows], dtype=np.int64)
+    end = np.array([end_of(c) for c in rows], dtype=np.int64)
+    held = [tuple(sorted((holdings or {}).get(name, ()))) for name in machines]
     return Columns(
         machines,
-        np.searchsorted([m for m, _ in every], np.arange(len(machines) + 1)).astype(np.int64),
+        first,
         jobs.codes(c.job for c in rows),
-        units.codes(c.unit for c in rows),
+        unit,
         names.codes(projects.get(c.job, UNMAPPED) for c in rows),
         models.codes((c.model, c.profile) for c in rows),
         slurm,
         clusters.codes(c.job.cluster for c in rows),
         nodes.codes(c.node.name if c.job.scheduler is Scheduler.SLURM else None for c in rows),
         natives.codes(c.native_id for c in rows),
-        np.array([c.milligpu for c in rows], dtype=np.int64),
-        np.array([c.start for c in rows], dtype=np.int64),
-        np.array([end_of(c) for c in rows], dtype=np.int64),
+        milligpu,
+        start,
+        end,
         Keys(
             np.array([row for row, _ in keys], dtype=np.int64),
             np.array([LINKS.index(key.kind) for _, key in keys], dtype=np.int8),
@@ -78,7 +89,30 @@ def columns_of(
         lambda which: [rows[n] for n in which.tolist()],
         dict(known_until or {}),
         {m: tuple(rulings[name]) for m, name in enumerate(machines) if rulings and name in rulings},
+        seen(Claimed(first, unit, start, end, milligpu), _told(every, held)),
+        lambda machine, a, b: [
+            replace(h, start=max(a, h.start), end=min(b, h.end)) for h in held[machine] if h.start < b and h.end > a
+        ],
     )
+
+
+def _told(every: Sequence[tuple[int, Claim]], held: Sequence[Sequence[HoldingStretch]]) -> Told:
+    """What is told of the cards of rows (machine and claim), by themselves and by what was seen on each machine."""
+    of: dict[Any, list[int]] = defaultdict(list)
+    for row, (machine, c) in enumerate(every):
+        of[machine, unit_of(c.job, c.unit)].append(row)
+    found: list[tuple[Any, ...]] = [
+        (row, h.start, h.end, h.index, h.uuid, h.milligpu, False)
+        for machine, stretches in enumerate(held)
+        for h in stretches
+        for row in of.get((machine, unit_of(h.job, h.unit)), ())
+    ]
+    for number, (_, c) in enumerate(every):
+        found += [(number, c.start, end_of(c), t.index, t.uuid, t.milligpu, True) for t in named(c)[0]]
+    uuids = _Coder(uuid for *_, uuid, _, _ in found if uuid)
+    rows, starts, ends, numbers, amounts = (np.array([f[n] for f in found], dtype=np.int64) for n in (0, 1, 2, 3, 5))
+    codes = uuids.codes(f[4] for f in found).astype(np.int64)
+    return Told(rows, starts, ends, numbers, codes, amounts, np.array([f[6] for f in found], dtype=bool))
 
 
 def node_day(site: Columns, machine: int, start: int, end: int) -> NodeDay:

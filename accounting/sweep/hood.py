@@ -72,6 +72,7 @@ class Hood:
             tuple(projects.items()),
             tuple((*place, second) for place, second in sorted(self.known_until(end).items())),
             tuple(r for r in site.rulings.get(number, ()) if projects.keys() >= set(r.parties)),
+            tuple(site.holdings(number, a, b)) if site.holdings else (),
         )
 
 

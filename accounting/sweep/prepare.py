@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from accounting.reconcile import REMAINDER
-from accounting.sweep.cells import Cells
+from accounting.sweep.cards import card_windows
+from accounting.sweep.cells import Cells, refined
 from accounting.sweep.chunk import Chunk
 from accounting.sweep.columns import INSIDE, LENDS, Flags, Ints, distinct
 from accounting.sweep.hood import Hood
@@ -24,6 +25,9 @@ def prepare(chunk: Chunk, hood: Hood, timeline: Timeline, grace: int) -> Part:
     strange = distinct(found.strange, _strange_jobs(chunk, found))
     if len(strange):
         cells = _set_aside(chunk, cells, strange)
+    windows = card_windows(chunk, found.legs)
+    if len(windows.machine):
+        cells = refined(cells, windows, chunk.length)
     columns = (chunk.column(name) for name in ("job", "unit", "project", "model"))
     return Part(
         chunk.first_machine,

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from accounting.model import CapacityStretch, CoverageStretch, NodeDay
+from accounting.model import CapacityStretch, CoverageStretch, HoldingStretch, NodeDay
 from exporters.model import Claim, LinkKey, Scheduler
 from tests.exporters.records import bridged, lends, made_by, names_pod, pod, run, stands_in
 
@@ -76,6 +76,35 @@ def claims(draw: st.DrawFn, models: tuple[str, ...]) -> tuple[Claim, ...]:
 
 
 @st.composite
+def _named(draw: st.DrawFn, claim: Claim) -> Claim:
+    """The claim as a record has it that tells its cards, by index (Slurm) or UUID, all of them or some."""
+    if draw(st.integers(0, 2)) or not claim.milligpu:
+        return claim
+    cards = draw(st.lists(st.integers(0, 3), min_size=1, max_size=max(1, claim.milligpu // 1000), unique=True))
+    if claim.job.scheduler is Scheduler.SLURM:
+        return replace(claim, indices=tuple(cards))
+    return replace(claim, uuids=tuple(f"GPU-{n}" for n in cards))
+
+
+@st.composite
+def holdings(draw: st.DrawFn, claims: tuple[Claim, ...]) -> tuple[HoldingStretch, ...]:
+    """What was seen of some claims' cards: all or part of them, all day or part of it, now and then wrong."""
+    found = []
+    for claim in claims:
+        if not claim.milligpu or draw(st.booleans()):
+            continue
+        whole = min(1000, claim.milligpu)
+        most = max(1, claim.milligpu // 1000) + draw(st.sampled_from([0, 0, 0, 1]))
+        for start, end in draw(_stretches()):
+            for n in draw(st.lists(st.integers(0, 3), min_size=1, max_size=most, unique=True)):
+                uuid = draw(st.sampled_from([f"GPU-{n}", f"GPU-{n}", "", "GPU-9"]))
+                milligpu = draw(st.sampled_from([whole, whole, whole, whole // 2 or 1]))
+                a, b = max(start, START), min(end, END)
+                found.append(HoldingStretch(a, b, claim.job, claim.unit, n, uuid, milligpu))
+    return tuple(found)
+
+
+@st.composite
 def _stretches(draw: st.DrawFn) -> list[tuple[int, int]]:
     """Part of the day, in one or two stretches with or without a hole."""
     cuts = sorted(draw(st.lists(st.integers(START - 2, END + 2), min_size=2, max_size=4, unique=True)))
@@ -85,7 +114,7 @@ def _stretches(draw: st.DrawFn) -> list[tuple[int, int]]:
 
 @st.composite
 def node_days(draw: st.DrawFn) -> NodeDay:
-    """One machine, known to Slurm, to Kubernetes or to both, with one GPU model or two."""
+    """One machine, known to Slurm, to Kubernetes or to both, with one GPU model or two; cards known or not."""
     two = draw(st.booleans())
     names = ("h100", "a100") if two else ("h100",)
     capacity: list[CapacityStretch] = []
@@ -107,6 +136,9 @@ def node_days(draw: st.DrawFn) -> NodeDay:
                 )
         coverage += [CoverageStretch(a, b, scheduler, cluster) for a, b in draw(_stretches())]
     found = draw(claims((*names, "", "NVIDIA-H100")))
+    cards_known = draw(st.booleans())
+    if cards_known:
+        found = tuple(draw(_named(claim)) for claim in found)
     until = {
         place: second
         for place in ((Scheduler.SLURM, "hpc1"), (Scheduler.KUBERNETES, "prod"))
@@ -114,4 +146,5 @@ def node_days(draw: st.DrawFn) -> NodeDay:
     }
     projects = tuple((c.job, f"p{n % 2}") for n, c in enumerate({c.job: c for c in found}.values()) if n % 3)
     known_until = tuple((*place, second) for place, second in until.items())
-    return NodeDay(MACHINE, START, END, found, tuple(capacity), tuple(coverage), projects, known_until)
+    seen = draw(holdings(found)) if cards_known else ()
+    return NodeDay(MACHINE, START, END, found, tuple(capacity), tuple(coverage), projects, known_until, holdings=seen)

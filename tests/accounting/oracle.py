@@ -5,10 +5,12 @@ It knows the rules and shares no code with `accounting.reconcile`, `exporters.li
 
 1. At each second, look who is there and what the machine has.
 2. Follow every pod's key; it is believed when no streak of the pod's seconds outside the job is longer than the grace.
-3. Give each believed pod its place in the youngest job (or lender) that has room, the oldest pod first.
+3. Give each believed pod its place in the youngest job (or lender) that has room, the oldest pod first; not in one
+   on whose cards it is seen not to be (`tests.accounting.card_oracle`).
 4. What a claim holds for itself is what it holds less what those inside it hold, and nothing below an ``inside``.
-5. Paint: those who pay first, Slurm from the left, Kubernetes from the right; then, where no cell is free, over cells
-   of strangers before those of the own family, of the other scheduler before the own one's, and where fewest are.
+5. Paint: first those whose cards are known, on these; then by count: those who pay first, Slurm from the left,
+   Kubernetes from the right; then, where no cell is free, over cells of strangers before those of the own family, of
+   the other scheduler before the own one's, and where fewest are.
 6. A cell with one owner is his, with several it is disputed, with none it is nobody's.
 7. Where somebody ruled between a disputed cell's last owner and its first one (or on its only owner), it is the ruled
    one's.
@@ -23,6 +25,7 @@ from math import gcd
 
 from accounting.model import NodeDay
 from exporters.model import Claim, JobKey, LinkKind, Scheduler
+from tests.accounting.card_oracle import Known, is_elsewhere, is_number_in_pod, left_over, places, seen_at
 
 SLURM, KUBE = Scheduler.SLURM, Scheduler.KUBERNETES
 Key = tuple[str, str, JobKey | None]
@@ -146,7 +149,8 @@ def _paint_second(
         nobodys = "unknown"
     else:
         nobodys = "idle" if any(s.up for s in with_cards) else "down"
-    own, word, family = _own(there, claims, believed)
+    capacity = sum(size for _, size in pools)
+    own, word, family, cards = _own(there, claims, believed, capacity, *seen_at(day, claims, there, second))
     for i in own:
         for cluster, node in _carries(claims[i], LinkKind.LENDS):
             if word[i] == "charged":
@@ -156,12 +160,17 @@ def _paint_second(
                     word[i] = "down"
                 if any((SLURM, s.cluster) not in readable for s in slurm):
                     word[i] = "unknown"
-    order = sorted(own, key=lambda i: (word[i] != "charged", i))
+    order = sorted(own, key=lambda i: (not cards[i], word[i] != "charged", i))
+    if len(pools) > 1:  # of a claim that names no pool, which of its cards is of which model is not known
+        names = {model for model, _ in pools}
+        cards = {i: known if {claims[i].model.lower(), claims[i].profile} & names else {} for i, known in cards.items()}
     for (model, size), shares in zip(pools, _shares(pools, order, own, claims), strict=True):
         # two seconds with the same shares look the same: painting one of them is enough
-        look = (size, tuple(shares), tuple((word[i], family[i]) for i, _ in shares), nobodys)
+        hands = tuple((word[i], family[i], tuple(sorted(cards[i].items(), key=str))) for i, _ in shares)
+        look = (size, tuple(shares), hands, nobodys)
         if look not in painting.seen:
-            painting.seen[look] = _cells(size, shares, word, family, claims, nobodys)
+            shares.sort(key=lambda share: (not cards[share[0]], word[share[0]] != "charged", share[0]))
+            painting.seen[look] = _cells(size, shares, word, family, claims, nobodys, cards)
         for cell, milligpu in painting.seen[look].items():
             account, owner = _ruled(cell, day, claims, word)
             painting.quantities[account, model, claims[owner].job if owner is not None else None] += milligpu * alike
@@ -200,9 +209,18 @@ def _pools(day: NodeDay, second: int) -> list[tuple[str, int]]:
 
 
 def _own(
-    there: Sequence[int], claims: Sequence[Claim], believed: dict[int, list[tuple[LinkKind, int]] | None]
-) -> tuple[dict[int, int], dict[int, str], dict[int, int]]:
-    """What each claim holds for itself, under which word, and to which outermost claim it belongs."""
+    there: Sequence[int],
+    claims: Sequence[Claim],
+    believed: dict[int, list[tuple[LinkKind, int]] | None],
+    capacity: int,
+    known: Known,
+    numbers: set[int],
+) -> tuple[dict[int, int], dict[int, str], dict[int, int], Known]:
+    """What each claim holds for itself, under which word, to which outermost claim it belongs, and on which cards."""
+    for i in numbers:
+        lenders = [claims[n] for kind, n in believed[i] or () if kind is LinkKind.LENDS and n in there]
+        if is_number_in_pod(i, lenders, known, numbers, capacity):
+            del known[i]
     parent: dict[int, tuple[LinkKind, int]] = {}
     pods_in: Counter[int] = Counter()
     word = dict.fromkeys(there, "charged")
@@ -212,6 +230,15 @@ def _own(
             word[i] = "disputed"
             continue
         homes = [home for home in homes if home[1] in there]
+        fitting = [
+            (kind, n)
+            for kind, n in homes
+            if kind is LinkKind.SAME or not is_elsewhere(known.get(i, {}), known.get(n), claims[n].milligpu)
+        ]
+        if homes and not fitting:
+            word[i] = "disputed"
+            continue
+        homes = fitting
         homes.sort(key=lambda home: (claims[home[1]].start, claims[home[1]].unit), reverse=True)
         for kind, n in homes:
             room = claims[n].milligpu - pods_in[n]
@@ -221,7 +248,7 @@ def _own(
                 break
         else:
             word[i] = "disputed" if homes else "charged"
-    own, family = {}, {}
+    own, family, cards = {}, {}, {}
     for i in there:
         above, up = [], i
         while up in parent and len(above) <= len(there):
@@ -237,7 +264,8 @@ def _own(
             continue
         inside = [n for n in there if parent.get(n, (None, -1)) in ((LinkKind.LENDS, i), (LinkKind.SAME, i))]
         own[i] = max(0, claims[i].milligpu - sum(claims[n].milligpu for n in inside))
-    return {i: size for i, size in own.items() if size}, word, family
+        cards[i] = left_over(known.get(i, {}), [known.get(n, {}) for n in inside], own[i])
+    return {i: size for i, size in own.items() if size}, word, family, cards
 
 
 def _shares(
@@ -275,29 +303,44 @@ def _cells(
     family: dict[int, int],
     claims: Sequence[Claim],
     nobodys: str,
+    cards: Known,
 ) -> Counter[Cell]:
     """Paint one pool at one second: milliGPU per account, owner and opponent."""
-    grain = gcd(size, *(amount for _, amount in shares))
+    somewhere = places([cards[i] for i, _ in shares], size // 1000)
+    grain = gcd(size, 1000 if somewhere else size, *(amount for _, amount in shares))
+    grain = gcd(grain, *(amount for i, _ in shares for amount in cards[i].values()))
     cells: list[list[int]] = [[] for _ in range(size // grain)]
     left = {i: amount // grain for i, amount in shares}
-    for free_only in (True, False):
-        for i, _ in shares:
-            scheduler = claims[i].job.scheduler
-            sides = cells if scheduler is SLURM else cells[::-1]
-            if free_only:
-                wanted = [c for c in sides if not c]
-            else:
-                wanted = [c for c in sides if c and i not in c]
-                wanted.sort(
-                    key=lambda c: (
-                        family[i] in {family[n] for n in c},
-                        scheduler in {claims[n].job.scheduler for n in c},
-                        len(c),
-                    )
+
+    def brush(i: int, among: list[list[int]], most: int, *, free: bool) -> int:
+        scheduler = claims[i].job.scheduler
+        sides = among if scheduler is SLURM else among[::-1]
+        if free:
+            wanted = [c for c in sides if not c]
+        else:
+            wanted = [c for c in sides if c and i not in c]
+            wanted.sort(
+                key=lambda c: (
+                    family[i] in {family[n] for n in c},
+                    scheduler in {claims[n].job.scheduler for n in c},
+                    len(c),
                 )
-            for cell in wanted[: left[i]]:
-                cell.append(i)
-            left[i] -= min(left[i], len(wanted))
+            )
+        for cell in wanted[:most]:
+            cell.append(i)
+        return min(most, len(wanted))
+
+    for i, _ in shares:  # where cards are known
+        for card, amount in sorted(cards[i].items(), key=lambda c: (isinstance(c[0], str), c[0])):
+            if card in somewhere:
+                low = somewhere[card] * 1000 // grain
+                there = cells[low : low + 1000 // grain]
+                most = amount // grain
+                brush(i, there, most - brush(i, there, most, free=True), free=False)
+                left[i] -= most
+    for free in (True, False):
+        for i, _ in shares:
+            left[i] -= brush(i, cells, left[i], free=free)
     found: Counter[Cell] = Counter()
     for cell in cells:
         if not cell:

@@ -41,6 +41,7 @@ def sites(draw: st.DrawFn) -> Site:
             {job: project for day in drawn_out for job, project in day.projects},
             {(scheduler, cluster): second for scheduler, cluster, second in drawn_out[0].known_until},
             {f"n{n}": draw(_rulings(day)) for n, day in enumerate(drawn_out)},
+            {f"n{n}": day.holdings for n, day in enumerate(drawn_out)},
         ),
         period,
         Rules(grace=GRACE * unit),
@@ -57,6 +58,7 @@ def _drawn_out(day: NodeDay, zero: int, unit: int) -> NodeDay:
     return replace(
         day,
         claims=tuple(map(moved, day.claims)),
+        holdings=tuple(map(moved, day.holdings)),
         capacity=tuple(map(moved, day.capacity)),
         coverage=tuple(map(moved, day.coverage)),
         known_until=tuple((s, cluster, zero + (second - START) * unit) for s, cluster, second in day.known_until),
