@@ -10,13 +10,15 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from exporters.cards import Hand, card_uuid, whole
+from exporters.cards import Card, Hand, card_uuid, whole
 from exporters.links import Link, find_links
 from exporters.machines import Machines
 from exporters.model import MILLI_PER_GPU, Claim, Demand, Disposition, Job, JobKey, Node, Sample, Scheduler
 from exporters.nesting import Nest, nest
 from exporters.occupancy import Part, divide
 from exporters.pools import Pool, allot, merge_pools, pool_of
+from exporters.ports import PortSample
+from exporters.samples import card_of, one_per_card
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +33,15 @@ class Reading:
     nodes: Sequence[Node] = ()
     demands: Sequence[Demand] = ()
     samples: Sequence[Sample] = ()
+    ports: Sequence[PortSample] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
     """One owner's part of one machine's pool right now.
 
-    ``milligpu`` of GPU ``model`` are held under ``disposition``; ``cards`` are the indices known to be the claim's.
+    ``milligpu`` of GPU ``model`` are held under ``disposition``; ``cards`` are those known to be the claim's, by index,
+    or by UUID where nobody tells the index.
     ``opponent`` is the other side of a dispute; ``link`` says how the claim lives inside the claim ``outer``.
     """
 
@@ -46,7 +50,7 @@ class Held:
     claim: Claim
     disposition: Disposition
     milligpu: int
-    cards: tuple[int, ...] = ()
+    cards: tuple[Card, ...] = ()
     opponent: Claim | None = None
     link: Link | None = None
     outer: Claim | None = None
@@ -70,6 +74,8 @@ class Picture:
     (machine, model); ``capacity`` per (machine, model). For every pool the parts and the rest sum to the capacity.
     ``orphaned`` are milliGPU that a job holds and its own pods leave unused. ``unplaced`` are claims on machines of
     which no capacity is known. ``machines`` resolves node names as of this join.
+    ``ports`` are the ports read lately, each on its machine. ``nodes_up`` says whether a machine takes work, by
+    (machine, scheduler, cluster), of schedulers that were read lately.
     """
 
     at: float
@@ -83,6 +89,8 @@ class Picture:
     orphaned: Mapping[JobKey, int]
     unplaced: tuple[tuple[str, Claim], ...]
     machines: Machines
+    ports: tuple[tuple[str, PortSample], ...] = ()
+    nodes_up: Mapping[tuple[str, str, str], bool] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -111,12 +119,16 @@ def attribute(
         for node in r.nodes:
             nodes[machines.at(node.key, now)].append((node, r.fresh))
     hosts = host_names([n for r in readings for n in r.nodes], machines)
+
+    def place(host: str) -> str:
+        return hosts.get(host.lower()) or machines.plain(host)
+
     samples: dict[str, list[Sample]] = defaultdict(list)
     for sample in (s for r in readings for s in r.samples):
-        samples[hosts.get(sample.host.lower()) or machines.plain(sample.host)].append(sample)
+        samples[place(sample.host)].append(sample)
     canvas = _Canvas()
     for machine in sorted({*claims, *nodes, *samples}):
-        _join_machine(canvas, machine, claims[machine], nodes[machine], samples[machine], models, grace)
+        _join_machine(canvas, machine, claims[machine], nodes[machine], one_per_card(samples[machine]), models, grace)
     demands = tuple(d for r in readings for d in r.demands)
     return Picture(
         now,
@@ -130,7 +142,20 @@ def attribute(
         dict(canvas.orphaned),
         tuple(canvas.unplaced),
         machines,
+        tuple((place(p.port.host), p) for r in readings for p in r.ports),
+        nodes_up(nodes),
     )
+
+
+def nodes_up(nodes: Mapping[str, Sequence[tuple[Node, bool]]]) -> dict[tuple[str, str, str], bool]:
+    """Whether a machine takes work, by (machine, scheduler, cluster): where it has several nodes, whether one does."""
+    found: dict[tuple[str, str, str], bool] = {}
+    for machine, here in nodes.items():
+        for node, fresh in here:
+            key = (machine, node.key.scheduler.value, node.key.cluster)
+            if fresh:
+                found[key] = node.up or found.get(key, False)
+    return found
 
 
 def host_names(nodes: Sequence[Node], machines: Machines) -> dict[str, str]:
@@ -167,7 +192,7 @@ def _join_machine(
     unread = {n.key.cluster for n, fresh in slurm if not fresh}
     capacity = sum(p.milligpu for p in pools)
     nested = nest(active, claims, links, hands, capacity=capacity, down=down, unread=unread)
-    cards = {i: tuple(sorted(c for c in hand.cards if isinstance(c, int))) for i, hand in nested.cards.items()}
+    cards = {i: tuple(sorted(hand.cards, key=_by_index)) for i, hand in nested.cards.items()}
     rest = _rest(nodes)
     reasons = nested.reasons
     for pool, leaves in zip(pools, allot(pools, nested.leaves, claims, models), strict=True):
@@ -196,7 +221,7 @@ def _held(
     pool: Pool,
     claims: Sequence[Claim],
     nested: Nest,
-    cards: Mapping[int, Sequence[int]],
+    cards: Mapping[int, Sequence[Card]],
     reasons: Mapping[int, str],
 ) -> Held:
     link = nested.within.get(part.owner)
@@ -229,15 +254,15 @@ def known_hands(claims: Sequence[Claim], samples: Sequence[Sample], pools: Seque
     of the machine needs no evidence. Evidence for more cards than the claim holds is stale and is not used. Shares of a
     card (MIG, time slicing) are not whole cards: `card_uses` finds their readings.
     """
-    by_uuid = {s.uuid: s.index for s in samples}
-    by_label: dict[str, set[int]] = defaultdict(set)
+    by_uuid = {s.uuid: card_of(s) for s in samples}
+    by_label: dict[str, set[Card]] = defaultdict(set)
     for s in samples:
         if not s.mig_instance:
             for namespace, name, uid in s.pods:
-                by_label[uid or f"{namespace}/{name}"].add(s.index)
-                by_label[f"{namespace}/{name}"].add(s.index)
+                by_label[uid or f"{namespace}/{name}"].add(card_of(s))
+                by_label[f"{namespace}/{name}"].add(card_of(s))
             for job in s.hpc_jobs:
-                by_label[f"slurm:{job}"].add(s.index)
+                by_label[f"slurm:{job}"].add(card_of(s))
     everything = tuple(range(sum(p.milligpu for p in pools) // MILLI_PER_GPU))
     known: dict[int, Hand] = {}
     for i, claim in enumerate(claims):
@@ -245,27 +270,33 @@ def known_hands(claims: Sequence[Claim], samples: Sequence[Sample], pools: Seque
             continue
         slurm = claim.job.scheduler is Scheduler.SLURM
         label = f"slurm:{claim.native_id}" if slurm else claim.native_id
-        candidates = (
+        candidates: tuple[tuple[Card, ...], ...] = (
             claim.indices,
             tuple(by_uuid[u] for u in map(card_uuid, claim.uuids) if u and u in by_uuid),
-            tuple(sorted(by_label.get(claim.unit, ()) or by_label.get(label, ()))),
+            tuple(by_label.get(claim.unit, ()) or by_label.get(label, ())),
             everything if len(everything) * MILLI_PER_GPU == claim.milligpu else (),
         )
         found = next((c for c in candidates if c), ())
         if 0 < len(found) * MILLI_PER_GPU <= claim.milligpu:
-            known[i] = Hand(dict.fromkeys(sorted(found), MILLI_PER_GPU), slurm)
+            by_number = slurm and all(isinstance(card, int) for card in found)
+            known[i] = Hand(dict.fromkeys(sorted(found, key=_by_index), MILLI_PER_GPU), by_number)
     return known
+
+
+def _by_index(card: Card) -> tuple[bool, Card]:
+    """Cards with an index first, in their order."""
+    return (isinstance(card, str), card)
 
 
 def card_uses(
     machine: str,
     claims: Sequence[Claim],
     nested: Nest,
-    cards: Mapping[int, Sequence[int]],
+    cards: Mapping[int, Sequence[Card]],
     samples: Sequence[Sample],
 ) -> list[CardUse]:
     """Whose each reading is. A card inside a job inside a pod is the job's; shares of a device are in its milliGPU."""
-    owners: dict[int, set[int]] = defaultdict(set)
+    owners: dict[Card, set[int]] = defaultdict(set)
     for leaf in nested.leaves:
         if leaf.disposition is Disposition.CHARGED:
             inner = {c for k, n in nested.within.items() if n.outer == leaf.owner for c in cards.get(k, ())}
@@ -280,7 +311,7 @@ def card_uses(
                 shares[n].append((claims[leaf.owner], milligpu))
     uses = []
     for n, s in enumerate(samples):
-        whole = [] if s.mig_instance else sorted(owners.get(s.index, ()))
+        whole = [] if s.mig_instance else sorted(owners.get(card_of(s), ()))
         found = [(claims[i], MILLI_PER_GPU) for i in whole] + shares[n]
         uses.append(CardUse(machine, s, tuple(found) if len(whole) < 2 else ()))
     return uses

@@ -7,11 +7,13 @@ from collections.abc import Callable
 
 from exporters.collector import Collector, JoinSettings
 from exporters.config import Config, SlurmCluster
+from exporters.config.devices import DcgmDiscovery, PortDiscovery
 from exporters.recorder import Recorder
 from exporters.sources.base import Source
 from exporters.sources.dcgm import Dcgm
 from exporters.sources.kube.endpoints import ExporterPods
 from exporters.sources.pods import Pods
+from exporters.sources.rdma import Rdma
 from exporters.sources.sacct import Sacct
 from exporters.sources.slurmctld import Slurmctld
 
@@ -26,6 +28,7 @@ def join_settings(config: Config) -> JoinSettings:
         int(config.link_grace),
         config.join_interval,
         config.job_linger,
+        config.rdma.lossless_priorities if config.rdma else (),
     )
 
 
@@ -73,24 +76,39 @@ def sources(config: Config, clock: Callable[[], float] = time.time) -> list[Sour
         found.append(
             Dcgm(
                 targets=d.targets,
-                discover=discovery(config),
+                discover=discovery(config, d.discover),
                 interval=d.interval,
                 timeout=d.timeout,
                 concurrency=d.concurrency,
                 max_bytes=d.max_response,
             )
         )
+    if config.rdma:
+        r = config.rdma
+        found.append(
+            Rdma(
+                node_exporters=r.node_exporters.targets,
+                agents=r.agents.targets,
+                discover_node_exporters=discovery(config, r.node_exporters.discover),
+                discover_agents=discovery(config, r.agents.discover),
+                interval=r.interval,
+                timeout=r.timeout,
+                concurrency=r.concurrency,
+                max_bytes=r.max_response,
+                max_ports=r.max_ports,
+            )
+        )
     return found
 
 
-def discovery(config: Config) -> ExporterPods | None:
-    """How dcgm-exporter pods are found, where the settings ask for it."""
-    wanted = config.dcgm.discover if config.dcgm else None
+def discovery(config: Config, wanted: DcgmDiscovery | PortDiscovery | None) -> ExporterPods | None:
+    """How the pods of an exporter are found, where the settings ask for it."""
     if wanted is None:
         return None
     cluster = next(k for k in config.kubernetes if k.cluster == wanted.cluster)
     kubeconfig = str(cluster.kubeconfig) if cluster.kubeconfig else None
-    return ExporterPods(kubeconfig, cluster.context, wanted.selector, wanted.port)
+    path = wanted.path if isinstance(wanted, PortDiscovery) else "/metrics"
+    return ExporterPods(kubeconfig, cluster.context, wanted.selector, wanted.port, path=path)
 
 
 def collector(config: Config, recorder: Recorder | None = None, clock: Callable[[], float] = time.time) -> Collector:
@@ -108,6 +126,11 @@ def describe(config: Config) -> str:
     if config.dcgm:
         found = f", and dcgm-exporter pods of {config.dcgm.discover.cluster}" if config.dcgm.discover else ""
         lines.append(f"devices: {len(config.dcgm.targets)} dcgm-exporter endpoints{found}")
+    if config.rdma:
+        exporters, agents = config.rdma.node_exporters, config.rdma.agents
+        pods = [kind for kind, on in (("node_exporter", exporters.discover), ("node agent", agents.discover)) if on]
+        found = f", and {' and '.join(pods)} pods" if pods else ""
+        lines.append(f"ports: {len(exporters.targets)} node_exporters, {len(agents.targets)} node agents{found}")
     lines.append(f"projects: {len({p.project for p in config.projects})}, everything else is unmapped")
     lines.append(f"ledger: {config.ledger!r}" if config.ledger else "ledger: none, live only")
     return "\n".join(lines)

@@ -31,4 +31,4 @@ def card(field: Field) -> Rows:
 
 def scheduler_up(view: View) -> Iterable[Row]:
     """Whether each scheduler says that a machine takes work."""
-    return [(labels, float(up)) for labels, up in view.nodes_up.items()]
+    return [(labels, float(up)) for labels, up in view.picture.nodes_up.items()]

@@ -7,6 +7,7 @@ the others: its last good data stays, marked stale, and what it alone could have
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from exporters.attribution import Reading, attribute
 from exporters.exposition.page import Page
 from exporters.exposition.writer import Writer
+from exporters.fabricmeter import FabricMeter
 from exporters.links import FOREVER
 from exporters.machines import Rule, machines_of
 from exporters.meter import Meter, holdings
@@ -46,6 +48,7 @@ class JoinSettings:
     grace: int = 120
     interval: float = 15.0
     linger: float = 300.0
+    lossless_priorities: tuple[int, ...] = ()
 
 
 @dataclass
@@ -111,7 +114,9 @@ class Collector:
         if len(set(names)) != len(names):
             raise ValueError(f"two sources share a name: {sorted(names)}")
         device_interval = max([p.source.interval for p in self._polled if p.source.scheduler is None], default=15.0)
-        self.meter = Meter(gap=STALE_AFTER * device_interval, linger=settings.linger)
+        gap = STALE_AFTER * device_interval
+        self.meter = Meter(gap=gap, linger=settings.linger)
+        self.fabric = FabricMeter(gap, math.ceil(gap / settings.interval), settings.lossless_priorities)
         self._writer = Writer()
         self._page: Page | None = None
         self._view: View | None = None
@@ -177,6 +182,7 @@ class Collector:
             telemetry = self.meter.step(view.picture, view.projects)
             view = replace(
                 view,
+                fabric=self.fabric.step(view.picture, view.projects, self.meter.jobs),
                 join_seconds=time.perf_counter() - began,
                 recorder_pending=len(self._pending),
                 recorder_last=self._recorded_at,
@@ -204,6 +210,7 @@ class Collector:
                 s.nodes,
                 s.demands,
                 s.samples if p.fresh(now) else (),
+                s.ports if p.fresh(now) else (),
             )
             for p, s in polled
         ]

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
 from exporters.attribution import CardUse, Picture
-from exporters.cards import TIME_SLICED
+from exporters.cards import TIME_SLICED, Card
 from exporters.model import MILLI_PER_GPU, Claim, Disposition, Field, JobKey
 from exporters.recorder import Holding, Telemetry
 from exporters.shares import split
@@ -125,6 +125,8 @@ class Meter:
         devices: dict[tuple[str, str, str], _Last] = {}
         for card in picture.cards:
             sample = card.sample
+            if not sample.values:
+                continue  # a card of which only the owner is told
             name = (card.machine, sample.uuid, sample.mig_instance)
             last = self._devices.get(name)
             owners = frozenset((c.job, c.unit) for c, _ in card.shares)
@@ -208,11 +210,16 @@ def holdings(picture: Picture) -> list[Holding]:
     """
     uuids = {(c.machine, c.sample.index): c.sample.uuid for c in picture.cards if not c.sample.mig_instance}
     found = {
-        Holding(h.machine, index, uuids.get((h.machine, index), ""), h.claim.job, h.claim.unit, MILLI_PER_GPU)
+        Holding(h.machine, *_named(uuids, h.machine, card), h.claim.job, h.claim.unit, MILLI_PER_GPU)
         for h in (*picture.held, *picture.shown)
-        for index in h.cards
+        for card in h.cards
     }
     return [*sorted(found, key=_place), *_shares(picture)]
+
+
+def _named(uuids: Mapping[tuple[str, int], str], machine: str, card: Card) -> tuple[int, str]:
+    """Index (-1: not known) and UUID (empty: not known) of a card."""
+    return (-1, card) if isinstance(card, str) else (card, uuids.get((machine, card), ""))
 
 
 def _place(holding: Holding) -> tuple[object, ...]:

@@ -26,6 +26,8 @@ class Scheduler(StrEnum):
     SLURM = "slurm"
     KUBERNETES = "kubernetes"
 
+    __hash__ = str.__hash__  # Enum's own is Python, and half the cost of looking a key up
+
 
 class Disposition(StrEnum):
     """What one card-second was, in exactly one of six words. Their sum is capacity."""

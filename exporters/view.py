@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from exporters.attribution import Picture
+from exporters.cards import Card
 from exporters.exposition.family import Row
 from exporters.fabric import Fabric
 from exporters.meter import TELEMETRY, Meter, Use
@@ -43,10 +44,7 @@ class SourceStatus:
 
 @dataclass(frozen=True)
 class View:
-    """Everything that a row may be computed from.
-
-    ``nodes_up``: whether a machine takes work, by (machine, scheduler, cluster), of schedulers that were read lately.
-    """
+    """Everything that a row may be computed from."""
 
     picture: Picture
     jobs: Mapping[JobKey, Job]
@@ -57,7 +55,6 @@ class View:
     recorder_pending: int = 0
     recorder_last: float = 0.0
     fabric: Fabric = field(default_factory=Fabric)
-    nodes_up: Mapping[tuple[str, str, str], bool] = field(default_factory=dict)
 
     def project(self, job: JobKey) -> str:
         """The project that pays for a job."""
@@ -109,11 +106,16 @@ def cards(view: View) -> Iterable[Row]:
     """Which card is in whose hands."""
     uuids = view.uuids()
     return [
-        ((*_job(h.claim.job), h.machine, str(index), uuids.get((h.machine, index), "")), 1.0)
+        ((*_job(h.claim.job), h.machine, *_named(uuids, h.machine, card)), 1.0)
         for h in view.picture.held
         if h.disposition is Disposition.CHARGED
-        for index in h.cards
+        for card in h.cards
     ]
+
+
+def _named(uuids: Mapping[tuple[str, int], str], machine: str, card: Card) -> tuple[str, str]:
+    """Index and UUID of a card, each empty where it is not known."""
+    return ("", card) if isinstance(card, str) else (str(card), uuids.get((machine, card), ""))
 
 
 def _dispositions(view: View) -> dict[tuple[str, str, Disposition], int]:

@@ -1,6 +1,8 @@
-"""Settings of the device side: which endpoints are read for cards."""
+"""Settings of the device side: which endpoints are read for cards and for ports."""
 
 from __future__ import annotations
+
+from typing import Annotated
 
 from pydantic import Field
 
@@ -25,3 +27,53 @@ class Dcgm(Section):
     timeout: Duration = 5.0
     concurrency: int = Field(default=64, gt=0)
     max_response: Size = 16 << 20
+
+
+class PortDiscovery(Section):
+    """Find the pods of an exporter of ports in a Kubernetes cluster by label."""
+
+    cluster: str
+    selector: str
+    port: int = Field(gt=0, lt=65536)
+    path: str = Field(default="/metrics", pattern="^/")
+
+
+class NodeExporterDiscovery(PortDiscovery):
+    """Find node_exporter pods."""
+
+    selector: str = "app.kubernetes.io/name=prometheus-node-exporter"
+    port: int = Field(default=9100, gt=0, lt=65536)
+
+
+class AgentDiscovery(PortDiscovery):
+    """Find the pods of meterbridge's own node agent."""
+
+    selector: str = "app.kubernetes.io/name=meterbridge,app.kubernetes.io/component=node"
+    port: int = Field(default=9812, gt=0, lt=65536)
+
+
+class NodeExporters(Section):
+    """node_exporter endpoints: a list, or discovered from pods, or both."""
+
+    targets: tuple[str, ...] = ()
+    discover: NodeExporterDiscovery | None = None
+
+
+class Agents(Section):
+    """Node agents: a list, or discovered from pods, or both."""
+
+    targets: tuple[str, ...] = ()
+    discover: AgentDiscovery | None = None
+
+
+class Rdma(Section):
+    """Where ports of RDMA devices are read, and which priorities of theirs the site runs lossless."""
+
+    node_exporters: NodeExporters = NodeExporters()
+    agents: Agents = Agents()
+    interval: Duration = 15.0
+    timeout: Duration = 5.0
+    concurrency: int = Field(default=64, gt=0)
+    max_response: Size = 16 << 20
+    max_ports: int = Field(default=20_000, gt=0)
+    lossless_priorities: tuple[Annotated[int, Field(ge=0, le=7)], ...] = (3,)

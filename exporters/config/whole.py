@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
 
-from exporters.config.devices import Dcgm
+from exporters.config.devices import Dcgm, DcgmDiscovery, PortDiscovery, Rdma
 from exporters.config.kubernetes import KubernetesCluster
 from exporters.config.listeners import Service, Web
 from exporters.config.payers import Ledger, MachineRules, Project, Rates
@@ -25,6 +25,7 @@ class Config(Section):
     slurm: tuple[SlurmCluster, ...] = ()
     kubernetes: tuple[KubernetesCluster, ...] = ()
     dcgm: Dcgm | None = None
+    rdma: Rdma | None = None
     machines: MachineRules = MachineRules()
     gpu_models: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     projects: tuple[Project, ...] = ()
@@ -52,9 +53,9 @@ class Config(Section):
             twice = sorted({n for n in names if names.count(n) > 1})
             if twice:
                 raise ValueError(f"{kind}: cluster {', '.join(twice)} is listed twice; each needs its own name")
-        if self.dcgm and self.dcgm.discover and self.dcgm.discover.cluster not in known["kubernetes"]:
-            found = known["kubernetes"]
-            raise ValueError(f"dcgm.discover.cluster {self.dcgm.discover.cluster!r} is none of kubernetes: {found}")
+        for key, wanted in self._discoveries().items():
+            if wanted.cluster not in known["kubernetes"]:
+                raise ValueError(f"{key}.cluster {wanted.cluster!r} is none of kubernetes: {known['kubernetes']}")
         for node in self.machines.names:
             kind, _, rest = node.partition("/")
             cluster, _, name = rest.partition("/")
@@ -69,6 +70,15 @@ class Config(Section):
                 if spelled.setdefault(text, own) != own:
                     raise ValueError(f"gpu_models: {text!r} is both {spelled[text]!r} and {own!r}")
         return self
+
+    def _discoveries(self) -> dict[str, DcgmDiscovery | PortDiscovery]:
+        """Every search for pods that the settings ask for, by its key."""
+        found = {
+            "dcgm.discover": self.dcgm and self.dcgm.discover,
+            "rdma.node_exporters.discover": self.rdma and self.rdma.node_exporters.discover,
+            "rdma.agents.discover": self.rdma and self.rdma.agents.discover,
+        }
+        return {key: wanted for key, wanted in found.items() if wanted}
 
     @property
     def model_names(self) -> dict[str, str]:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 
 from exporters.exposition.reader import Layout
 from exporters.model import Field, Sample
+from exporters.samples import Pods, jobs_of_both, pods_of_both
 from exporters.sources.dcgm_fields import FIELDS, FieldSpec, Scope, is_blank
 
 Labels = Mapping[str, str]
-Pods = tuple[tuple[str, str, str], ...]
 
 # Spellings of each label, the most telling first: a scrape through Prometheus moves dcgm-exporter's own pod labels to
 # exported_*, and leaves the exporter's pod in the plain ones.
@@ -136,8 +136,8 @@ def merge(pages: Iterable[Iterable[Sample]]) -> tuple[tuple[Sample, ...], tuple[
             found[key] = replace(
                 first,
                 values={**sample.values, **first.values},
-                pods=_pods_of_both(first.pods, sample.pods),
-                hpc_jobs=_jobs_of_both(first.hpc_jobs, sample.hpc_jobs),
+                pods=pods_of_both(first.pods, sample.pods),
+                hpc_jobs=jobs_of_both(first.hpc_jobs, sample.hpc_jobs),
             )
     return tuple(found.values()), tuple(problems)
 
@@ -164,18 +164,8 @@ def _joined(first: Device, other: Device) -> Device:
     if other.pods == first.pods and other.hpc_jobs == first.hpc_jobs:
         return first
     return replace(
-        first, pods=_pods_of_both(first.pods, other.pods), hpc_jobs=_jobs_of_both(first.hpc_jobs, other.hpc_jobs)
+        first, pods=pods_of_both(first.pods, other.pods), hpc_jobs=jobs_of_both(first.hpc_jobs, other.hpc_jobs)
     )
-
-
-def _pods_of_both(first: Pods, other: Pods) -> Pods:
-    """Each pod once; dcgm-exporter tells the UID on some lines of a pod and not on others."""
-    told = {(namespace, name) for namespace, name, uid in (*first, *other) if uid}
-    return tuple(pod for pod in dict.fromkeys((*first, *other)) if pod[2] or pod[:2] not in told)
-
-
-def _jobs_of_both(first: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*first, *other)))
 
 
 def _first(labels: Labels, names: tuple[str, ...]) -> str:

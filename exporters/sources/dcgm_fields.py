@@ -17,6 +17,7 @@ from exporters.model import Field
 
 _PERCENT = 100.0
 _MILLI = 1000.0
+_NANO = 1e9
 _MEBI = 2.0**-20
 
 
@@ -86,6 +87,22 @@ _TABLE = {
         "DCGM_FI_DEV_GPU_TEMP_CELSIUS",
     ),
     FieldSpec(Field.XID, 1.0, Scope.INSTANCE): ("DCGM_FI_DEV_XID_ERRORS", "DCGM_FI_DEV_XID_ERROR"),
+    FieldSpec(Field.ROW_REMAP_FAILURE, 1.0, Scope.CARD): (
+        "DCGM_FI_DEV_ROW_REMAP_FAILURE",
+        "DCGM_FI_DEV_ROW_REMAP_FAILED",
+    ),
+    FieldSpec(Field.ROW_REMAP_PENDING, 1.0, Scope.CARD): ("DCGM_FI_DEV_ROW_REMAP_PENDING",),
+    FieldSpec(Field.REMAPPED_ROWS, 1.0, Scope.CARD): (
+        "DCGM_FI_DEV_UNCORRECTABLE_REMAPPED_ROWS",
+        "DCGM_FI_DEV_ROW_REMAP_UNCORRECTABLE_TOTAL",
+    ),
+    FieldSpec(Field.DOUBLE_BIT_ERRORS, 1.0, Scope.CARD): ("DCGM_FI_DEV_ECC_DBE_VOL_TOTAL",),
+    # Counted in nanoseconds, though many counter files say "in us".
+    FieldSpec(Field.THERMAL_THROTTLE, _NANO, Scope.CARD): ("DCGM_FI_DEV_THERMAL_VIOLATION",),
+    FieldSpec(Field.CLOCK_EVENT_REASONS, 1.0, Scope.CARD): (
+        "DCGM_FI_DEV_CLOCKS_EVENT_REASONS",
+        "DCGM_FI_DEV_CLOCK_THROTTLE_REASONS",
+    ),
 }
 
 FIELDS: dict[str, FieldSpec] = {name: spec for spec, names in _TABLE.items() for name in names}
