@@ -12,7 +12,7 @@ Every call begins an ``overlap`` before the cursor, for records that reached the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -26,7 +26,7 @@ from accounting.records import Kept, keep, version_of_record
 from accounting.rejects import aside_of, set_aside
 from accounting.rows import compact
 from accounting.tables import cursors, windows
-from exporters.model import Claim, NodeEvent, Record, Reject, Scheduler
+from exporters.model import Claim, JobKey, NodeEvent, Record, Reject, Scheduler
 
 BATCH = 5000
 """Records per transaction: bounds memory, and how long other writers wait."""
@@ -219,34 +219,39 @@ def _close_window(
 
 def senseless(record: Record, now: int) -> Reject | None:
     """What is wrong with a record, as a `Reject`; None when it can be used."""
-    reason = next(_faults(record, now), None)
-    return None if reason is None else Reject(record.source, record.raw, reason, now)
+    reason = _fault(record, now)
+    return Reject(record.source, record.raw, reason, now) if reason else None
 
 
-def _faults(record: Record, now: int) -> Iterator[str]:
-    job = record.job
+def _fault(record: Record, now: int) -> str:
+    """The first thing that makes no sense, empty when all does."""
+    job, claims = record.job, record.claims
     if job.start is not None and job.end is not None and job.end < job.start:
-        yield f"job {job.display_id} ends before it starts: {job.start} to {job.end}; correct it in the scheduler"
-    if record.claims and record.excluded:
-        yield f"job {job.display_id} both holds cards and is excluded ({record.excluded})"
-    if not record.claims and not record.excluded and not record.pending:
-        yield f"job {job.display_id} ended, holds no cards, and nothing says why"
-    for claim in record.claims:
-        yield from _claim_faults(claim, record, now)
+        return f"job {job.display_id} ends before it starts: {job.start} to {job.end}; correct it in the scheduler"
+    if claims and record.excluded:
+        return f"job {job.display_id} both holds cards and is excluded ({record.excluded})"
+    if not claims and not record.excluded and not record.pending:
+        return f"job {job.display_id} ended, holds no cards, and nothing says why"
+    for claim in claims:
+        reason = _claim_fault(claim, job.key, now)
+        if not reason and claim.end is None and not record.pending:
+            reason = "ended, but the claim has no end"
+        if reason:
+            return f"job {job.display_id} on node {claim.node.name}: {reason}"
+    return ""
 
 
-def _claim_faults(claim: Claim, record: Record, now: int) -> Iterator[str]:
-    where = f"job {record.job.display_id} on node {claim.node.name}"
-    if claim.job != record.job.key:
-        yield f"{where}: the claim is of another job, {claim.job}"
+def _claim_fault(claim: Claim, holder: JobKey, now: int) -> str:
+    start, end = claim.start, claim.end
+    if claim.job is not holder and claim.job != holder:
+        return f"the claim is of another job, {claim.job}"
     if claim.milligpu <= 0:
-        yield f"{where}: {claim.milligpu} milliGPU cannot be held"
-    if claim.end is not None and claim.end < claim.start:
-        yield f"{where}: ends before it starts: {claim.start} to {claim.end}; correct it in the scheduler"
-    if claim.start < 0 or claim.start > now + DAY:
-        yield f"{where}: starts at {claim.start}, which is not a past time; check the clock"
-    if claim.end is None and not record.pending:
-        yield f"{where}: ended, but the claim has no end"
+        return f"{claim.milligpu} milliGPU cannot be held"
+    if end is not None and end < start:
+        return f"ends before it starts: {start} to {end}; correct it in the scheduler"
+    if start < 0 or start > now + DAY:
+        return f"starts at {start}, which is not a past time; check the clock"
+    return ""
 
 
 def _reject_event(event: NodeEvent, source: str) -> Reject:

@@ -42,8 +42,7 @@ BATCH = 5000
 """Most records that are decided on together: bounds memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(NamedTuple):  # made for every record read: many times as fast as a frozen dataclass
     """One record about to be kept. ``job`` is None where the record names its job without describing it."""
 
     subject: str

@@ -64,9 +64,12 @@ def aside_of(reject: Reject, cluster: str) -> Aside:
 
 def set_aside(connection: Connection, asides: Sequence[Aside], seen_at: int) -> None:
     """Keep rejects in the caller's transaction. The same again is no news; only its reason may be told better."""
+    if not asides:
+        return
     rows = {a.hash: a for a in asides}
-    found = set(connection.scalars(select(table.c.hash).where(table.c.hash.in_(list(rows)))).all()) if rows else set()
-    known = {bytes(h) for h in found}
+    known: set[bytes] = set()
+    for part in chunks(rows):
+        known |= {bytes(h) for h in connection.scalars(select(table.c.hash).where(table.c.hash.in_(part)))}
     free = next_id(connection, table)
     insert_missing(
         connection,
