@@ -5,15 +5,29 @@ docs/wrong-answers.md has the table: which wrong answer each of these would be.
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 from sqlalchemy import Engine
 
+from accounting.database import connect
 from accounting.rejects import rejects
 from exporters.sources.kube.claims import Root
 from tests.accounting.both import Both
 
 NODESET = {"nodeset.slinky.slurm.net/pod-hostname": "ws-0", "slinky.slurm.net/cluster": "slinky"}
 PYTORCH = Root("PyTorchJob", "bert", "uid-bert", {})
+
+
+@pytest.fixture
+def engine(empty_sqlite: Path, tmp_path: Path) -> Iterator[Engine]:
+    """No database decides any of this: one is enough."""
+    shutil.copy(empty_sqlite, tmp_path / "ledger.db")
+    engine = connect(f"sqlite:///{tmp_path / 'ledger.db'}")
+    yield engine
+    engine.dispose()
 
 
 def bridged(number: int) -> dict[str, str]:
