@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine
@@ -73,8 +73,8 @@ class Service(Server):
         self._engine.dispose()
 
 
-def service(config: Config) -> Service:
-    """The accounting service of these settings, not yet started.
+def service(config: Config, clock: Callable[[], float] = time.time) -> Service:
+    """The accounting service of these settings, not yet started. ``clock`` tells now in epoch seconds.
 
     It ingests every Slurm cluster and then reconciles, every ``service.interval``, and checks the ledger every
     ``service.check_interval``. Without ``service.tokens_file`` its
@@ -84,7 +84,7 @@ def service(config: Config) -> Service:
     tokens = TokenFile(config.service.tokens_file) if config.service.tokens_file else Tokens()
     registry = CollectorRegistry()
     tasks = [
-        Task(f"ingest-{c.cluster}", c.history.interval, lambda c=c: book.ingest(config, c, int(time.time())))  # type: ignore[misc]
+        Task(f"ingest-{c.cluster}", c.history.interval, lambda c=c: book.ingest(config, c, int(clock())))  # type: ignore[misc]
         for c in config.slurm
         if c.history.enabled
     ]
@@ -92,16 +92,14 @@ def service(config: Config) -> Service:
         Task(
             "reconcile",
             config.service.interval,
-            lambda: book.reconcile_period(config, None, int(time.time()), unfinished=False),
+            lambda: book.reconcile_period(config, None, int(clock()), unfinished=False),
         )
     )
     standings = Standings()
     registry.register(StandingCollector(OPEN_FAMILIES, standings.overall))
     tasks.append(Task("standing", config.service.interval, lambda: standings.stands(_stand(config, engine))))
-    tasks.append(
-        Task("check", config.service.check_interval, lambda: standings.checked(len(check(engine)), time.time()))
-    )
-    app = create_service(LedgerBooks(config, engine), tokens, Loop(tasks, registry), registry, standings)
+    tasks.append(Task("check", config.service.check_interval, lambda: standings.checked(len(check(engine)), clock())))
+    app = create_service(LedgerBooks(config, engine), tokens, Loop(tasks, registry, wall=clock), registry, standings)
     return Service(app, config, engine)
 
 

@@ -52,7 +52,7 @@ def chargeback() -> Dashboard:
                         number(
                             word,
                             f"Part of the month's capacity {meaning}.",
-                            f'sum(meterbridge_ledger_gpu_seconds{{{_MONTH},disposition="{word}"}}) / {_ALL}',
+                            f'(sum(meterbridge_ledger_gpu_seconds{{{_MONTH},disposition="{word}"}}) or vector(0)) / {_ALL}',
                             unit="percentunit",
                             decimals=1,
                             steps=((None, COLOURS[word]),),
@@ -73,6 +73,7 @@ def chargeback() -> Dashboard:
                         "Whether the month may still change: open, closed, or sealed.",
                         f"max by (state) (meterbridge_ledger_period_info{{{_MONTH}}})",
                         legend="{{state}}",
+                        words=True,
                         span=3,
                     ),
                 ],

@@ -177,18 +177,17 @@ def fleet() -> Dashboard:
                     ),
                     rows(
                         "Slurm and Kubernetes disagree",
-                        "Machines that one scheduler offers work and the other does not (meterbridge_node_scheduler_up): "
-                        "1 takes work, 0 does not.",
+                        "Machines that one scheduler offered work while another did not, in the time shown "
+                        "(meterbridge_node_scheduler_up), and for how much of it.",
                         {
-                            "node": named("machine"),
-                            "scheduler": named("scheduler"),
-                            "cluster": named("cluster"),
-                            "Value #A": named("takes work"),
+                            "node": named("machine", **to("fabric", "fabric", node="node")),
+                            "Value #A": named("part of the time", unit="percentunit"),
                         },
-                        "meterbridge_node_scheduler_up and on (node) "
-                        "(max by (node) (meterbridge_node_scheduler_up) != min by (node) (meterbridge_node_scheduler_up))",
+                        "avg_over_time((max by (node) (meterbridge_node_scheduler_up)"
+                        " - min by (node) (meterbridge_node_scheduler_up))[$__range:$__interval]) > 0",
                         span=10,
                         height=12,
+                        sort="Value #A",
                     ),
                 ],
             ),

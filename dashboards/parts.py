@@ -117,9 +117,9 @@ def number(
     steps: Steps = ((None, "text"),),
     decimals: float | None = None,
     legend: str = "",
-    mappings: Mapping[str, str] | None = None,
+    words: bool = False,
 ) -> stat.Panel:
-    """One number now, large, with its course behind it. "no data" is said, never 0."""
+    """One number now, large, with its course behind it; or, with ``words``, the legend. "no data" is said, never 0."""
     panel = (
         stat.Panel()
         .title(title)
@@ -137,10 +137,7 @@ def number(
     )
     if decimals is not None:
         panel = panel.decimals(decimals)
-    if mappings:
-        options = {value: model.ValueMappingResult(text=shown) for value, shown in mappings.items()}
-        panel = panel.mappings([model.ValueMap(options=options)])
-    return panel
+    return panel.text_mode(shapes.BigValueTextMode.NAME) if words else panel
 
 
 def bars(

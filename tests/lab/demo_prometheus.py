@@ -72,11 +72,11 @@ def _month(root: Path, file: TextIO) -> Span:
             book.reconcile_period(config, site.period, int(site.now))
         finally:
             collector.stop()
-        service = office.service(config)
+        service = office.service(config, site.clock)
         service.start()
         try:
-            for page_ in _service_pages(service.url):
-                for back in (2 * scrape, scrape, 0):
+            for back in (2 * scrape, scrape, 0.0):
+                for page_ in _service_pages(service.url):
                     _write(file, page_, "meterbridge-accounting", int(end - back))
         finally:
             service.stop()

@@ -167,6 +167,7 @@ def _lines(panel: Mapping[str, Any], answers: Sequence[Answer], width: int, heig
 def _stat(panel: Mapping[str, Any], answers: Sequence[Answer], width: int, height: int) -> str:
     del width, height
     defaults = panel["fieldConfig"]["defaults"]
+    words = panel["options"].get("textMode") == "name"
     told = []
     for name, (_, points) in _named(panel, answers):
         last = points[-1][1]
@@ -176,10 +177,10 @@ def _stat(panel: Mapping[str, Any], answers: Sequence[Answer], width: int, heigh
                 colour = NAMED.get(step["color"], step["color"])
         label = (
             f"<div style='font-size:13px'>{escape(name)}</div>"
-            if panel["targets"][0]["legendFormat"] != "__auto"
+            if not words and panel["targets"][0]["legendFormat"] != "__auto"
             else ""
         )
-        text = value(last, defaults["unit"], defaults.get("decimals"))
+        text = escape(name) if words else value(last, defaults["unit"], defaults.get("decimals"))
         told.append(f'<div class="big" style="color:{colour}">{text}{label}</div>')
     return "".join(told) or f'<div class="big">{escape(defaults.get("noValue", "No data"))}</div>'
 
