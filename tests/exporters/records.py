@@ -118,13 +118,14 @@ def stands_in(node: str = "vk-slurm-01") -> LinkKey:
 def nested(
     claims: Sequence[Claim],
     at: int = 50,
-    cards: Mapping[int, Sequence[int]] | None = None,
+    cards: Mapping[int, Sequence[int] | Hand] | None = None,
     down: Sequence[tuple[str, str]] = (),
     unread: Sequence[str] = (),
     capacity: int = 0,
 ) -> Nest:
     """The claims that are there at a moment, nested by the links among all of them."""
     active = [i for i, c in enumerate(claims) if c.start <= at and (c.end is None or at < c.end)]
-    known = {i: Hand(dict.fromkeys(some, 1000)) for i, some in (cards or {}).items()}
+    told = (cards or {}).items()
+    known = {i: some if isinstance(some, Hand) else Hand(dict.fromkeys(some, 1000)) for i, some in told}
     links = find_links(claims, grace=120)
     return nest(active, claims, links, known, capacity=capacity, down=down, unread=unread)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from exporters.attribution import Picture, Reading, attribute
@@ -133,6 +135,39 @@ def test_holdings_name_each_card_by_index_and_uuid() -> None:
     found = holdings(picture(1000.0, claims, w.samples("gn01", 1000.0, {})))
 
     assert [(2, "GPU-gn01-2"), (3, "GPU-gn01-3")] == [(h.index, h.uuid) for h in found]
+
+
+def test_a_claim_partly_in_dispute_holds_each_of_its_cards_once() -> None:
+    pod = w.pod_job("web")
+    claims = [
+        w.slurm_claim(JOB, "gn01", 2000, (2, 3), start=1000),
+        w.pod_claim(pod, "gn01", 2000, start=1001, uuids=("GPU-gn01-3", "GPU-gn01-4")),
+    ]
+    readings = [
+        Reading(w.SLURM, "lab", True, (), claims[:1], [w.slurm_node("gn01")]),
+        Reading(w.KUBE, "k1", True, (), claims[1:], [w.kube_node("gn01")]),
+        Reading(None, "", True, samples=w.samples("gn01", 1001.0, {})),
+    ]
+    machines = machines_of([n for r in readings for n in r.nodes], claims)
+
+    found = holdings(attribute(readings, machines, {}, grace=60, now=1001.0))
+
+    assert [(2, 1000), (3, 1000), (3, 1000), (4, 1000)] == [(h.index, h.milligpu) for h in found]
+
+
+def test_a_claim_on_slices_holds_its_part_of_each_card() -> None:
+    pod = w.pod_job("mig")
+    claim = w.pod_claim(pod, "gn07", 427, pod="mig-0", profile="1g.10gb")
+    other = tuple(replace(s, uuid="GPU-8", index=1) for s in mig(1000.0, "mig-0")[:2])
+    readings = [
+        Reading(w.KUBE, "k1", True, (), [claim], [w.kube_node("gn07", 2000)]),
+        Reading(None, "", True, samples=(*mig(1000.0, "mig-0"), *other)),
+    ]
+    machines = machines_of(readings[0].nodes, [claim])
+
+    found = holdings(attribute(readings, machines, {}, grace=60, now=1000.0))
+
+    assert [(0, "GPU-7", 285), (1, "GPU-8", 142)] == [(h.index, h.uuid, h.milligpu) for h in found]
 
 
 def mig(at: float, pod: str) -> tuple[Sample, ...]:
