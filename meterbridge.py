@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
@@ -27,11 +22,11 @@ from dashboards.commands import dashboards
 from exporters import build
 from exporters.collector import Collector
 from exporters.config import Config, load
+from exporters.logs import log_options, set_up_logging, wait_for_signal
+from exporters.node.command import node
 from exporters.series import version
 from exporters.server import Server, create_app
 from exporters.sources.base import SourceError
-
-LOG_LEVELS = ("debug", "info", "warning", "error")
 
 EPILOG = """\b
 Exit codes: 0 done; 1 an invariant does not hold (check), some input was rejected (ingest --strict), or a month is
@@ -42,37 +37,18 @@ log = logging.getLogger("meterbridge")
 _ConfigOption = config_option
 
 
-class _Json(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
-
-
 @click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(version(), prog_name="meterbridge")
-@click.option(
-    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
-)
-@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@log_options
 def main(log_level: str, log_format: str) -> None:
     """One meter across Slurm and Kubernetes.
 
     `exporter` serves what is true now to Prometheus. `ingest`, `reconcile` and `statement` turn the schedulers' records
     into a chargeback in which every GPU-second of the fleet appears exactly once; `settle`, `close` and `seal` make a
-    month final, and `disputes` and `rule` decide what the records alone cannot. `demo` shows all of it on a recorded
-    site, with nothing to set up.
+    month final, and `disputes` and `rule` decide what the records alone cannot. `node` runs on every machine and says
+    what only that knows. `demo` shows all of it on a recorded site, with nothing to set up.
     """
-    handler = logging.StreamHandler(sys.stderr)
-    text = logging.Formatter("%(asctime)s level=%(levelname)s logger=%(name)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
-    handler.setFormatter(_Json() if log_format == "json" else text)
-    logging.basicConfig(level=log_level.upper(), handlers=[handler], force=True)
+    set_up_logging(log_level, log_format)
     logging.getLogger("alembic").setLevel("WARNING")
 
 
@@ -115,14 +91,6 @@ def serve_exporter(config: Config, collector: Collector, listen: str) -> None:
     wait_for_signal()
     server.stop()
     collector.stop()
-
-
-def wait_for_signal() -> None:
-    """Return at SIGTERM or SIGINT."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    stop.wait()
 
 
 @contextmanager
@@ -284,6 +252,7 @@ def demo(out: Path, serve_pages: bool) -> None:
 for command in COMMANDS:
     main.add_command(command)
 main.add_command(dashboards)
+main.add_command(node)
 
 
 if __name__ == "__main__":
