@@ -42,6 +42,7 @@ class Holders:
         self._socket = podresources
         self._procfs = procfs
         self._timeout = timeout
+        self._has_kubelet = False
         self._parents: tuple[float, list[str]] | None = None
 
     def read(self, uuids: Mapping[str, str]) -> Holdings:
@@ -51,7 +52,8 @@ class Holders:
         aside: list[tuple[str, str]] = []
         reasons: list[tuple[str, ...]] = []
         given: dict[str, int] = {}
-        if _is_socket(self._socket):
+        if _is_socket(self._socket) or self._has_kubelet:
+            self._has_kubelet = True  # from now on its absence is a fault: a kubelet that restarts has no socket
             try:
                 found += holdings(call(self._socket, LIST, timeout=self._timeout), uuids)
                 sources[Basis.PODRESOURCES] = True
