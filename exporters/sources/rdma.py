@@ -79,13 +79,13 @@ class Rdma(Source):
     def poll(self, now: float) -> Snapshot:
         """One round of all endpoints. Raises `SourceError` when there is none, or none could be read."""
         round_ = self._fanout.read(now)
-        ports, doubts, cut = join(round_.pages, now, self._max_ports)
+        joined = join(round_.pages, now, self._max_ports)
         return Snapshot(
             at=now,
-            samples=tuple(sample for page in round_.pages for sample in page.samples),
-            complete=not (round_.problems or cut),
-            problems=(*round_.problems, *doubts),
-            ports=ports,
+            samples=joined.samples,
+            complete=not (round_.problems or joined.cut),
+            problems=(*round_.problems, *joined.problems),
+            ports=joined.ports,
         )
 
     def close(self) -> None:
@@ -97,8 +97,7 @@ class _Endpoint:
     """One endpoint's memory between rounds: what its lines are."""
 
     def __init__(self, url: str, node: str, limits: Limits) -> None:
-        self._told = bool(node)
-        self._host = node or urlsplit(url).hostname or ""
+        self._node, self._address = node, urlsplit(url).hostname or ""
         self._reader = Reader(WANTED, limits, strict=False)
         self._plans: WeakKeyDictionary[Layout, Plan] = WeakKeyDictionary()
 
@@ -111,5 +110,5 @@ class _Endpoint:
             raise FetchError(f"the page is neither node_exporter's nor the node agent's{first}")
         known = self._plans.get(reading.layout)
         if known is None:
-            known = self._plans[reading.layout] = plan(reading.layout, self._host, self._told)
+            known = self._plans[reading.layout] = plan(reading.layout, self._address, self._node)
         return read(known, reading.values, now, reading.bad)

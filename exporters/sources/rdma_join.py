@@ -17,10 +17,11 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from exporters.machines import short_name
+from exporters.model import Sample
 from exporters.ports import Port, PortOrigin, PortReading, PortSample
 from exporters.sources.rdma_pages import PORTS_PER_PAGE, Key, Page
 
@@ -47,41 +48,59 @@ class _Machine:
         return next((p.plan.ports[key] for p in self.pages if key in p.plan.ports), {})
 
 
-def join(pages: Sequence[Page], at: float, limit: int) -> tuple[tuple[PortSample, ...], tuple[str, ...], bool]:
-    """The ports of a round, sentences about what is doubtful, and whether ports were left out.
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The ports and holdings of a round, sentences about what is doubtful, and whether ports were left out."""
 
-    No more than ``limit`` ports are kept, those of the first machines by name.
-    """
-    machines = _machines(pages)
+    ports: tuple[PortSample, ...]
+    samples: tuple[Sample, ...]
+    problems: tuple[str, ...]
+    cut: bool
+
+
+def join(pages: Sequence[Page], at: float, limit: int) -> Joined:
+    """A round of pages. No more than ``limit`` ports are kept, those of the first machines by name."""
     found: list[PortSample] = []
+    samples: list[Sample] = []
     unplaced: list[str] = []
-    for machine in machines:
+    for machine in _machines(pages):
         interfaces = _interfaces(machine)
         read = _readings(machine, interfaces, unplaced)
         found.extend(_sample(machine, key, interfaces, read.get(key, ()), at) for key in machine.ports)
+        samples.extend(replace(sample, host=machine.host) for page in machine.pages for sample in page.samples)
     problems = [*_doubts(pages), *_left_out(pages, len(found), limit)]
     if unplaced:
-        named = ", ".join(unplaced[:_NAMED]) + (", …" if len(unplaced) > _NAMED else "")
         problems.append(
             f"{len(unplaced)} network interfaces with pause counters cannot be placed on an RDMA device "
-            f"({named}): run the node agent there"
+            f"({_some(unplaced)}): run the node agent there"
         )
-    too_many = len(found) > limit or any(p.plan.left_out for p in pages)
-    return tuple(found[:limit]), tuple(problems), too_many
+    cut = len(found) > limit or any(p.plan.left_out for p in pages)
+    return Joined(tuple(found[:limit]), tuple(samples), tuple(problems), cut)
 
 
 def _machines(pages: Sequence[Page]) -> list[_Machine]:
-    """Pages by machine: equal names, or a bare name and the one full name that it is short for."""
+    """Pages by machine.
+
+    Those of one name; a bare name and the one full name that it is short for; and a page that names nobody with the one
+    machine that another page of its URL's host names, else as of that host.
+    """
+    at: dict[str, set[str]] = defaultdict(set)
+    for page in pages:
+        if page.plan.host:
+            at[page.plan.address].add(page.plan.host.lower())
+
+    def name(page: Page) -> str:
+        there = at[page.plan.address]
+        return page.plan.host.lower() or (next(iter(there)) if len(there) == 1 else page.plan.address)
+
     full: dict[str, set[str]] = defaultdict(set)
     for page in pages:
-        name = page.plan.host.lower()
-        full[short_name(name)].add(name)
+        full[short_name(name(page))].add(name(page))
     found: dict[str, _Machine] = {}
     for page in pages:
-        name = page.plan.host.lower()
-        longer = full[name] - {name}
-        key = next(iter(longer)) if len(longer) == 1 else name
-        found.setdefault(key, _Machine(page.plan.host)).pages.append(page)
+        longer = full[name(page)] - {name(page)}
+        key = next(iter(longer)) if len(longer) == 1 else name(page)
+        found.setdefault(key, _Machine(key)).pages.append(page)
     return [found[key] for key in sorted(found)]
 
 
@@ -159,16 +178,14 @@ def _sample(
 
 def _doubts(pages: Sequence[Page]) -> Iterable[str]:
     """What pages lack that they should have."""
-    failed = Counter((name, page.plan.host) for page in pages for name in page.failed)
+    failed = Counter((name, _called(page)) for page in pages for name in page.failed)
     for collector in sorted({name for name, _ in failed}):
         hosts = sorted(host for name, host in failed if name == collector)
-        named = ", ".join(hosts[:_NAMED]) + (", …" if len(hosts) > _NAMED else "")
-        yield f"node_exporter's {collector} collector failed on {len(hosts)} machines ({named}): see its log"
-    old = sorted(page.plan.host for page in pages if _too_old(page))
+        yield f"node_exporter's {collector} collector failed on {len(hosts)} machines ({_some(hosts)}): see its log"
+    old = sorted(_called(page) for page in pages if _too_old(page))
     if old:
-        named = ", ".join(old[:_NAMED]) + (", …" if len(old) > _NAMED else "")
         yield (
-            f"{len(old)} node_exporters tell no hw_counters of their RDMA devices ({named}): "
+            f"{len(old)} node_exporters tell no hw_counters of their RDMA devices ({_some(old)}): "
             f"use 1.11 or later, or the node agent with --all"
         )
     unreadable = sum(page.plan.unreadable for page in pages)
@@ -177,6 +194,14 @@ def _doubts(pages: Sequence[Page]) -> Iterable[str]:
     impossible = sum(v != v for page in pages for r in page.readings for v in r.values)  # noqa: PLR0124 - NaN
     if impossible:
         yield f"{impossible} counters below zero or not finite were left out"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+
+
+def _called(page: Page) -> str:
+    return page.plan.host or page.plan.address
 
 
 def _too_old(page: Page) -> bool:

@@ -47,13 +47,15 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a page's positions mean. ``up`` and ``rate`` are positions by origin and port.
+    """What a page's positions mean. ``up`` and ``rate`` are positions by port.
 
+    ``host`` is the machine as discovery or the page names it, empty when neither does; ``address`` the URL's host.
     ``ports`` are labels of ports as the agent tells them, ``devices`` firmware by RDMA device, ``netdevs`` the labels
     of ``node_ethtool_info`` by interface. ``left_out`` counts the ports beyond the limit of a page.
     """
 
     host: str
+    address: str
     version: str
     blocks: tuple[Block, ...]
     up: Mapping[Key, tuple[int, float]]
@@ -85,8 +87,8 @@ class Page:
 class _Draft:
     """What `plan` has found so far."""
 
-    def __init__(self, host: str, told: bool) -> None:
-        self.host, self.told = host, told
+    def __init__(self, node: str) -> None:
+        self.node, self.own = node, ""
         self.version, self.unreadable, self.hardware = "", 0, False
         self.positions: dict[tuple[PortOrigin, Key], dict[PortCounter, list[int]]] = {}
         self.ethtool: dict[Key, list[tuple[str, int]]] = {}
@@ -104,8 +106,7 @@ class _Draft:
         """Take a series that is about the page, a device or a card; False for one about a port."""
         match name:
             case f.NODE_NAME | f.AGENT_BUILD:
-                own = labels.get("nodename") or labels.get("node") or ""
-                self.host = self.host if self.told else own or self.host
+                self.own = labels.get("nodename") or labels.get("node") or self.own
             case f.BUILD:
                 self.version = labels.get("version", "")
             case f.COLLECTOR:
@@ -174,9 +175,9 @@ class _Draft:
             )
 
 
-def plan(layout: Layout, host: str, told: bool) -> Plan:
-    """What each series of the page is. ``host`` is the machine when ``told``, else only where the page names none."""
-    draft = _Draft(host, told)
+def plan(layout: Layout, address: str, node: str = "") -> Plan:
+    """What each series of the page is. ``node`` is the machine where discovery told it: then the page is not asked."""
+    draft = _Draft(node)
     for position, series in enumerate(layout.series):
         name, labels = series.name, series.labels
         if draft.about(name, labels, position):
@@ -185,7 +186,8 @@ def plan(layout: Layout, host: str, told: bool) -> Plan:
         if key[0] and draft.admit(key) and not draft.state(name, key, labels, position):
             draft.count(name, key, labels, position)
     return Plan(
-        draft.host,
+        draft.node or draft.own,
+        address,
         draft.version,
         tuple(draft.blocks()),
         draft.up,
@@ -230,7 +232,7 @@ def _samples(plan: Plan, at: float) -> Iterable[Sample]:
         namespace, _, pod = owner.partition("/")
         kubernetes = h.get("scheduler") == "kubernetes"
         yield Sample(
-            plan.host,
+            plan.host or plan.address,
             uuid,
             int(index) if index.isdecimal() else -1,
             "",
