@@ -93,12 +93,12 @@ class Both:
         self.roots[facts.uid] = root or Root("Pod", name, facts.uid, {})
         self.book.put_pod(facts, at(24))
 
-    def listen(self) -> None:
-        """Both live sources at the day's two ends, and Slurm's history."""
-        recorder = LedgerRecorder(self.engine, gap=2 * DAY)
-        for moment in (at(0), at(24)):
+    def listen(self, until: int = at(24)) -> None:
+        """Both live sources at the beginning and at ``until``, and Slurm's history."""
+        recorder = LedgerRecorder(self.engine, gap=90 * DAY)
+        for moment in (at(0), until):
             self.book.put_roots(self.roots)
-            told = snapshot(self.book, float(moment)) if moment == at(24) else None
+            told = snapshot(self.book, float(moment)) if moment == until else None
             seen = snapshot(Book("kube", "scheduled"), float(moment)) if told is None else told
             nodes = told.nodes if told else _nodes(self.book, moment)
             kube = SourceReading(
@@ -107,7 +107,10 @@ class Both:
             cards = [Node(NodeKey(Scheduler.SLURM, "lab", n), 1000 * c, True, "h100") for n, c in self.slurm.items()]
             slurm = SourceReading("slurmctld", "lab", moment, nodes=cards, scheduler="slurm")
             recorder.record(Round(moment, [kube, slurm], [], []))
-        ingest_history(self.engine, History(self.rows), now=at(24), start=T0)
+        self.read_history(until)
+
+    def read_history(self, now: int) -> None:
+        ingest_history(self.engine, History(self.rows), now=now, start=T0, overlap=90 * DAY, step=90 * DAY)
 
     def told(self) -> dict[str, dict[str, float]]:
         """GPU-hours of the day by who (as people call it; nobody is ``-``) and account, after a full check."""
