@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from tests.bench import ledger
+from tests.bench import agent, ledger
 from tests.bench.exposition import reading, writing
 from tests.bench.measure import Figure
 from tests.bench.reconciling import reconciling
@@ -21,7 +21,7 @@ OUT = Path(__file__).parent.parent.parent / "build" / "bench.json"
 
 def main() -> int:
     """Measure everything; the exit status."""
-    figures: list[Figure] = [reading(), writing(), reconciling(), *statements(), *ledger.figures()]
+    figures: list[Figure] = [reading(), writing(), reconciling(), *statements(), *ledger.figures(), *agent.figures()]
     for f in figures:
         sign = "at least" if f.better == "higher" else "at most"
         verdict = "" if f.reached else "   MISSED"
