@@ -1,4 +1,6 @@
-"""The main job on a real Slurm: live series, the ledger and its statement, and what sreport says of the same jobs."""
+"""The main job on a real Slurm with Kubernetes over its nodes: live series, the ledger and its statement, and what
+sreport says of the same jobs.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ from exporters.collector import Collector
 from exporters.config import Config, parse
 from exporters.server import Server, create_app
 from meterbridge import main
+from tests.e2e.kube_over import NAMESPACE, KubeOver
 from tests.lab.daemons import wait_for
+from tests.lab.kube_fake import KubeFake
 from tests.lab.prometheus import Prometheus, check_metrics
 from tests.lab.slurm import SlurmLab
 
@@ -37,9 +41,12 @@ slurm:
 {environment}
     live: {{interval: 1s}}
     history: {{overlap: 1h, since: {since}}}
+kubernetes:
+  - {{cluster: kube, kubeconfig: "{kubeconfig}", interval: 1s, slurm_clusters: {{slinky: lab, "": lab}}}}
 projects:
   - {{project: vision-lab, accounts: [vision]}}
   - {{project: language, accounts: [llm]}}
+  - {{project: pods-project, namespaces: [pods]}}
 ledger: {{url: "sqlite:///{ledger}", gap: 60s}}
 rates: {{currency: CHF, gpu_hour: {{h100: 2.50}}}}
 join_interval: 1s
@@ -66,13 +73,15 @@ class Month:
 def month(prometheus: Prometheus) -> Iterator[Month]:
     folder = Path(tempfile.mkdtemp(prefix="month-"))
     folder.chmod(0o755)
-    with SlurmLab(folder / "slurm", nodes=3) as lab:
-        lab.seed({"vision": ["alice"], "llm": ["bob"], "resized": ["carol"]})
+    with SlurmLab(folder / "slurm", nodes=4) as lab, KubeFake(dra=False) as kube:
+        lab.seed({"vision": ["alice"], "llm": ["bob"], "resized": ["carol"], "bridge": ["dave"]})
+        over = KubeOver(kube, folder)
         now = datetime.now(UTC)
         text = SETTINGS.format(
             environment="\n".join(f'      {k}: "{v}"' for k, v in lab.environment.items()),
             since=(now - timedelta(days=1)).date(),
             ledger=folder / "ledger.db",
+            kubeconfig=over.kubeconfig,
         )
         settings = folder / "meterbridge.yaml"
         settings.write_text(text)
@@ -83,7 +92,7 @@ def month(prometheus: Prometheus) -> Iterator[Month]:
         collector.start()
         server.start()
         try:
-            _play(found, collector, prometheus, server.url)
+            _play(found, over, collector, prometheus, server.url)
             yield found
         finally:
             prometheus.forget("meterbridge")
@@ -92,7 +101,7 @@ def month(prometheus: Prometheus) -> Iterator[Month]:
     shutil.rmtree(folder)
 
 
-def _play(month: Month, collector: Collector, prometheus: Prometheus, url: str) -> None:
+def _play(month: Month, over: KubeOver, collector: Collector, prometheus: Prometheus, url: str) -> None:
     """Run jobs of many kinds, look at the page at the height of it, and wait until accounting has all."""
     lab = month.lab
     alice, bob = {"user": "alice", "account": "vision"}, {"user": "bob", "account": "llm"}
@@ -106,9 +115,16 @@ def _play(month: Month, collector: Collector, prometheus: Prometheus, url: str) 
         "resized": lab.submit("sleep 600", "-w", "gn02,gn03", "-N2", "--gres=gpu:1", user="carol", account="resized"),
         "never": lab.submit("sleep 1", "--gres=gpu:8", "--hold", **alice),
         "array": lab.submit("sleep 2", "-w", "gn03", "--gres=gpu:1", "--array=0-3%2", **bob),
+        "bridged": lab.submit("sleep 600", "-w", "gn04", "--exclusive", "--gres=gpu:8", user="dave", account="bridge"),
+        "het": lab.submit(
+            "sleep 600", "--account=llm", "-w", "gn01", "--gres=gpu:1", ":", "-w", "gn03", "--gres=gpu:2", user="bob"
+        ),
     }
-    for kind in ("plain", "wide", "suspended", "requeued", "resized"):
+    lab.run("scontrol", "update", f"jobid={jobs['bridged']}", 'AdminComment={"pods":["pods/embed"]}')
+    for kind in ("plain", "wide", "suspended", "requeued", "resized", "bridged", "het"):
         lab.wait_state(jobs[kind], "RUNNING")
+    over.inside(jobs["plain"])
+    over.bridged(jobs["bridged"])
     wait_for(lambda: all(_cards(_page(collector), jobs[k]) for k in ("plain", "wide")), 30, "both jobs on the page")
     month.page = _page(collector)
     month.cards = {kind: _cards(month.page, job) for kind, job in jobs.items()}
@@ -123,7 +139,10 @@ def _play(month: Month, collector: Collector, prometheus: Prometheus, url: str) 
     lab.run("scontrol", "resume", jobs["suspended"])
     lab.run("scontrol", "requeue", jobs["requeued"])
     time.sleep(1.1)
-    for kind in ("plain", "wide", "suspended", "resized", "never", "requeued"):
+    wait_for(lambda: all(f'name="{pod}"' in _page(collector) for pod in ("embed", "bert")), 30, "the pods on the page")
+    over.finish()
+    time.sleep(1.1)
+    for kind in ("plain", "wide", "suspended", "resized", "never", "requeued", "bridged", "het"):
         lab.run("scancel", jobs[kind])
     lab.finish(*jobs.values(), timeout=90)
 
@@ -216,7 +235,7 @@ def test_prometheus_scrapes_the_exporter_and_a_query_returns_the_job(month: Mont
 def test_the_fleet_on_the_page_adds_up_to_its_cards(month: Month) -> None:
     lines = [x for x in month.page.splitlines() if x.startswith("meterbridge_fleet_gpus")]
 
-    assert 24.0 == sum(float(x.rsplit(" ", 1)[1]) for x in lines)
+    assert 32.0 == sum(float(x.rsplit(" ", 1)[1]) for x in lines)
 
 
 def test_promtool_has_nothing_to_say_about_the_live_page(month: Month) -> None:
@@ -228,6 +247,25 @@ def test_gpu_seconds_per_account_equal_sreport_exactly(month: Month, statement: 
     theirs = sreport(month)
 
     assert {k: theirs[k] for k in ("vision", "llm")} == {k: ours[k] for k in ("vision", "llm")}
+
+
+def test_a_bridged_job_and_its_pod_are_what_sreport_has_for_the_job(month: Month, statement: Path) -> None:
+    ours = charged_seconds(statement, month.period)
+    lines = [r for r in rows(statement / f"chargeback-{month.period}.csv") if r["account_or_namespace"] == "bridge"]
+
+    assert ours[NAMESPACE] > 0
+    assert sreport(month)["bridge"] == round(ours["bridge"] + ours[NAMESPACE])
+    assert {("charged", "pods-project")} == {(r["disposition"], r["project"]) for r in lines}
+
+
+def test_pods_inside_a_job_and_the_pod_that_lends_are_shown_and_add_nothing(month: Month, statement: Path) -> None:
+    lines = rows(statement / f"chargeback-{month.period}.csv")
+    bert = [r for r in lines if r["job_name"] == "bert"]
+    lender = {r["disposition"] for r in lines if r["job_name"] == "slurmd"}
+
+    assert {("", "0.000000")} == {(r["disposition"], r["charged_gpu_hours"]) for r in bert}
+    assert {"reserved"} == lender - {"unknown"}
+    assert [] == [r for r in lines if r["disposition"] == "disputed"]
 
 
 def test_a_resized_job_is_counted_once_where_an_old_sreport_counts_it_twice(month: Month, statement: Path) -> None:
