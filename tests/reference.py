@@ -1,7 +1,8 @@
 """The reference pages of docs/ that are made from the code: ``python -m tests.reference`` (``make docs``) writes them.
 
 docs/metrics.md is the exporter's metric table, docs/service-metrics.md what the accounting service says about itself,
-and docs/cli.md every command's ``--help``. tests/test_docs.py holds the pages to the code.
+docs/cli.md every command's ``--help``, and two tables of docs/alerts.md. tests/test_docs.py holds all
+of them to the code.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from prometheus_client import CollectorRegistry
 from accounting import standing
 from accounting.guard import RequestMetrics
 from accounting.loop import Loop
+from alerts.page import alert_table, replace_region, threshold_table
+from alerts.thresholds import load as load_thresholds
 from exporters import series
 from meterbridge import main
 
@@ -109,7 +112,18 @@ def _name(collector: object) -> str:
     return f"{name}_total" if kind == "counter" else name
 
 
-PAGES = {"metrics.md": series.markdown, "service-metrics.md": service_metrics_page, "cli.md": cli_page}
+def alerts_page() -> str:
+    """docs/alerts.md: its tables of alerts and thresholds anew, the rest as people wrote it."""
+    text = replace_region((DOCS / "alerts.md").read_text(), "alerts", alert_table())
+    return replace_region(text, "thresholds", threshold_table(load_thresholds()))
+
+
+PAGES = {
+    "metrics.md": series.markdown,
+    "service-metrics.md": service_metrics_page,
+    "cli.md": cli_page,
+    "alerts.md": alerts_page,
+}
 """Each page that is made, and how."""
 
 

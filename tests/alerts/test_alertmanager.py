@@ -1,0 +1,153 @@
+"""The example for Alertmanager: amtool accepts it, it routes by severity, and a real one inhibits consequences."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from alerts.files import SHIPPED
+from tests.lab.alertmanager import Alertmanager, timestamp
+from tests.lab.daemons import wait_for
+from tests.lab.servers import program, require
+
+EXAMPLE = SHIPPED.parent / "alertmanager.yaml"
+JOB = {"scheduler": "slurm", "cluster": "hall", "job_id": "7@1", "project": "vision"}
+OTHER = JOB | {"job_id": "8@1", "project": "nlp"}
+PORT = {"node": "gn01", "device": "mlx5_0", "port": "1"}
+ELSEWHERE = PORT | {"node": "gn02"}
+
+
+def alert(name: str, severity: str, *labels: dict[str, str]) -> dict[str, str]:
+    """The labels of an alert."""
+    merged = {key: value for part in labels for key, value in part.items()}
+    return {"alertname": name, "severity": severity, "area": "fabric", **merged}
+
+
+@pytest.mark.server("alertmanager")
+def test_amtool_accepts_the_example() -> None:
+    done = subprocess.run(
+        [program("amtool"), "check-config", str(EXAMPLE)], capture_output=True, check=False, timeout=60
+    )
+
+    assert 0 == done.returncode, done.stdout.decode()
+
+
+@pytest.mark.server("alertmanager")
+@pytest.mark.parametrize(
+    ("severity", "receiver"), [("page", "pager"), ("warning", "working-hours"), ("info", "nobody")]
+)
+def test_only_pages_wake_somebody(severity: str, receiver: str) -> None:
+    command = [program("amtool"), "config", "routes", "test", f"--config.file={EXAMPLE}", f"severity={severity}"]
+    done = subprocess.run(command, capture_output=True, check=True, timeout=60)
+
+    assert receiver == done.stdout.decode().strip()
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Alertmanager]:
+    """A real Alertmanager with the inhibitions of the example."""
+    require("alertmanager")
+    example: dict[str, Any] = yaml.safe_load(EXAMPLE.read_text())
+    example["route"] = {"receiver": "nobody"}
+    example["receivers"] = [{"name": "nobody"}]
+    with tempfile.TemporaryDirectory(prefix="inhibition-") as root, Alertmanager(Path(root), "", example) as running:
+        yield running
+
+
+CASES = {
+    "a page and its warning": (
+        alert("RdmaSlowReceiver", "page", PORT, JOB),
+        alert("RdmaSlowReceiver", "warning", PORT, JOB),
+    ),
+    "a storm and a victim of another job": (
+        alert("RdmaPauseStorm", "page", PORT, JOB),
+        alert("RdmaPortPaused", "page", ELSEWHERE, OTHER),
+    ),
+    "a slow receiver without a job and its victim": (
+        alert("RdmaSlowReceiver", "warning", PORT),
+        alert("RdmaPortStuckInPause", "page", ELSEWHERE, JOB),
+    ),
+    "a storm and the slow receiver it is": (
+        alert("RdmaPauseStorm", "page", PORT, JOB),
+        alert("RdmaSlowReceiver", "page", PORT, JOB),
+    ),
+    "a slow receiver and the congestion of its job": (
+        alert("RdmaSlowReceiver", "page", PORT, JOB),
+        alert("RdmaCongestion", "page", ELSEWHERE, JOB),
+    ),
+    "a broken connection and its timeouts": (
+        alert("RdmaRetriesExceeded", "page", PORT, JOB),
+        alert("RdmaAckTimeouts", "warning", ELSEWHERE, JOB),
+    ),
+    "a broken connection and the stall of its job": (
+        alert("RdmaRetriesExceeded", "page", PORT, JOB),
+        alert("RdmaJobStalled", "page", JOB),
+    ),
+    "a lost machine and its job elsewhere": (
+        alert("NodeLost", "page", {"node": "gn01"}, JOB),
+        alert("RdmaRetriesExceeded", "page", ELSEWHERE, JOB),
+    ),
+    "congestion control that is off and its pauses": (
+        alert("RdmaCnpIgnored", "warning", PORT, JOB),
+        alert("RdmaPauseWithoutEcn", "warning", ELSEWHERE, JOB),
+    ),
+    "an old source and its failures": (
+        alert("SourceStale", "page", {"source": "dcgm"}),
+        alert("SourceFailing", "warning", {"source": "dcgm"}),
+    ),
+}
+APART = {
+    "a slow receiver and another one": (
+        alert("RdmaSlowReceiver", "page", PORT, JOB),
+        alert("RdmaSlowReceiver", "page", ELSEWHERE, JOB),
+    ),
+    "a storm and the congestion of another job": (
+        alert("RdmaPauseStorm", "page", PORT, JOB),
+        alert("RdmaCongestion", "page", ELSEWHERE, OTHER),
+    ),
+    "a lost machine and another job": (
+        alert("NodeLost", "page", {"node": "gn01"}, JOB),
+        alert("RdmaRetriesExceeded", "page", ELSEWHERE, OTHER),
+    ),
+    "a page and the warning of another port": (
+        alert("RdmaCongestion", "page", PORT, JOB),
+        alert("RdmaCongestion", "warning", ELSEWHERE, JOB),
+    ),
+    "a storm on another fabric": (
+        alert("RdmaPauseStorm", "page", PORT, JOB, {"fabric": "a"}),
+        alert("RdmaPortPaused", "page", ELSEWHERE, OTHER, {"fabric": "b"}),
+    ),
+}
+
+
+def inhibited(lab: Alertmanager, case: str, cause: dict[str, str], effect: dict[str, str]) -> list[Any]:
+    """By what the effect is inhibited. The label keeps the cases apart where an inhibition is about a whole fabric."""
+    apart = {"fabric": f"{case}-{effect.get('fabric', '')}"}
+    own = {"fabric": f"{case}-{cause.get('fabric', '')}"}
+    now = {"startsAt": timestamp(-1), "endsAt": timestamp(600)}
+    lab.post([{"labels": cause | own, **now}, {"labels": effect | apart, **now}])
+
+    def told() -> object:
+        found = [a for a in lab.alerts() if a["labels"] == effect | apart and a["status"]["state"] != "unprocessed"]
+        return found and found[0]["status"]
+
+    status: Any = wait_for(told, 30, "state of the alert")
+    return list(status["inhibitedBy"])
+
+
+@pytest.mark.server("alertmanager")
+@pytest.mark.parametrize("case", CASES)
+def test_a_consequence_is_inhibited_by_its_cause(lab: Alertmanager, case: str) -> None:
+    assert 1 == len(inhibited(lab, case, *CASES[case]))
+
+
+@pytest.mark.server("alertmanager")
+@pytest.mark.parametrize("case", APART)
+def test_what_has_another_cause_still_pages(lab: Alertmanager, case: str) -> None:
+    assert [] == inhibited(lab, case, *APART[case])

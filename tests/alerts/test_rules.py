@@ -1,0 +1,143 @@
+"""The rules under promtool, and what every alert must have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry
+
+from accounting.guard import RequestMetrics
+from accounting.loop import Loop
+from accounting.standing import OPEN_FAMILIES
+from alerts.files import SHIPPED, render
+from alerts.generate import GROUPS, groups
+from alerts.thresholds import load
+from exporters.series import TABLE
+from tests.alerts import cases
+from tests.lab.prometheus import promtool
+
+RUNBOOKS = Path(__file__).parents[2] / "docs" / "runbooks"
+
+
+def rules() -> list[dict[str, Any]]:
+    """Every rule as shipped."""
+    files = [yaml.safe_load((SHIPPED / f"{name}.yaml").read_text()) for name in GROUPS]
+    return [rule for file in files for group in file["groups"] for rule in group["rules"]]
+
+
+ALERTS = [rule for rule in rules() if "alert" in rule]
+NAMES = sorted({rule["alert"] for rule in ALERTS})
+RECORDED = {rule["record"] for rule in rules() if "record" in rule}
+
+
+def service_families() -> set[str]:
+    """What the accounting service serves without a token."""
+    registry = CollectorRegistry()
+    Loop([], registry)
+    RequestMetrics(registry)
+    return {*registry._names_to_collectors, *(family.name for family in OPEN_FAMILIES)}
+
+
+@pytest.mark.server("prometheus")
+@pytest.mark.parametrize("file", cases.FILES, ids=lambda file: file.name)
+def test_alerts_fire_and_stay_quiet_as_their_cases_say(file: Path) -> None:
+    done = promtool("test", "rules", str(file))
+
+    assert 0 == done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.server("prometheus")
+def test_promtool_has_nothing_against_the_rules() -> None:
+    done = promtool("check", "rules", *(str(SHIPPED / f"{name}.yaml") for name in GROUPS))
+
+    assert 0 == done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_the_shipped_rules_are_what_the_sources_make(name: str) -> None:
+    assert render(name, groups(load())[name]) == (SHIPPED / f"{name}.yaml").read_text(), "run make alerts"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_alert_is_seen_firing_and_quiet(name: str) -> None:
+    looks = cases.moments()
+    own = [look for look in looks if look.case["name"].startswith(name)]
+
+    assert [] != [look for look in looks if name in look.firing], "no case shows it firing"
+    assert [] != [look for look in own if name not in look.firing], "no case named for it shows it quiet"
+
+
+def test_every_severity_of_an_alert_is_seen_firing() -> None:
+    said = " ".join(file.read_text() for file in cases.FILES)
+    written = {(rule["alert"], rule["labels"]["severity"]) for rule in ALERTS}
+    seen = set(re.findall(r'alertname="(\w+)", severity="(\w+)"', said))
+
+    assert set() == written - seen
+
+
+@pytest.mark.parametrize("rule", ALERTS, ids=lambda r: f"{r['alert']}-{r['labels']['severity']}")
+def test_an_alert_says_what_where_and_how_to_go_on(rule: dict[str, Any]) -> None:
+    notes = rule["annotations"]
+    text = notes["summary"] + notes["description"]
+
+    assert {"summary", "description", "runbook_url", "dashboard_url"} == set(notes)
+    assert rule["labels"]["severity"] in {"page", "warning", "info"}
+    assert notes["runbook_url"].endswith(f"/{rule['alert']}.md")
+    assert re.search(r"/d/meterbridge-(fleet|project|job|fabric|chargeback|self)(\?|$)", notes["dashboard_url"])
+    assert "$value" in text
+    assert notes["description"].endswith(".")
+    for label in re.findall(r"\((node, device, port|node, gpu)\) group_right", rule["expr"]):
+        assert {*label.split(", "), "project", "job_id"} <= set(re.findall(r"\$labels\.(\w+)", text))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_alert_has_a_runbook(name: str) -> None:
+    page = (RUNBOOKS / f"{name}.md").read_text()
+
+    assert page.startswith(f"# {name}\n")
+    assert ["Meaning", "Impact", "Confirm", "Mend"] == re.findall(r"^## (.*)$", page, re.MULTILINE)
+    assert "\n    " in page.split("## Confirm")[1].split("## Mend")[0], "no command to confirm it with"
+
+
+def test_no_runbook_is_left_of_an_alert_that_is_gone() -> None:
+    assert sorted(NAMES) == sorted(p.stem for p in RUNBOOKS.glob("[A-Z]*.md"))
+
+
+@pytest.mark.parametrize("rule", rules(), ids=lambda r: r.get("alert") or r["record"])
+def test_every_family_that_a_rule_reads_exists(rule: dict[str, Any]) -> None:
+    known = {row.name + ("_info" if row.type == "info" and not row.name.endswith("_info") else "") for row in TABLE}
+    known |= service_families() | RECORDED
+    named = set(re.findall(r"\bmeterbridge_[a-z_]+(?::[a-z_]+)*", rule["expr"]))
+
+    assert set() == named - known
+
+
+def test_recorded_series_are_never_selected_by_a_label() -> None:
+    """Replay puts their expressions in their place, which a selector would not allow."""
+    assert [] == [rule["expr"] for rule in rules() if re.search(r"meterbridge_[a-z]+:[a-z_:]+\{", rule["expr"])]
+
+
+@pytest.mark.server("prometheus")
+def test_what_people_read(golden: Callable[[str, str], None], tmp_path: Path) -> None:
+    tests: dict[Path, list[dict[str, Any]]] = {}
+    for file, test in cases.telling(set(NAMES)):
+        tests.setdefault(file, []).append(test)
+    told = []
+    for file, own in tests.items():
+        text = yaml.safe_load(file.read_text()) | {"tests": own}
+        text["rule_files"] = [str((file.parent / path).resolve()) for path in text["rule_files"]]
+        (tmp_path / file.name).write_text(yaml.safe_dump(text))
+        said = promtool("test", "rules", str(tmp_path / file.name)).stderr
+        for name, got in re.findall(r"alertname: (\w+), .*?got:\[(.*?)\n            \]", said, re.DOTALL):
+            labels = [" ".join(line.split()) for line in got.splitlines() if re.match(r"\s+(Labels|Annot)", line)]
+            told.append("\n".join([f"== {name}", *labels]))
+
+    assert sorted(NAMES) == sorted(entry.split()[1] for entry in told)
+    assert "<no value>" not in "".join(told)
+    assert "error" not in "".join(re.findall(r"<.*?>", "".join(told)))
+    golden("alert-texts.txt", "\n\n".join(sorted(told)) + "\n")
