@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from tests.lab import servers
 
 # A busy machine is slow, and that is no failure of a property.
 settings.register_profile("meterbridge", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("meterbridge")
+# HYPOTHESIS_PROFILE=long looks further than continuous integration has time to.
+settings.register_profile("long", settings.get_profile("meterbridge"), max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "meterbridge"))
 
 pytest_plugins = ("tests.lab.fixtures",)
 

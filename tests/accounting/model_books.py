@@ -1,0 +1,148 @@
+"""A ledger that is told what a model site's sources say, and what its books say of that."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+from decimal import Decimal
+from functools import partial
+from random import Random
+from unittest import mock
+
+from sqlalchemy import Engine, func, select
+
+from accounting import intake
+from accounting.check import check
+from accounting.closing import period_states
+from accounting.database import read
+from accounting.evidence import node_days
+from accounting.facts import lenders, nodes_seen
+from accounting.intake import ingest_history
+from accounting.periods import period_named
+from accounting.rating import Rates, rate, rate_corrections
+from accounting.reconcile import Rules, reconcile
+from accounting.reconciling import reconcile_range, rules_hash
+from accounting.recording import LedgerRecorder
+from accounting.statements import chargeback_csv, compose, summary_csv
+from accounting.tables import jobs, postings, transactions
+from accounting.usage import corrections, usage
+from exporters.machines import machines_of
+from exporters.model import JobKey, NodeEvent, Record, Reject, Scheduler
+from exporters.recorder import Round, SourceReading
+from tests.accounting import views
+from tests.accounting.model_belief import GAP, GRACE, Sums
+from tests.accounting.model_site import HOUR, START
+from tests.accounting.site import History
+from tests.accounting.test_reconciling import project
+
+RULES = Rules(grace=GRACE)
+MONTHS = ("2026-10", "2026-11")
+
+
+@dataclass(frozen=True)
+class Told:
+    """One thing that a ledger was told."""
+
+    now: int
+    readings: Sequence[SourceReading] = ()
+    records: Sequence[Record | Reject] | None = None
+    events: Sequence[NodeEvent] = ()
+
+
+class Books:
+    """A ledger being told things, and what it makes of them."""
+
+    def __init__(self, engine: Engine, zone: tzinfo) -> None:
+        self.engine, self.zone = engine, zone
+        self.recorder = LedgerRecorder(engine, gap=GAP, zone=zone)
+
+    def tell(self, told: Told, batch: int = intake.BATCH) -> None:
+        if told.readings:
+            self.recorder.record(Round(told.now, told.readings, [], []))
+        if told.records is not None:
+            with mock.patch.object(intake, "BATCH", batch):
+                source = History(told.records, told.events)
+                ingest_history(
+                    self.engine, source, now=told.now, start=START, overlap=90 * 24 * HOUR, step=90 * 24 * HOUR
+                )
+
+    def reconcile(self, now: int) -> None:
+        places = machines_of(nodes_seen(self.engine), lenders(self.engine))
+        reconcile_range(
+            self.engine, START, now, places.resolve, partial(reconcile, rules=RULES), projects=project,
+            rules_hash=rules_hash(RULES.text()), now=now, zone=self.zone, present=places.stays,
+        )  # fmt: skip
+        days = node_days(
+            self.engine, START, now, places.resolve, zone=self.zone, projects=project, present=places.stays
+        )
+
+        assert [] == check(self.engine, evidence=days)
+
+    def booked(self) -> dict[tuple[str, int], Sums]:
+        """Everything that was ever booked, added up per machine and node-day."""
+        p, t, j = postings.c, transactions.c, jobs.c
+        group = (t.machine, t.start_at, p.account, p.model, p.project, j.scheduler, j.cluster, j.run)
+        query = (
+            select(*group, func.sum(p.quantity), func.sum(p.held))
+            .join(transactions, t.id == p.transaction_id)
+            .outerjoin(jobs, j.id == p.job_id)
+            .group_by(*group)
+        )
+        found: dict[tuple[str, int], Sums] = {}
+        with read(self.engine) as connection:
+            for machine, start, account, model, whose, *name, quantity, held in connection.execute(query):
+                sums = found.setdefault((machine, start), Counter())
+                job = JobKey(Scheduler(name[0]), name[1], name[2]) if name[0] else None
+                sums[account, model, whose, job] += int(quantity)
+                sums["held", job] += int(held)
+        nonzero = {place: Counter({k: v for k, v in sums.items() if v}) for place, sums in found.items()}
+        return {place: sums for place, sums in nonzero.items() if sums}
+
+    def statement(self, name: str, price: int) -> str:
+        period = period_named(name, self.zone)
+        kept = {s.name: s.closed_with.rates for s in period_states(self.engine) if s.closed_with}
+        rates = kept.get(name, Rates({}, default=money(price)))
+        lines = rate(usage(self.engine, period.start, period.end), rates, name)
+        lines += rate_corrections(corrections(self.engine, name), kept, rates, name)
+        stated = compose(lines, rates, name)
+        return "".join(chargeback_csv(stated)) + "".join(summary_csv(stated))
+
+    def dump(self) -> dict[str, object]:
+        """All evidence, all postings by content, both statements."""
+        own, other, p, t = jobs.alias("own"), jobs.alias("other"), postings.c, transactions.c
+        who = [c for a in (own, other) for c in (a.c.scheduler, a.c.cluster, a.c.run)]
+        what = [p[n] for n in ("account", "model", "quantity", "held", "project", "unit", "start_at", "end_at", "link")]
+        query = (
+            select(t.kind, t.machine, t.start_at, t.end_at, t.period, *what, p.reason, *who)
+            .join(transactions, t.id == p.transaction_id)
+            .outerjoin(own, own.c.id == p.job_id)
+            .outerjoin(other, other.c.id == p.linked_id)
+        )
+        said = {name: self.statement(name, 2) for name in MONTHS}
+        return {**views.everything(self.engine), "postings": views.rows(self.engine, query), **said}
+
+
+def money(price: int) -> Decimal:
+    return Decimal(price) + Decimal("0.37")
+
+
+def mixed(log: Sequence[Told], random: Random) -> list[tuple[Told, int]]:
+    """The same, but history comes whenever it likes, its rows in any order and number at once; a recorder's rounds stay
+    in the order of time.
+    """
+    rounds = [t for t in log if t.records is None]
+    histories = [t for t in log if t.records is not None]
+    random.shuffle(histories)
+    order = [True] * len(rounds) + [False] * len(histories)
+    random.shuffle(order)
+    found = []
+    for is_round in order:
+        told = rounds.pop(0) if is_round else histories.pop(0)
+        if told.records is not None:
+            rows = list(told.records)
+            random.shuffle(rows)
+            told = Told(told.now, (), tuple(rows), told.events)
+        found.append((told, random.randint(1, 3)))
+    return found
