@@ -27,6 +27,10 @@ dcgm:
   targets: [http://gn01:9400/metrics]
   discover: {cluster: prod, port: 9401}
   max_response: 16 MiB
+rdma:
+  node_exporters: {targets: ["http://gn01:9100/metrics"]}
+  agents: {discover: {cluster: prod}}
+  lossless_priorities: [3, 4]
 machines:
   match: full_name
   names: {slurm/hpc1/h100-001: gn01, kubernetes/prod/k01: gn01}
@@ -65,6 +69,9 @@ def test_every_section_is_read() -> None:
     assert config.dcgm is not None
     assert config.dcgm.discover is not None
     assert (16 << 20, 9401) == (config.dcgm.max_response, config.dcgm.discover.port)
+    assert config.rdma is not None
+    assert config.rdma.agents.discover is not None
+    assert (9812, (3, 4)) == (config.rdma.agents.discover.port, config.rdma.lossless_priorities)
     assert config.ledger is not None
     assert 300.0 == config.ledger.gap
 
@@ -230,6 +237,14 @@ def test_a_bad_size_says_how_to_write_it(value: str, why: str) -> None:
         (
             "kubernetes: [{cluster: prod}]\ndcgm: {discover: {cluster: prd}}",
             "config: the file: dcgm.discover.cluster 'prd' is none of kubernetes: ['prod']",
+        ),
+        (
+            "kubernetes: [{cluster: prod}]\nrdma: {agents: {discover: {cluster: prd}}}",
+            "config: the file: rdma.agents.discover.cluster 'prd' is none of kubernetes: ['prod']",
+        ),
+        (
+            "rdma: {lossless_priorities: [8]}",
+            "config: rdma.lossless_priorities.0: Input should be less than or equal to 7",
         ),
         (
             "slurm: [{cluster: a}]\nmachines: {names: {slurm/b/n1: n1}}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from exporters.model import Claim, Field, Job, JobKey, LinkKey, LinkKind, Node, NodeKey, Sample, Scheduler, Snapshot
+from exporters.ports import Port, PortCounter, PortOrigin, PortReading, PortSample
 
 SLURM, KUBE = Scheduler.SLURM, Scheduler.KUBERNETES
 
@@ -25,7 +26,7 @@ class StubSource:
             raise self.says
         s = self.says
         return Snapshot(
-            now, s.jobs, s.claims, s.ended, s.nodes, s.demands, s.samples, s.rejects, s.complete, s.problems
+            now, s.jobs, s.claims, s.ended, s.nodes, s.demands, s.samples, s.rejects, s.complete, s.problems, s.ports
         )
 
     def acknowledge(self, at: float) -> None:
@@ -120,3 +121,16 @@ def samples(
         Sample(host, f"GPU-{host}-{i}", i, "NVIDIA H100", dict(values), at, pods=(pods or {}).get(i, ()))
         for i in range(count)
     )
+
+
+def port(
+    host: str,
+    at: float,
+    counters: Mapping[PortCounter, float],
+    device: str = "mlx5_0",
+    *,
+    up: bool | None = True,
+    origin: PortOrigin = PortOrigin.INFINIBAND,
+) -> PortSample:
+    reading = PortReading(origin, tuple(counters), tuple(counters.values()))
+    return PortSample(Port(host, device, "1"), (reading,), at, up, 5e10)
