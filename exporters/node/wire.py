@@ -2,7 +2,7 @@
 
 The wire format is a page of the protocol buffers documentation (protobuf.dev/programming-guides/encoding). What is
 asked of the kubelet needs strings and submessages alone, so a library with generated classes would be most of the
-agent's memory (docs/adr/0013-node-agent.md).
+agent's memory (docs/adr/0012-node-agent.md).
 """
 
 from __future__ import annotations
