@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from functools import cache
 from itertools import count
 from typing import Any
@@ -71,17 +71,23 @@ def job_ids(connection: Connection, keys: Collection[JobKey]) -> dict[JobKey, in
     return {k: found[identity] for k, identity in identities.items()}
 
 
-def node_ids(connection: Connection, keys: Collection[NodeKey]) -> Mapping[NodeKey, int]:
+def node_ids(connection: Connection, keys: Collection[NodeKey]) -> dict[NodeKey, int]:
     """Ids of nodes, written when they are new."""
     identities = {k: identity_of(k) for k in keys}
-    found = _find_ids(connection, nodes_table, "name", identities.values())
-    missing = sorted({identity for identity in identities.values() if identity not in found})
+    found = place_ids(connection, set(identities.values()))
+    return {k: found[identity] for k, identity in identities.items()}
+
+
+def place_ids(connection: Connection, places: Collection[Identity]) -> dict[Identity, int]:
+    """`node_ids` of nodes by their identities."""
+    found = _find_ids(connection, nodes_table, "name", places)
+    missing = sorted(identity for identity in places if identity not in found)
     if missing:
         new = dict(zip(missing, count(next_id(connection, nodes_table)), strict=False))
         rows = [(number, *identity) for identity, number in new.items()]
         insert_many(connection, nodes_table, ("id", "scheduler", "cluster", "name"), rows)
         found |= new
-    return {k: found[identity] for k, identity in identities.items()}
+    return found
 
 
 def _find_ids(connection: Connection, table: Table, name: str, wanted: Iterable[Identity]) -> dict[Identity, int]:

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Select, select, update
 
 from accounting.changes import report_changes
 from accounting.database import chunks, insert_many, listed, next_id, of_each, raw_bytes, storable, storables
-from accounting.identities import HISTORY, job_ids, node_ids, put_job_rows
+from accounting.identities import HISTORY, job_ids, place_ids, put_job_rows
 from accounting.rows import (
     CLAIM_COLUMNS,
     ENDED,
@@ -36,7 +36,7 @@ from accounting.rows import (
 from accounting.tables import claim_keys as keys_table
 from accounting.tables import claims as claims_table
 from accounting.tables import records as records_table
-from exporters.model import Claim, Job, JobKey, NodeKey, Record
+from exporters.model import Claim, Job, JobKey, Record
 
 BATCH = 5000
 """Most records that are decided on together: bounds memory."""
@@ -147,23 +147,27 @@ class _Known(NamedTuple):
 
 
 class _Fresh(NamedTuple):
-    """A version that the ledger does not have yet, and its rows: the job's, and each claim's place and values."""
+    """A version that the ledger does not have yet, as rows: whose it is, its job, and each claim's place and values."""
 
     version: Version
+    holder: Identity
     job: tuple[Any, ...] | None
-    claims: list[tuple[NodeKey, tuple[Any, ...]]]
+    places: list[Identity]
+    values: list[tuple[Any, ...]]
     meaning: bytes
 
 
 def _fresh(version: Version) -> _Fresh:
+    key, claims = version.key, version.claims
     job = job_values(version.job) if version.job else None
-    holder = identity_of(version.key)
-    claims = [(c.node, claim_values(c)) for c in version.claims]
+    holder = identity_of(key)
+    places = [identity_of(c.node) for c in claims]
+    values = [claim_values(c) for c in claims]
     held = [
-        (holder if c.job == version.key else identity_of(c.job), identity_of(node), values)
-        for c, (node, values) in zip(version.claims, claims, strict=True)
+        ((*(holder if c.job is key else identity_of(c.job)), *place), row)
+        for c, place, row in zip(claims, places, values, strict=True)
     ]
-    return _Fresh(version, job, claims, digest(job, held, version.reason, version.finality))
+    return _Fresh(version, holder, job, places, values, digest(job, held, version.reason, version.finality))
 
 
 class _Batch:
@@ -250,27 +254,26 @@ class _Batch:
             report_changes(self.connection, subjects, self.seen_at)
 
     def _insert(self, described: Mapping[Identity, int]) -> None:
-        holders = [f.job[:3] if f.job else identity_of(f.version.key) for f, _ in self.fresh]
-        missing = {f.version.key for (f, _), who in zip(self.fresh, holders, strict=True) if who not in described}
-        jobs = {**described, **{identity_of(k): n for k, n in job_ids(self.connection, missing).items()}}
-        nodes = node_ids(self.connection, {node for f, _ in self.fresh for node, _ in f.claims})
-        claim_id = next_id(self.connection, claims_table)
+        missing = {f.version.key for f, _ in self.fresh if f.holder not in described}
+        named = job_ids(self.connection, missing) if missing else {}
+        jobs = {**described, **{identity_of(key): number for key, number in named.items()}}
+        nodes = place_ids(self.connection, {place for f, _ in self.fresh for place in f.places})
+        record_id, claim_id = next_id(self.connection, records_table), next_id(self.connection, claims_table)
         rows: list[tuple[Any, ...]] = []
         held: list[tuple[Any, ...]] = []
         keys: list[tuple[Any, ...]] = []
-        for n, ((f, current), holder) in enumerate(
-            zip(self.fresh, holders, strict=True), start=next_id(self.connection, records_table)
-        ):
-            v, job = f.version, jobs[holder]
+        for n, ((v, holder, _, places, values, meaning), current) in enumerate(self.fresh, start=record_id):
+            job = jobs[holder]
             rows.append(
                 (
-                    n, v.hash, f.meaning, v.subject, v.source, v.cluster, job, v.raw, v.outcome, v.reason, v.finality,
+                    n, v.hash, meaning, v.subject, v.source, v.cluster, job, v.raw, v.outcome, v.reason, v.finality,
                     self.seen_at, current,
                 )
             )  # fmt: skip
-            for c, (node, values) in zip(v.claims, f.claims, strict=True):
-                keys += [(claim_id, k.kind.value, storable(k.cluster), storable(k.value)) for k in sorted(c.keys)]
-                held.append((claim_id, n, job, nodes[node], *values, current))
+            for c, place, row in zip(v.claims, places, values, strict=True):
+                if c.keys:
+                    keys += [(claim_id, k.kind.value, storable(k.cluster), storable(k.value)) for k in sorted(c.keys)]
+                held.append((claim_id, n, job, nodes[place], *row, current))
                 claim_id += 1
         insert_many(self.connection, records_table, _RECORD_COLUMNS, rows)
         insert_many(self.connection, claims_table, _CLAIM_COLUMNS, held)

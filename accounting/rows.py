@@ -158,23 +158,19 @@ def named(claim: Claim) -> dict[str, Any]:
 
 def meaning_of(job: Job | None, claims: Sequence[Claim], excluded: str, finality: int) -> bytes:
     """A digest of what a record says; the order of its claims does not matter."""
-    held = [(identity_of(c.job), identity_of(c.node), claim_values(c)) for c in claims]
+    held = [((*identity_of(c.job), *identity_of(c.node)), claim_values(c)) for c in claims]
     return digest(job_values(job) if job else None, held, storable(excluded), finality)
 
 
 def digest(
-    job: tuple[Any, ...] | None,
-    claims: Sequence[tuple[Identity, Identity, tuple[Any, ...]]],
-    excluded: str,
-    finality: int,
+    job: tuple[Any, ...] | None, claims: Sequence[tuple[tuple[str, ...], tuple[Any, ...]]], excluded: str, finality: int
 ) -> bytes:
-    """`meaning_of` from rows: the job's, and for each claim whose it is, where it is, and its own."""
-    held = [((*holder, *node), values) for holder, node, values in claims]
-    if len(held) > 1:
-        held.sort(key=ascii)
-    said = (job, held, excluded, finality)
-    text = repr(said)  # where it is ASCII, it is what ascii() would say, in half the time
-    return hashlib.blake2b((text if text.isascii() else ascii(said)).encode(), digest_size=16).digest()
+    """`meaning_of` from rows: the job's, and for each claim whose it is and where (identities), and its own."""
+    parts = sorted(map(repr, claims)) if len(claims) > 1 else map(repr, claims)
+    text = f"({job!r}, [{', '.join(parts)}], {excluded!r}, {finality})"
+    if not text.isascii():
+        text = ascii((job, sorted(claims, key=ascii), excluded, finality))
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
 def identity_of(key: JobKey | NodeKey) -> Identity:
