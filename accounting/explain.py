@@ -1,16 +1,19 @@
-"""The evidence chain of one statement line: usage -> postings -> node-days -> claims -> the raw records, as read."""
+"""The evidence chain of one statement line: usage -> postings -> node-days -> what was seen of cards, and claims -> the
+raw records, as read.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Engine, and_, or_, select
 
+from accounting import holdings
 from accounting.booking import CORRECTION
 from accounting.database import read, storable
-from accounting.model import Usage
+from accounting.model import HoldingStretch, Usage
 from accounting.rows import CLAIM_COLUMNS, JOB_COLUMNS, claim_of, job_of
 from accounting.tables import claims, jobs, node_days, nodes, postings, records, transactions
 from exporters.model import Claim, Job, JobKey, NodeKey, Scheduler
@@ -62,13 +65,17 @@ class RecordRead:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Everything behind one usage. ``records`` are those of its job, ``linked_records`` those of the linked one."""
+    """Everything behind one usage. ``records`` are those of its job, ``linked_records`` those of the linked one.
+
+    ``holdings`` are what was seen of the cards of both on the line's machines, with the machine.
+    """
 
     usage: Usage
     days: tuple[BookedDay, ...]
     job: Job | None
     records: tuple[RecordRead, ...]
     linked_records: tuple[RecordRead, ...]
+    holdings: tuple[tuple[str, HoldingStretch], ...] = ()
 
 
 def explain_usage(engine: Engine, start: int, end: int, usage: Usage, booked_in: str = "") -> Explanation:
@@ -80,13 +87,29 @@ def explain_usage(engine: Engine, start: int, end: int, usage: Usage, booked_in:
     with read(engine) as connection:
         job_id, job = _job(connection, usage.job)
         linked_id, _ = _job(connection, usage.linked)
+        days = tuple(_days(connection, start, end, usage, (job_id, linked_id), booked_in))
         return Explanation(
             usage,
-            tuple(_days(connection, start, end, usage, (job_id, linked_id), booked_in)),
+            days,
             job,
             tuple(_records(connection, job_id, start, end)),
             tuple(_records(connection, linked_id, start, end)),
+            tuple(_seen(connection, days, (job_id, linked_id))),
         )
+
+
+def _seen(
+    connection: Connection, days: Sequence[BookedDay], ids: Sequence[int | None]
+) -> Iterator[tuple[str, HoldingStretch]]:
+    """What was seen of the cards of jobs on the machines of some node-days, while these last."""
+    if not days:
+        return
+    machines = {day.machine for day in days}
+    first, last = min(day.start for day in days), max(day.end for day in days)
+    for number in dict.fromkeys(n for n in ids if n is not None):
+        found = holdings.between(connection, first, last, number)
+        for machine in sorted(machines & found.keys()):
+            yield from ((machine, h) for h in sorted(found[machine]))
 
 
 def _job(connection: Connection, key: JobKey | None) -> tuple[int | None, Job | None]:
@@ -211,6 +234,9 @@ def _lines(e: Explanation) -> Iterator[str]:
         for p in day.postings:
             told = "; ".join(w for w in (p.unit, p.link and f"{p.link} {p.linked}", p.reason) if w)
             yield f"  {p.quantity} held {p.held}, {_at(p.start)} to {_at(p.end)}" + (f" ({told})" if told else "")
+    for machine, h in e.holdings:
+        card = f"card {h.index}" + (f" {h.uuid}" if h.uuid else "")
+        yield f"seen on {machine}: {h.milligpu} milliGPU of {card} {_at(h.start)} to {_at(h.end)} ({h.job}; {h.unit})"
 
 
 def _words(*words: str) -> str:
@@ -221,5 +247,6 @@ def _record_lines(title: str, r: RecordRead) -> Iterator[str]:
     state = "current" if r.current else "superseded"
     yield f"{title} of {r.source} {r.cluster}, read {_at(r.seen_at)}, {r.outcome}, {state}, sha256 {r.hash}"
     for c in r.claims:
-        cards = f" cards {','.join(map(str, c.indices))}" if c.indices else ""
+        names = [*map(str, c.indices), *c.uuids]
+        cards = f" cards {','.join(names)}" if names else ""
         yield f"  {c.milligpu} milliGPU{cards} of {c.node.name}, {_at(c.start)} to {_at(c.end)}"

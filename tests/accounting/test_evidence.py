@@ -15,11 +15,11 @@ from accounting.facts import lenders, nodes_seen
 from accounting.held import with_split
 from accounting.intake import ingest_history
 from accounting.ledger import inputs_hash
-from accounting.model import CapacityStretch, NodeDay
+from accounting.model import CapacityStretch, HoldingStretch, NodeDay
 from accounting.periods import segments
 from accounting.recording import LedgerRecorder
 from exporters.model import Claim, Job, LinkKey, LinkKind, Node, NodeEvent, NodeKey, Record, Reject, Scheduler
-from exporters.recorder import Round, SourceReading
+from exporters.recorder import Holding, Round, SourceReading
 from tests.accounting.conftest import NewLedger
 from tests.accounting.site import (
     DAY,
@@ -36,6 +36,7 @@ from tests.accounting.site import (
     running,
     slurm_job,
     without,
+    workload,
 )
 
 
@@ -227,6 +228,28 @@ def test_a_recycled_job_id_of_another_time_is_not_tied(engine: Engine) -> None:
     [day] = days(engine, T0 + 7 * DAY, T0 + 8 * DAY)
 
     assert ["uid-p"] == [c.job.id for c in day.claims]
+
+
+def test_what_was_seen_of_cards_is_in_the_day_of_their_claims(engine: Engine) -> None:
+    claims = [pod("a", 1, T0), pod("b", 1, T0 + 10)]
+    recorder = LedgerRecorder(engine)
+    for at, cards in ((T0, {"a": 3}), (T0 + 60, {"a": 3, "b": 4, "gone": 5}), (T0 + 120, {"b": 4})):
+        holdings = [
+            Holding("gn01", card, f"GPU-{card}", workload(name), f"pod-{name}", 1000) for name, card in cards.items()
+        ]
+        reading = SourceReading("pods", "kube", at, claims=claims, nodes=[node(kn(1))])
+        recorder.record(Round(at, [reading], holdings, []))
+
+    [day] = days(engine, resolver=lambda _, a, b: [("gn01", a, b)], end=T0 + 100)
+
+    assert (
+        HoldingStretch(T0, T0 + 100, workload("a"), "pod-a", 3, "GPU-3", 1000),
+        HoldingStretch(T0 + 60, T0 + 100, workload("b"), "pod-b", 4, "GPU-4", 1000),
+    ) == day.holdings
+    [day] = days(engine, resolver=lambda _, a, b: [("gn01", a, b)])
+    assert [T0 + 120, T0 + 120] == [h.end for h in day.holdings]  # what goes on lasts to the last round
+    [day] = days(engine, start=T0 + DAY, end=T0 + 2 * DAY, resolver=lambda _, a, b: [("gn01", a, b)])
+    assert () == day.holdings
 
 
 def test_the_share_seen_live_replaces_the_assumed_one(engine: Engine) -> None:

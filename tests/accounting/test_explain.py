@@ -6,8 +6,10 @@ from sqlalchemy import Engine
 
 from accounting.explain import explain_usage, render
 from accounting.intake import ingest_history
+from accounting.recording import LedgerRecorder
 from accounting.usage import usage
 from exporters.model import Disposition, Record
+from exporters.recorder import Holding, Round, SourceReading
 from tests.accounting.site import DAY, T0, History, ended, gn, held, kn, node, pod, run, running, slurm_job, workload
 from tests.accounting.test_evidence import live
 from tests.accounting.test_reconciling import settle
@@ -65,6 +67,26 @@ def test_a_pods_line_leads_to_the_claim_as_it_was_seen(engine: Engine) -> None:
     assert ["pending", "charged"] == [r.outcome for r in told.records]
     assert b'"native_id":"vision/a"' in told.records[1].raw
     assert f'"end_at":{T0 + 60}'.encode() in told.records[1].raw
+
+
+def test_a_line_leads_to_the_cards_on_which_its_parties_were_seen(engine: Engine) -> None:
+    claims = [pod("a", 1, T0), pod("b", 1, T0 + 10)]
+    recorder = LedgerRecorder(engine)
+    for at in (T0, T0 + 60):
+        seen = [Holding("gn01", 3, "GPU-3", workload(n), f"pod-{n}", 1000) for n in ("a", "b")]
+        reading = SourceReading("pods", "kube", at, claims=claims, nodes=[node(kn(1), model="h100")])
+        recorder.record(Round(at, [reading], [*seen, Holding("gn02", 5, "", workload("b"), "pod-b", 1000)], []))
+    settle(engine, T0 + 100, resolver=lambda _, a, b: [("gn01", a, b)])
+
+    [line] = [u for u in usage(engine, T0, T0 + DAY) if u.disposition is Disposition.DISPUTED and u.charged]
+    told = explain_usage(engine, T0, T0 + DAY, line)
+
+    assert (workload("b"), workload("a")) == (line.job, line.linked)
+    assert [("gn01", workload("b"), 3, "GPU-3"), ("gn01", workload("a"), 3, "GPU-3")] == [
+        (machine, h.job, h.index, h.uuid) for machine, h in told.holdings
+    ]
+    expected = "seen on gn01: 1000 milliGPU of card 3 GPU-3 2026-10-01T00:00:00Z to 2026-10-01T00:01:00Z "
+    assert f"{expected}(kubernetes/kube/uid-b; pod-b)" in render(told).decode()
 
 
 def test_nobodys_line_leads_to_its_node_days(engine: Engine) -> None:

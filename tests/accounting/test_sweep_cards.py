@@ -71,6 +71,17 @@ def test_cards_of_bridged_pods_that_slurm_wrote_down_otherwise_need_no_scalar_ru
     assert [] == asked
 
 
+def test_a_bridged_pod_is_found_on_a_strangers_card_though_slurm_wrote_down_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole, part = run(5, 2000, FIRST, FIRST + HOUR), pod("solo", 2000, FIRST, FIRST + HOUR, bridged(5))
+    web = pod("web", 1000, FIRST, FIRST + HOUR)
+
+    asked, _ = both(monkeypatch, [replace(whole, indices=(0, 1)), part, web], [*saw(part, 6, 7), *saw(web, 7)])
+
+    assert [(0, HOUR)] == asked
+
+
 def test_only_while_a_card_is_in_two_hands_the_scalar_rules_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     web = pod("web", 1000, FIRST + 2 * HOUR, FIRST + 4 * HOUR)
 
