@@ -5,7 +5,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo record-demo test test-fast lint bench docs alerts lock servers clean
+.PHONY: help demo record-demo test test-fast lint bench docs alerts dashboards chart lock servers clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -39,6 +39,9 @@ alerts: $(VENV)/.package ## alerts/rules/ from alerts/groups/ and the thresholds
 
 dashboards: $(VENV)/.package ## dashboards/json from the code
 	$(PYTHON) -m dashboards
+
+chart: $(VENV)/.package ## the parts of helm/meterbridge that are made from rules, boards and comments
+	$(PYTHON) -m helm.generate
 
 lock: $(VENV)/.package ## requirements.lock from pyproject.toml
 	$(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
