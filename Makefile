@@ -43,10 +43,12 @@ dashboards: $(VENV)/.package ## dashboards/json from the code
 chart: $(VENV)/.package ## the parts of helm/meterbridge that are made from rules, boards and comments
 	$(PYTHON) -m helm.generate
 
-lock: $(VENV)/.package ## requirements.lock from pyproject.toml
-	$(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	    --no-emit-find-links --no-header --quiet --extra postgres --extra grafana --extra dask --group dev \
-	    pyproject.toml -o requirements.lock
+COMPILE := $(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+    --no-emit-find-links --no-header --quiet --extra postgres --extra grafana --extra dask
+
+lock: $(VENV)/.package ## requirements.lock, and requirements-runtime.lock without the tools of development
+	$(COMPILE) --group dev pyproject.toml -o requirements.lock
+	$(COMPILE) --constraint requirements.lock pyproject.toml -o requirements-runtime.lock
 
 servers: $(VENV)/.package ## the real servers that the tests start, through apt
 	$(PYTHON) -m tests.lab.install
