@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from accounting import beancount
 from accounting import rejects as set_aside
+from accounting.bulk.run import HERE, Site, Work, reconcile_whole
 from accounting.check import check as prove
 from accounting.closing import period_states
 from accounting.database import LedgerError, read
@@ -32,6 +33,7 @@ from accounting.rating import Rates, rate, rate_corrections
 from accounting.reconcile import Rules, reconcile
 from accounting.reconciling import ReconcileReport, reconcile_range, rules_hash
 from accounting.recording import LedgerRecorder
+from accounting.recovered import recovered_time
 from accounting.schema import open_ledger
 from accounting.statements import Basis, Statement, Terms, compose
 from accounting.statements import write_statement as write_files
@@ -96,9 +98,19 @@ def machines(config: Config, engine: Engine) -> Machines:
     return machines_of(nodes_seen(engine), lenders(engine), rule=config.machines.match, names=config.machines.names)
 
 
+def site(config: Config, engine: Engine) -> Site:
+    """Which machines the ledger's nodes are, when they are there, and who pays."""
+    places, projects = machines(config, engine), config.project_map()
+    return Site(places.resolve, projects.project, places.stays, projects.borders)
+
+
 def first_second(cluster: SlurmCluster, now: int, config: Config) -> int:
     """Where the first ingest of a cluster begins: ``history.since``, else the current billing month."""
-    since = cluster.history.since
+    return since_or_month(cluster.history.since, now, config)
+
+
+def since_or_month(since: date | None, now: int, config: Config) -> int:
+    """Where a first reading begins: at a day, else with the current billing month."""
     if since is None:
         return period_at(now, zone(config)).start
     return int(datetime(since.year, since.month, since.day, tzinfo=UTC).timestamp())
@@ -139,12 +151,18 @@ def reconciled(report: ReconcileReport) -> str:
 
 
 def reconcile_period(
-    config: Config, name: str | None, now: int, tick: Progress | None = None, *, unfinished: bool = True
+    config: Config,
+    name: str | None,
+    now: int,
+    tick: Progress | None = None,
+    *,
+    unfinished: bool = True,
+    work: Work = HERE,
 ) -> ReconcileReport:
     """Reconcile a billing month; without a name the last one and the current one, which late records may change.
 
     ``unfinished`` also books the day that is not over, which every later call then books anew: for people who want to
-    see today, not for a service that runs often.
+    see today, not for a service that runs often. ``work`` says where it is done.
     """
     with opened(config) as engine:
         current = period_at(now, zone(config))
@@ -153,7 +171,7 @@ def reconcile_period(
         else:
             asked = period_named(name, zone(config))
             start, end = asked.start, asked.end
-        return reconcile_between(config, engine, start, end, now, tick=tick, unfinished=unfinished)
+        return reconcile_between(config, engine, start, end, now, tick=tick, unfinished=unfinished, work=work)
 
 
 def reconcile_between(
@@ -166,9 +184,18 @@ def reconcile_between(
     only: Collection[str] | None = None,
     tick: Progress | None = None,
     unfinished: bool = True,
+    work: Work = HERE,
 ) -> ReconcileReport:
-    """Reconcile all node-days that touch ``[start, end)``, or those of ``only`` these machines."""
+    """Reconcile all node-days that touch ``[start, end)``, or those of ``only`` these machines.
+
+    ``work`` says where; few machines are done one by one, here.
+    """
     r = rules(config)
+    if only is None:
+        whole = site(config, engine)
+        return reconcile_whole(
+            engine, start, end, whole, r, now=now, zone=zone(config), unfinished=unfinished, progress=tick, work=work
+        )
     places = machines(config, engine)
     return reconcile_range(
         engine,
@@ -227,7 +254,9 @@ def write_statement(config: Config, name: str, folder: Path) -> Sequence[Path]:
         at = prices(config, engine, period)
         stated = statement(config, engine, period, at)
         corrected = {line.corrects: at.earlier[line.corrects] for line in stated.lines if line.corrects}
-        return write_files(folder, stated, at.rates, at.terms, Basis(at.closed, corrected))
+        closed_at = next((s.closed_at for s in period_states(engine) if s.name == name and not s.is_open), None)
+        owed = recovered_time(engine, period.start, period.end, closed_at)
+        return write_files(folder, stated, at.rates, at.terms, Basis(at.closed, corrected, owed))
 
 
 def explain(config: Config, line_id: str, name: str | None, *, escape: bool) -> bytes:

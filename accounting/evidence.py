@@ -21,6 +21,7 @@ from accounting.hands import unit_of
 from accounting.held import claims_between, tied_claims
 from accounting.model import CapacityStretch, CoverageStretch, HoldingStretch, NodeDay, Ruling
 from accounting.periods import segments
+from accounting.prints import claim_print
 from accounting.rulings import in_force
 from exporters.model import Claim, Job, JobKey, NodeKey, Scheduler
 
@@ -28,7 +29,10 @@ Resolver = Callable[[NodeKey, int, int], Sequence[tuple[str, int, int]]]
 """Which machine a node is: stretches ``(machine, start, end)`` that partition the interval asked for."""
 
 Projects = Callable[[Job, float], str]
-"""Who pays for a job at a moment."""
+"""Who pays for a job at a moment: a matter of its scheduler, cluster, account and labels alone."""
+
+_Told = tuple[bytes, Claim]
+"""A claim, and a digest of what is known of it (`accounting.prints`)."""
 
 
 def node_days(
@@ -84,20 +88,20 @@ class _World:
 def _day(connection: Connection, a: int, b: int, world: _World) -> Iterator[NodeDay]:
     """All node-days over ``[a, b)``."""
     held = claims_between(connection, a, b)
-    claims: dict[str, set[Claim]] = defaultdict(set)
+    claims: dict[str, set[_Told]] = defaultdict(set)
     keys: dict[str, set[NodeKey]] = defaultdict(set)
     jobs: dict[JobKey, Job] = {}
     places = _Places(world.resolver, b)
     for h in held:
         for machine, piece in places.of(h.claim):
             if piece.start < b and (piece.end is None or piece.end > max(a, piece.start)):
-                claims[machine].add(piece)
+                claims[machine].add((h.told, piece))
                 keys[machine].add(piece.node)
                 jobs[h.claim.job] = h.job
     for h in tied_claims(connection, held, a, b):
         for machine, piece in places.of(h.claim):
             if machine in claims:
-                claims[machine].add(piece)
+                claims[machine].add((h.told, piece))
                 jobs[h.claim.job] = h.job
     pools: dict[str, list[CapacityStretch]] = defaultdict(list)
     for key, node_stretches in world.capacity.items():
@@ -117,7 +121,7 @@ def _node_day(
     machine: str,
     a: int,
     b: int,
-    claims: Collection[Claim],
+    told: Collection[_Told],
     capacity: Sequence[CapacityStretch],
     keys: Collection[NodeKey],
     jobs: Mapping[JobKey, Job],
@@ -125,9 +129,11 @@ def _node_day(
     seen: Sequence[HoldingStretch],
 ) -> NodeDay:
     related = sorted({(key.scheduler, key.cluster) for key in keys})
+    claims = {c for _, c in told}
     paying = sorted({c.job for c in claims})
     units = {unit_of(c.job, c.unit) for c in claims}
     asked = world.projects
+    projects = {k: asked(jobs[k], max(a, jobs[k].start or a)) for k in paying} if asked else {}
     return NodeDay(
         machine=machine,
         start=a,
@@ -135,10 +141,11 @@ def _node_day(
         claims=tuple(sorted(claims, key=_order)),
         capacity=tuple(sorted(capacity)),
         coverage=tuple(_coverage(world.facts, related, a, b)),
-        projects=tuple((k, asked(jobs[k], max(a, jobs[k].start or a))) for k in paying) if asked else (),
+        projects=tuple(projects.items()),
         known_until=tuple((*place, min(b, until)) for place in related if (until := world.facts.until.get(place))),
         rulings=tuple(r for r in world.rulings.get(machine, ()) if set(r.parties) <= set(paying)),
         holdings=tuple(sorted(h for h in seen if unit_of(h.job, h.unit) in units)),
+        prints=tuple(sorted({claim_print(digest, c, projects.get(c.job, "")) for digest, c in told})),
     )
 
 

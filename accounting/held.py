@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Select, or_, select
 
 from accounting.database import chunks
+from accounting.prints import claim_digest
 from accounting.rows import CLAIM_COLUMNS, JOB_COLUMNS, claim_of, job_of
 from accounting.tables import claim_keys
 from accounting.tables import claims as claims_table
 from accounting.tables import jobs as jobs_table
 from accounting.tables import nodes as nodes_table
+from accounting.tables import records as records_table
 from accounting.tables import splits as splits_table
 from exporters.model import MILLI_PER_GPU, Claim, Job, LinkKind, NodeKey, Scheduler
 
@@ -26,19 +28,21 @@ _TIES = (LinkKind.SAME, LinkKind.INSIDE)
 
 
 class HeldClaim(NamedTuple):
-    """A claim, the job that holds it, and the record that says so."""
+    """A claim, the job that holds it, the record that says so, and a digest of what is known (`accounting.prints`)."""
 
     claim: Claim
     job: Job
     job_id: int
     record_id: int
+    told: bytes
 
 
-_C, _J, _N = claims_table.c, jobs_table.c, nodes_table.c
+_C, _J, _N, _R = claims_table.c, jobs_table.c, nodes_table.c, records_table.c
 _QUERY = (
     select(
         _C.job_id,
         _C.record_id,
+        _R.meaning,
         _N.scheduler,
         _N.cluster,
         _N.name,
@@ -47,6 +51,7 @@ _QUERY = (
     )
     .join(jobs_table, _J.id == _C.job_id)
     .join(nodes_table, _N.id == _C.node_id)
+    .join(records_table, _R.id == _C.record_id)
     .where(_C.current)
 )
 
@@ -119,17 +124,17 @@ def _pods(connection: Connection, runs: Sequence[Claim], a: int, b: int) -> list
 def _read(connection: Connection, query: Select[Any]) -> list[HeldClaim]:
     jobs: dict[int, Job] = {}
     nodes: dict[tuple[str, str, str], NodeKey] = {}
-    width = 5 + len(CLAIM_COLUMNS)
+    width = 6 + len(CLAIM_COLUMNS)
     found = []
     for row in connection.execute(query):
-        job_id, record_id, *place = row[:5]
+        job_id, record_id, meaning, *place = row[:6]
         job = jobs.get(job_id)
         if job is None:
             job = jobs[job_id] = job_of(row[width:])
         node = nodes.get(tuple(place))
         if node is None:
             node = nodes[tuple(place)] = NodeKey(Scheduler(place[0]), place[1], place[2])
-        found.append(HeldClaim(claim_of(job.key, node, row[5:width]), job, job_id, record_id))
+        found.append(HeldClaim(claim_of(job.key, node, row[6:width]), job, job_id, record_id, bytes(meaning)))
     return found
 
 
@@ -153,7 +158,8 @@ def _exact(connection: Connection, held: list[HeldClaim]) -> list[HeldClaim]:
         before = [held[n].claim for n in numbers]
         after = next((s for told in seen[held[numbers[0]].job_id] if (s := with_split(before, told))), before)
         for n, claim in zip(numbers, after, strict=True):
-            exact[n] = held[n]._replace(claim=claim)
+            if claim != held[n].claim:
+                exact[n] = held[n]._replace(claim=claim, told=claim_digest(claim))
     return exact
 
 

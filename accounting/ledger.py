@@ -15,7 +15,6 @@ Balances and usage are sums over postings; they are never stored. `accounting.ch
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, tzinfo
@@ -25,41 +24,19 @@ from sqlalchemy import Connection, Engine, func, select
 from accounting.booking import CAPACITY, Booking, Entry, Head, Posted, heads_of
 from accounting.database import LedgerError, read, write
 from accounting.model import NodeDay
+from accounting.prints import claim_digest, claim_print, inputs_digest, place_text
 from accounting.tables import node_days, postings
-from exporters.model import Claim
 
 __all__ = ["CAPACITY", "Entry", "Head", "Posted", "balances", "heads", "inputs_hash", "post", "post_many"]
 
 
 def inputs_hash(day: NodeDay) -> bytes:
     """SHA-256 over everything a node-day says, whatever the order in which it says it."""
-    said = (
-        day.machine,
-        day.start,
-        day.end,
-        sorted(map(_claim_text, day.claims)),
-        sorted(
-            (s.start, s.end, s.scheduler.value, s.cluster, s.node, s.model, s.milligpu, s.up, s.reason)
-            for s in day.capacity
-        ),
-        sorted((s.start, s.end, s.scheduler.value, s.cluster) for s in day.coverage),
-        sorted((str(job), project) for job, project in day.projects),
-        sorted((s.value, cluster, until) for s, cluster, until in day.known_until),
-        *sorted((*map(str, r.parties), "to", str(r.to), r.author, r.why) for r in day.rulings),
-        *sorted((h.start, h.end, str(h.job), h.unit, h.index, h.uuid, h.milligpu) for h in day.holdings),
-    )
-    return hashlib.sha256(ascii(said).encode()).digest()
-
-
-def _claim_text(c: Claim) -> str:
-    job, node = c.job, c.node
-    keys = sorted((k.kind.value, k.cluster, k.value, k.evidence) for k in c.keys) if c.keys else ()
-    return ascii(
-        (
-            job.scheduler.value, job.cluster, job.id, c.unit, node.scheduler.value, node.cluster, node.name, c.milligpu,
-            c.start, c.end, c.model, c.profile, c.indices, c.uuids, keys, c.split_assumed, c.end_basis, c.native_id,
-        )
-    )  # fmt: skip
+    place = (day.machine, day.start, day.end)
+    text = place_text(place, day.capacity, day.coverage, day.known_until, day.rulings, day.holdings)
+    projects = dict(day.projects)
+    prints = day.prints or {claim_print(claim_digest(c), c, projects.get(c.job, "")) for c in day.claims}
+    return inputs_digest(text, b"".join(sorted(prints)))
 
 
 def post(engine: Engine, entry: Entry, *, now: int, zone: tzinfo = UTC) -> Posted:

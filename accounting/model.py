@@ -64,7 +64,7 @@ class HoldingStretch:
 class Ruling:
     """A person's decision on one dispute of a machine: the disputed cards are ``to``'s.
 
-    ``parties`` are the two jobs in dispute, sorted; or the one job whose own key is in doubt.
+    ``parties`` are the jobs in dispute, sorted; or the one job whose own key is in doubt.
     """
 
     parties: tuple[JobKey, ...]
@@ -80,6 +80,9 @@ class Ruling:
 
 RULED = "ruled by "
 """How the reason of a posting begins that a ruling moved."""
+
+ALSO = "; also claimed by "
+"""How the reason of a posting ends that is in dispute among more than two jobs: with the further ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,9 @@ class NodeDay:
     for the same parties.
 
     ``holdings`` are what was seen of the cards of the claims' units, clipped to the day.
+
+    ``prints`` are fingerprints of the claims as the ledger knows them (`accounting.prints`): what their inputs' hash is
+    made from. Without them it is made from the claims themselves.
     """
 
     machine: str
@@ -110,6 +116,7 @@ class NodeDay:
     known_until: tuple[tuple[Scheduler, str, int], ...] = ()
     rulings: tuple[Ruling, ...] = ()
     holdings: tuple[HoldingStretch, ...] = ()
+    prints: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from accounting.hands import Hands
-from accounting.model import CapacityStretch, NodeDay, NodeDayResult, Posting, Ruling
+from accounting.model import ALSO, CapacityStretch, NodeDay, NodeDayResult, Posting, Ruling
 from exporters.links import FOREVER, Link, end_of, find_links
 from exporters.model import Claim, Disposition, JobKey, LinkKind, Scheduler
 from exporters.nesting import Nest, Nesting, rest_of_lender
@@ -59,7 +59,7 @@ def reconcile(day: NodeDay, rules: Rules) -> NodeDayResult:
     Claims in a stretch for which no capacity is known are not posted, nor is what one claim holds beyond the capacity:
     they come back as ``unplaced`` with the reason.
     """
-    claims: list[Claim] = sorted(day.claims, key=_order)
+    claims: list[Claim] = sorted(day.claims, key=claim_order)
     until = {(scheduler, cluster): second for scheduler, cluster, second in day.known_until}
     ends = [until.get((c.job.scheduler, c.job.cluster), FOREVER) if c.end is None else c.end for c in claims]
     work = _Work(day, claims, ends, find_links(claims, grace=rules.grace, until=until), rules)
@@ -68,7 +68,7 @@ def reconcile(day: NodeDay, rules: Rules) -> NodeDayResult:
     return NodeDayResult(day.machine, day.start, work.postings(), work.unplaced())
 
 
-def _order(claim: Claim) -> tuple[object, ...]:
+def claim_order(claim: Claim) -> tuple[object, ...]:
     """Oldest first: in a dispute the later claim is the one that has to explain itself. Total, but for equal claims."""
     head = (claim.start, claim.job.scheduler, claim.native_id, claim.job, claim.unit, claim.model, claim.milligpu)
     cards = (claim.profile, claim.indices, claim.uuids, claim.split_assumed)
@@ -198,11 +198,14 @@ class _Work:
             if ruling is None:
                 yield part
                 continue
-            keeps = self.claims[part.owner].job == ruling.to
-            winner, loser = (part.owner, part.opponent) if keeps else (part.opponent, part.owner)
+            sides = (part.owner, part.opponent, *part.others)
+            winner = next(i for i in sides if i >= 0 and self.claims[i].job == ruling.to)
+            keeps = winner == part.owner
+            loser, *others = [i for i in sides if i != winner]
             # the rest of a lender that wins its cards is still nobody's job; a key in doubt is believed no more
             word = Disposition.CHARGED if words[winner] is Disposition.DISPUTED else words[winner]
-            yield Part(word, winner, part.milligpu, loser)
+            if keeps or part.milligpu:
+                yield Part(word, winner, part.milligpu, loser, tuple(others))
             if not keeps:
                 yield replace(part, milligpu=0)
 
@@ -210,7 +213,8 @@ class _Work:
         """The ruling on a part disputed with another claim or for its own key, before and after it is applied."""
         if not self.rulings or (part.opponent < 0 and part.owner not in nested.reasons):
             return None
-        return self.rulings.get(parties(*(self.claims[i].job for i in (part.owner, part.opponent) if i >= 0)))
+        sides = (part.owner, part.opponent, *part.others)
+        return self.rulings.get(parties(*(self.claims[i].job for i in sides if i >= 0)))
 
     def _post(self, part: Part, model: str, held: int, moment: _Moment) -> None:
         claim, nested = self.claims[part.owner], moment.nested
@@ -228,6 +232,8 @@ class _Work:
         if ruling is not None:
             account = account if claim.job == ruling.to else ""
             reason = ruling.reason
+        if more := {self.claims[i].job for i in part.others} - {claim.job, linked}:
+            reason += ALSO + ", ".join(map(str, sorted(more)))
         key = (account, model, self._project(claim.job), claim.job, claim.unit, kind, linked, reason)
         self._add(key, part.milligpu, held, moment)
 

@@ -1,0 +1,73 @@
+"""The claims of one day after the other.
+
+A claim that lies within one day is found by its end, through an index. The few that do not are found by one look at
+that index, and kept in memory from their first day to their last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+
+from accounting.bulk.rows import QUERY, Reader, Rows, joined
+from accounting.database import chunks
+from accounting.model import DAY
+from accounting.sweep.columns import Flags, Ints
+from accounting.tables import claims, records
+from exporters.links import FOREVER
+
+_C = claims.c
+
+
+class Days:
+    """The claims that overlap each of ``segments`` (node-days: sorted, without overlap), whole."""
+
+    def __init__(self, reader: Reader, segments: Sequence[tuple[int, int]]) -> None:
+        self.reader, self.segments = reader, segments
+        self.seen = -1
+        self.long: tuple[Ints, Ints, Ints] = (np.empty(0, np.int64),) * 3  # id, start, end
+        self.kept: Rows | None = None
+
+    def read(self, connection: Connection, a: int, b: int) -> Rows:
+        """The claims that overlap ``[a, b)``, one of the segments."""
+        self._find_long(connection)
+        short = QUERY.where(_C.end_at > a, _C.end_at <= b, _C.start_at < b, ~self._crossing())
+        rows = self.reader.read(connection, short)
+        numbers, start, end = self.long
+        there = numbers[(start < b) & (end > a)]
+        if self.kept is not None:
+            self.kept = self.kept.take(np.isin(self.kept.id, there))
+        missing = there if self.kept is None else there[~np.isin(there, self.kept.id)]
+        some = [rows] if self.kept is None else [rows, self.kept]
+        late = [self.reader.read(connection, QUERY.where(_C.id.in_(part))) for part in chunks(missing.tolist())]
+        kept = late if self.kept is None else [self.kept, *late]
+        self.kept = joined(kept) if kept else None
+        return joined([*some, *late])
+
+    def _find_long(self, connection: Connection) -> None:
+        """Claims that do not lie within one segment, anew when records have come since."""
+        newest = int(connection.execute(select(func.coalesce(func.max(records.c.id), 0))).scalar_one())
+        if newest == self.seen:
+            return
+        self.seen, self.kept = newest, None
+        first, last = self.segments[0][0], self.segments[-1][1]
+        over = or_(_C.end_at > first, _C.end_at.is_(None))
+        query = select(_C.id, _C.start_at, func.coalesce(_C.end_at, FOREVER)).where(
+            _C.current, over, _C.start_at < last, or_(_C.end_at.is_(None), self._crossing())
+        )
+        found = np.array([tuple(r) for r in connection.execute(query)], dtype=np.int64).reshape(-1, 3)
+        self.long = (found[:, 0], found[:, 1], found[:, 2])
+
+    def _crossing(self) -> ColumnElement[bool]:
+        """Whether a claim goes beyond a midnight, or a border of a segment that is none."""
+        odd = sorted({moment for segment in self.segments for moment in segment if moment % DAY})
+        over = [and_(_C.start_at < moment, _C.end_at > moment) for moment in odd]
+        return or_(_C.start_at // DAY != (_C.end_at - 1) // DAY, *over)
+
+
+def inside(rows: Rows, a: int, b: int) -> Flags:
+    """Which rows hold something in ``[a, b)``; one of no length holds nothing."""
+    found: Flags = (rows.start < b) & (rows.end > np.maximum(a, rows.start))
+    return found

@@ -1,0 +1,270 @@
+"""A day's machines: what claims are on them, what they had, and the hash of all inputs of each node-day.
+
+What is known of a node-day here is what `accounting.evidence` puts into a `NodeDay`; the hash is that of
+`accounting.ledger.inputs_hash`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection
+
+from accounting import holdings
+from accounting.bulk.days import Days, inside
+from accounting.bulk.placing import Placed, placed
+from accounting.bulk.rows import CLUSTER, RUN, SCHEDULER, UNIT, Reader, Rows, joined
+from accounting.bulk.ties import tied_rows
+from accounting.evidence import Projects, Resolver
+from accounting.facts import Facts
+from accounting.hands import unit_of
+from accounting.model import CapacityStretch, CoverageStretch, HoldingStretch, NodeDay, Ruling
+from accounting.prints import STILL_HELD, inputs_digest, node_number, number_of, place_text
+from accounting.sweep.columns import Ints
+from exporters.links import FOREVER
+from exporters.model import Claim, Job, JobKey, NodeKey, Scheduler
+
+Borders = Callable[[int, int], Sequence[int]]
+"""The moments strictly between two others at which it may change who pays for a job."""
+
+Place = tuple[Scheduler, str]
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the days of one range share."""
+
+    reader: Reader
+    facts: Facts
+    capacity: Mapping[NodeKey, Sequence[CapacityStretch]]
+    resolver: Resolver
+    present: Resolver
+    projects: Projects
+    borders: Borders | None
+    rulings: Mapping[str, Sequence[Ruling]]
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """One machine on one day, without its claims."""
+
+    name: str
+    capacity: Sequence[CapacityStretch]
+    coverage: Sequence[CoverageStretch]
+    known_until: Sequence[tuple[Scheduler, str, int]]
+    rulings: Sequence[Ruling]
+    holdings: Sequence[HoldingStretch]
+
+
+@dataclass(frozen=True, slots=True)
+class SiteDay:
+    """The node-days over ``[start, end)``, by machine.
+
+    ``rows`` are the claims that matter to each, as they are on the machine (cut where their node moved); those of
+    ``machines[m]`` are ``first[m]:first[m + 1]``. ``project`` numbers who pays for each (`projects`). ``hashes`` are
+    the inputs' hashes.
+    """
+
+    start: int
+    end: int
+    world: World
+    machines: Sequence[Machine]
+    first: Ints
+    rows: Rows
+    project: Ints
+    projects: Sequence[str]
+    hashes: Sequence[bytes]
+
+    def span(self, machine: int) -> range:
+        """The rows of one machine."""
+        return range(int(self.first[machine]), int(self.first[machine + 1]))
+
+    def claim(self, row: int) -> Claim:
+        """The claim behind a row."""
+        rows = self.rows
+        return self.world.reader.claim(rows.raw[row], int(rows.start[row]), int(rows.end[row]))
+
+    def job_key(self, row: int) -> JobKey:
+        """The job of a row."""
+        raw = self.rows.raw[row]
+        return JobKey(Scheduler(raw[SCHEDULER]), raw[CLUSTER], raw[RUN])
+
+    def node_day(self, machine: int) -> NodeDay:
+        """One node-day, as the scalar rules take it."""
+        here = self.machines[machine]
+        projects = {self.job_key(n): self.projects[self.project[n]] for n in self.span(machine)}
+        return NodeDay(
+            here.name,
+            self.start,
+            self.end,
+            tuple(dict.fromkeys(self.claim(n) for n in self.span(machine))),
+            tuple(sorted(here.capacity)),
+            tuple(here.coverage),
+            tuple(sorted(projects.items())),
+            tuple(here.known_until),
+            tuple(here.rulings),
+            tuple(here.holdings),
+        )
+
+
+def site_day(connection: Connection, world: World, days: Days, a: int, b: int) -> SiteDay:
+    """Everything about the node-days over ``[a, b)``."""
+    reader = world.reader
+    held = reader.exact(connection, days.read(connection, a, b))
+    on = placed(held, b, world.resolver, reader.nodes, reader.machines)
+    on = on.take(inside(on.rows, a, b))
+    beyond = placed(tied_rows(connection, reader, held, a, b), b, world.resolver, reader.nodes, reader.machines)
+    beyond = beyond.take(np.isin(beyond.machine, np.unique(on.machine)))
+    pools, keys = _capacity(world, a, b)
+    claimed = {(m, n) for m, n in np.unique(np.stack([on.machine, on.rows.node]), axis=1).T.tolist()}
+    names = reader.machines.items
+    for m, node in claimed:
+        keys[names[m]].add(reader.nodes[node])
+    busy = {names[m] for m, _ in claimed}
+    there = [m for m in sorted(keys) if m in busy or any(s.milligpu for s in pools[m])]
+    return _assembled(connection, world, (a, b), there, joined_placed(on, beyond), pools, keys)
+
+
+def joined_placed(*some: Placed) -> Placed:
+    """Placed rows below each other."""
+    return Placed(joined([p.rows for p in some]), np.concatenate([p.machine for p in some]))
+
+
+def _capacity(
+    world: World, a: int, b: int
+) -> tuple[defaultdict[str, list[CapacityStretch]], defaultdict[str, set[NodeKey]]]:
+    """What each machine had, and which nodes it was."""
+    pools: defaultdict[str, list[CapacityStretch]] = defaultdict(list)
+    keys: defaultdict[str, set[NodeKey]] = defaultdict(set)
+    for key, stretches in world.capacity.items():
+        here = [s for s in stretches if s.start < b and s.end > a]
+        for machine, first, last in world.present(key, a, b) if here else ():
+            cut = [replace(s, start=max(s.start, first), end=min(s.end, last)) for s in here]
+            pools[machine] += [s for s in cut if s.start < s.end]
+            keys[machine].add(key)
+    return pools, keys
+
+
+def _assembled(
+    connection: Connection,
+    world: World,
+    span: tuple[int, int],
+    there: Sequence[str],
+    on: Placed,
+    pools: Mapping[str, Sequence[CapacityStretch]],
+    keys: Mapping[str, set[NodeKey]],
+) -> SiteDay:
+    a, b = span
+    number = {name: n for n, name in enumerate(there)}
+    machine = np.array([number.get(name, -1) for name in world.reader.machines.items], np.int64)
+    machine = machine[on.machine] if len(on.rows) else on.machine
+    project, projects = _projects(world, on.rows, a, b)
+    prints = _prints(world.reader, on.rows, project, projects)
+    order = _by_print(machine, prints)
+    rows, project, prints, machine = on.rows.take(order), project[order], prints[order], machine[order]
+    first = np.searchsorted(machine, np.arange(len(there) + 1)).astype(np.int64)
+    new = np.ones(len(rows), dtype=bool)
+    new[1:] = (machine[1:] != machine[:-1]) | (prints[1:] != prints[:-1]).any(axis=1)
+    kept = np.concatenate([[0], np.cumsum(new)])[first] * prints.shape[1] * 8
+    data = memoryview(prints[new].tobytes())
+    seen = holdings.between(connection, a, b)
+    found, hashes = [], []
+    for m, name in enumerate(there):
+        here = range(int(first[m]), int(first[m + 1]))
+        made = _machine(world, (name, a, b), pools.get(name, ()), keys[name], rows, here, seen.get(name, ()))
+        text = place_text((name, a, b), made.capacity, made.coverage, made.known_until, made.rulings, made.holdings)
+        found.append(made)
+        hashes.append(inputs_digest(text, data[kept[m] : kept[m + 1]]))
+    return SiteDay(a, b, world, found, first, rows, project, projects, hashes)
+
+
+def _machine(
+    world: World,
+    span: tuple[str, int, int],
+    capacity: Sequence[CapacityStretch],
+    keys: set[NodeKey],
+    rows: Rows,
+    here: range,
+    seen: Sequence[HoldingStretch],
+) -> Machine:
+    name, a, b = span
+    places = sorted({(key.scheduler, key.cluster) for key in keys})
+    until = world.facts.until
+    known = [(*place, min(b, second)) for place in places if (second := until.get(place))]
+    rulings = [r for r in world.rulings.get(name, ()) if set(r.parties) <= _jobs(rows, here)]
+    if seen:
+        units = {unit_of(job, unit) for job, unit in _units(rows, here)}
+        seen = sorted(h for h in seen if unit_of(h.job, h.unit) in units)
+    return Machine(name, capacity, _coverage(world.facts, places, a, b), known, rulings, seen)
+
+
+def _jobs(rows: Rows, here: range) -> set[JobKey]:
+    return {job for job, _ in _units(rows, here)}
+
+
+def _units(rows: Rows, here: range) -> Iterator[tuple[JobKey, str]]:
+    for raw in rows.raw[here.start : here.stop]:
+        yield JobKey(Scheduler(raw[SCHEDULER]), raw[CLUSTER], raw[RUN]), raw[UNIT]
+
+
+def _coverage(facts: Facts, places: Sequence[Place], a: int, b: int) -> list[CoverageStretch]:
+    return [
+        CoverageStretch(max(first, a), min(last, b), *place)
+        for place in places
+        for first, last in facts.covered.get(place, ())
+        if first < b and last > a
+    ]
+
+
+def _projects(world: World, rows: Rows, a: int, b: int) -> tuple[Ints, list[str]]:
+    """Who pays for each row: asked once for all that nothing tells apart."""
+    moment = np.maximum(a, np.where(rows.began > 0, rows.began, a))
+    if world.borders is None:
+        _, stretch = np.unique(moment, return_inverse=True)
+    else:
+        until = int(moment.max(initial=b)) + 1  # what is tied to the day may begin after it
+        stretch = np.searchsorted(np.array(world.borders(a, until), dtype=np.int64), moment, side="right")
+    several = int(stretch.max(initial=0)) + 1
+    alike, first, which = np.unique(rows.payer * several + stretch, return_index=True, return_inverse=True)
+    told: dict[str, int] = {}
+    codes = []
+    for payer, row in zip((alike // several).tolist(), first.tolist(), strict=True):
+        scheduler, cluster, account, labels = world.reader.payers.items[payer]
+        key = JobKey(Scheduler(scheduler), cluster, "")
+        job = Job(key, "", "", "", "", account, "", labels=json.loads(labels) if labels else {})
+        codes.append(told.setdefault(world.projects(job, int(moment[row])), len(told)))
+    return np.array(codes, dtype=np.int64)[which], [*told]
+
+
+def _prints(reader: Reader, rows: Rows, project: Ints, projects: Sequence[str]) -> NDArray[np.uint64]:
+    """`accounting.prints.claim_print` of every row: eight big-endian numbers each."""
+    found = np.empty((len(rows), 8), dtype=">u8")
+    numbers = sorted(reader.nodes)
+    nodes = np.array([node_number(reader.nodes[n]) for n in numbers], dtype=np.uint64)
+    kinds = np.array([number_of(repr(kind)) for kind in reader.kinds.items], dtype=np.uint64)
+    payers = np.array([number_of(name) for name in projects], dtype=np.uint64)
+    found[:, :2] = rows.told
+    if len(rows):
+        found[:, 2] = nodes[np.searchsorted(np.array(numbers), rows.node)]
+        found[:, 3], found[:, 7] = kinds[rows.kind], payers[project]
+    found[:, 4], found[:, 5] = rows.milligpu, rows.start.view(np.uint64)
+    found[:, 6] = np.where(rows.end == FOREVER, STILL_HELD, rows.end).view(np.uint64)
+    return found
+
+
+def _by_print(machine: Ints, prints: NDArray[np.uint64]) -> Ints:
+    """The order by machine and print. Prints nearly always differ at their beginning."""
+    head = prints[:, 0].astype(np.uint64)
+    order = np.lexsort((head, machine))
+    like = np.zeros(len(order), dtype=bool)
+    like[1:] = (machine[order][1:] == machine[order][:-1]) & (head[order][1:] == head[order][:-1])
+    like[:-1] |= like[1:]
+    some = order[like]
+    if len(some):
+        order[like] = some[np.lexsort((*prints[some].astype(np.uint64).T[::-1], machine[some]))]
+    return order

@@ -1,0 +1,109 @@
+"""Claims of other days that a link key ties to one of a day's, as `accounting.held.tied_claims` finds them.
+
+Only what is near a border of the day can be tied to something beyond it, so the tables are asked about just that.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from sqlalchemy import Connection, or_
+
+from accounting.bulk.rows import CLUSTER, ID, KEYS, NATIVE, QUERY, SCHEDULER, Reader, Rows, joined
+from accounting.database import chunks
+from accounting.held import NEAR
+from accounting.tables import claim_keys, claims, jobs, records
+from exporters.links import FOREVER
+from exporters.model import LinkKind, Scheduler
+
+TIES = (LinkKind.SAME.value, LinkKind.INSIDE.value)
+"""Kinds of keys that name a claim."""
+
+Name = tuple[str, str]
+"""A cluster and a native id in it."""
+
+Span = tuple[int, int]
+
+_C, _J, _K, _R = claims.c, jobs.c, claim_keys.c, records.c
+
+
+def tied_rows(connection: Connection, reader: Reader, rows: Rows, a: int, b: int) -> Rows:
+    """Claims outside ``[a, b)`` that a key ties to one of ``rows``, which overlap it."""
+    border = (rows.start <= a + NEAR) | (rows.end >= b - NEAR)
+    raw = rows.raw[border]
+    near = rows.take(border)
+    bearing: dict[Name, list[Span]] = defaultdict(list)
+    for row, span in zip(raw, _spans(near), strict=True):
+        if row[SCHEDULER] == Scheduler.SLURM.value:
+            bearing[row[CLUSTER], row[NATIVE]].append(span)
+    pods = _pods(connection, reader, bearing, a, b)
+    naming: dict[Name, list[Span]] = defaultdict(list)
+    for some in (near, pods):
+        for _, name, span in _named(some):
+            naming[name].append(span)
+    told = {name for _, name, _ in _named(near)}
+    beyond = {name for _, name, _ in _named(pods)} - told
+    if beyond:  # a pod of another day may tie a run that is far from all of this day's, if one of this day's names it
+        told |= beyond & {name for _, name, _ in _named(rows)}
+    runs = _runs(connection, reader, told, a, b)
+    for _, name, span in _named(runs):
+        naming[name].append(span)
+    kept = [
+        any(_near(span, other) for other in naming[row[CLUSTER], row[NATIVE]])
+        for row, span in zip(runs.raw, _spans(runs), strict=True)
+    ]
+    return joined([runs.take(np.array(kept, dtype=bool)), pods])
+
+
+def _named(rows: Rows) -> Iterator[tuple[int, Name, Span]]:
+    """What the keys of rows name, with the claim's id."""
+    for row, span in zip(rows.raw, _spans(rows), strict=True):
+        if row[KEYS]:
+            for kind, cluster, value, _ in json.loads(row[KEYS]):
+                if kind in TIES:
+                    yield row[ID], (cluster, value), span
+
+
+def _spans(rows: Rows) -> list[Span]:
+    return [*zip(rows.start.tolist(), rows.end.tolist(), strict=True)]
+
+
+def _near(one: Span, other: Span) -> bool:
+    return (other[1] == FOREVER or one[0] <= other[1] + NEAR) and (one[1] == FOREVER or other[0] <= one[1] + NEAR)
+
+
+def _runs(connection: Connection, reader: Reader, names: set[Name], a: int, b: int) -> Rows:
+    """Slurm runs outside ``[a, b)`` of these names."""
+    # by way of the jobs of that name: the sums keep the database from going through all other days' claims
+    outside = or_(_C.end_at + 0 <= a, _C.start_at + 0 >= b)
+    found = [reader.rows([])]
+    for cluster, values in _by_cluster(names):
+        slurm = (_J.scheduler == Scheduler.SLURM.value, _J.cluster == cluster, outside)
+        found += [
+            reader.read(connection, QUERY.where(*slurm, _J.native_id.in_(part), _R.job_id == _J.id))
+            for part in chunks(values)
+        ]
+    return reader.exact(connection, joined(found))
+
+
+def _pods(connection: Connection, reader: Reader, bearing: dict[Name, list[Span]], a: int, b: int) -> Rows:
+    """Claims outside ``[a, b)`` that name one of these, near it in time."""
+    naming = QUERY.join(claim_keys, _K.claim_id == _C.id).where(or_(_C.end_at + 0 <= a, _C.start_at + 0 >= b))
+    found = [reader.rows([])]
+    for cluster, values in _by_cluster(bearing):
+        here = (_K.kind.in_(TIES), _K.cluster == cluster)
+        found += [reader.read(connection, naming.where(*here, _K.value.in_(part))) for part in chunks(values)]
+    rows = reader.exact(connection, joined(found))
+    near = {n for n, name, span in _named(rows) if any(_near(span, other) for other in bearing.get(name, ()))}
+    ids, first = np.unique(rows.id, return_index=True)
+    return rows.take(first[np.isin(ids, [*near])])
+
+
+def _by_cluster(names: Iterable[Name]) -> list[tuple[str, list[str]]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for cluster, value in sorted(names):
+        found[cluster].append(value)
+    return [*found.items()]

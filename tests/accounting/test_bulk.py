@@ -1,0 +1,210 @@
+"""A whole range by columns, held to going node-day by node-day: the same inputs, the same hashes, the same books."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Engine, select
+
+from accounting.bulk.run import Site, reconcile_whole, site_days
+from accounting.database import insert_many, read, write
+from accounting.evidence import node_days as scalar_days
+from accounting.holdings import close, take
+from accounting.identities import LIVE, node_ids, put_jobs
+from accounting.ledger import inputs_hash
+from accounting.model import DAY, NodeDay
+from accounting.periods import segments
+from accounting.reconcile import Rules, reconcile
+from accounting.reconciling import ReconcileReport, reconcile_range, rules_hash
+from accounting.records import keep, version_of_claim, version_of_record
+from accounting.rejects import UNPLACED
+from accounting.rows import compact
+from accounting.rulings import add_ruling
+from accounting.tables import capacity, coverage, jobs, node_days, periods, postings, rejects, splits, transactions
+from exporters.model import Claim, Job, NodeKey, Record, Scheduler
+from exporters.recorder import Holding
+from tests.accounting.conftest import NewLedger
+from tests.accounting.node_days import END, GRACE, START
+from tests.accounting.node_days import node_days as drawn_days
+
+FIRST = 20_454 * DAY
+"""2026-01-01."""
+
+BOOKS = (postings, transactions, node_days, rejects, periods)
+RULES = Rules(grace=GRACE)
+SLOW = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a ledger is told of one machine: the node-day as it is drawn, its seconds drawn out over hours or days."""
+
+    day: NodeDay
+    number: int
+    unit: int
+    split: bool
+    ruled: bool
+
+    def at(self, moment: int | None) -> int | None:
+        return None if moment is None else FIRST + DAY // 2 + (moment - START) * self.unit
+
+    def moved(self, item: Any) -> Any:
+        return replace(item, start=self.at(item.start), end=self.at(item.end))
+
+    def node(self, name: str) -> str:
+        return name.replace("gn09", "n1").replace("n1", f"n{self.number}")
+
+    def claim(self, c: Claim) -> Claim:
+        node = replace(c.node, name=self.node(c.node.name))
+        keys = tuple(replace(k, value=self.node(k.value)) for k in c.keys)
+        return replace(self.moved(c), node=node, keys=keys, job=self.job(c), unit=f"{c.unit}.{self.number}")
+
+    def job(self, c: Any) -> Any:
+        return replace(c.job, id=f"{c.job.id}.{self.number}")
+
+
+def tell(engine: Engine, told: Sequence[Told], end: int) -> None:
+    """Write machines' days into an empty ledger."""
+    with write(engine) as connection:
+        for t in told:
+            _tell(connection, t, end)
+
+
+def _tell(connection: Any, t: Told, end: int) -> None:
+    claims = [t.claim(c) for c in t.day.claims]
+    slurm = [c for c in claims if c.job.scheduler is Scheduler.SLURM]
+    pods = [c for c in claims if c.job.scheduler is not Scheduler.SLURM]
+    accounts = {replace(job, id=f"{job.id}.{t.number}"): project for job, project in t.day.projects}
+
+    def job(c: Claim) -> Job:
+        return Job(c.job, c.native_id, "", "", "", accounts.get(c.job, ""), "", start=c.start, end=c.end)
+
+    records = [Record("sacct", repr(c), job(c), (c,), pending=c.end is None) for c in slurm]
+    put_jobs(connection, [job(c) for c in pods], LIVE, 0)
+    keep(connection, [version_of_record(r, "hpc1") for r in records], end)
+    keep(connection, [version_of_claim(c, "pods", "prod") for c in pods], end)
+    nodes = [NodeKey(s.scheduler, s.cluster, t.node(s.node)) for s in t.day.capacity]
+    ids = node_ids(connection, set(nodes))
+    first = connection.execute(select(capacity.c.id)).all()
+    rows = [
+        (len(first) + n, ids[node], "live", s.model, s.milligpu, s.up, s.reason, "", t.at(s.start), t.at(s.end), "left")
+        for n, (node, s) in enumerate(zip(nodes, t.day.capacity, strict=True), start=1)
+    ]
+    insert_many(connection, capacity, [c.name for c in capacity.columns], rows)
+    first = connection.execute(select(coverage.c.id)).all()
+    spans = [
+        (len(first) + n, f"s{t.number}", s.scheduler.value, s.cluster, "history", t.at(s.start), t.at(s.end))
+        for n, s in enumerate(t.day.coverage, start=1)
+    ]
+    insert_many(connection, coverage, [c.name for c in coverage.columns], spans)
+    for h in t.day.holdings:
+        machine, job, unit = f"n{t.number}", t.job(h), f"{h.unit}.{t.number}"
+        card = {(machine, h.index, h.uuid, job, unit): (0, 0)}
+        opened = take(
+            connection, "exporter", [Holding(machine, h.index, h.uuid, job, unit, h.milligpu)], card, t.at(h.start)
+        )
+        close(connection, [row[0] for row in opened.values()], t.at(h.end))
+    if t.split and slurm:
+        one = slurm[0]
+        told = [[one.node.name, "h100", "", one.milligpu, [1] if one.milligpu == 1000 else [], []]]
+        number = connection.execute(select(jobs.c.id).where(jobs.c.run == one.job.id)).scalar_one()
+        insert_many(connection, splits, ("id", "job_id", "split", "seen_at"), [(t.number, number, compact(told), 0)])
+    if t.ruled and claims:
+        one, other = claims[0], claims[-1]
+        who = sorted({one.job, other.job})
+        add_ruling(connection, f"n{t.number}", who, who[0], author="ann", why="asked both", at=0)
+
+
+def dump(engine: Engine) -> dict[str, list[Any]]:
+    """The books, row by row."""
+    with read(engine) as connection:
+        return {t.name: [tuple(r) for r in connection.execute(select(t).order_by(*t.primary_key))] for t in BOOKS}
+
+
+def wandering(key: NodeKey, start: int, end: int) -> Sequence[tuple[str, int, int]]:
+    """A node is the machine of its name; Slurm's of the second machine was the first for a day."""
+    name = key.name.removesuffix("-slurm")
+    move = FIRST + DAY
+    if key.name != "n2-slurm" or end <= move:
+        return [("n1" if key.name == "n2-slurm" else name, start, end)]
+    return [("n1", start, move), ("n2", move, end)] if start < move else [("n2", start, end)]
+
+
+def project(job: Job, at: float) -> str:
+    """The account, and another project from a moment on that is no midnight."""
+    return (job.account or "unmapped") + ("-new" if at >= FIRST + DAY + 3600 else "")
+
+
+def borders(start: int, end: int) -> list[int]:
+    return [t for t in (FIRST + DAY + 3600,) if start < t < end]
+
+
+def singly(engine: Engine, end: int, now: int) -> ReconcileReport:
+    told = rules_hash(RULES.text())
+    rule = partial(reconcile, rules=RULES)
+    return reconcile_range(engine, FIRST, end, wandering, rule, projects=project, rules_hash=told, now=now)
+
+
+def together(engine: Engine, end: int, now: int, **more: Any) -> ReconcileReport:
+    return reconcile_whole(engine, FIRST, end, Site(wandering, project, borders=borders), RULES, now=now, **more)
+
+
+def forget(engine: Engine) -> None:
+    """Empty the books."""
+    with write(engine) as connection:
+        connection.execute(rejects.delete().where(rejects.c.kind == UNPLACED))
+        for table in (node_days, postings, transactions, periods):
+            connection.execute(table.delete())
+
+
+@st.composite
+def sites(draw: st.DrawFn) -> list[Told]:
+    unit = draw(st.sampled_from([600, 3 * 3600]))
+    days = draw(st.lists(drawn_days(), min_size=1, max_size=2))
+    return [Told(day, n, unit, draw(st.booleans()), draw(st.booleans())) for n, day in enumerate(days, start=1)]
+
+
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(told=sites())
+def test_the_books_are_those_of_going_node_day_by_node_day(new_ledger: NewLedger, told: list[Told]) -> None:
+    engine = new_ledger()
+    end = FIRST + DAY // 2 + (END - START) * told[0].unit + DAY
+    tell(engine, told, end)
+    one, now = singly(engine, end, end), dump(engine)
+    again = together(engine, end, end)
+    forget(engine)
+    other = together(engine, end, end)
+
+    assert (0, one.node_days) == (again.posted, again.unchanged)
+    assert one == other
+    assert now == dump(engine)
+
+
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(told=sites())
+def test_the_inputs_are_those_of_going_node_day_by_node_day(new_ledger: NewLedger, told: list[Told]) -> None:
+    engine = new_ledger()
+    end = FIRST + DAY // 2 + (END - START) * told[0].unit + DAY
+    tell(engine, told, end)
+    expected = list(scalar_days(engine, FIRST, end, wandering, projects=project))
+    with site_days(engine, Site(wandering, project), [(a, min(b, end)) for a, b in segments(FIRST, end)]) as found:
+        days = list(found)
+
+    assert [inputs_hash(day) for day in expected] == [digest for day in days for digest in day.hashes]
+    assert [content(day) for day in expected] == [
+        content(day.node_day(m)) for day in days for m in range(len(day.machines))
+    ]
+
+
+def content(day: NodeDay) -> NodeDay:
+    """A node-day in a stable order."""
+    return replace(day, claims=tuple(sorted(day.claims, key=repr)), projects=tuple(sorted(day.projects)), prints=())
