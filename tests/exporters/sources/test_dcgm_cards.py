@@ -188,3 +188,35 @@ def test_a_card_that_two_hosts_claim_is_kept_once_and_said() -> None:
 
     assert [s.host for s in found] == ["gn01"]
     assert problems == ("card GPU-a is served as of gn01 and of gn02: kept as gn01",)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        (
+            "DCGM_FI_DEV_ROW_REMAP_FAILURE",
+            "DCGM_FI_DEV_UNCORRECTABLE_REMAPPED_ROWS",
+            "DCGM_FI_DEV_CLOCK_THROTTLE_REASONS",
+        ),
+        (
+            "DCGM_FI_DEV_ROW_REMAP_FAILED",
+            "DCGM_FI_DEV_ROW_REMAP_UNCORRECTABLE_TOTAL",
+            "DCGM_FI_DEV_CLOCKS_EVENT_REASONS",
+        ),
+    ],
+    ids=["DCGM 3", "DCGM 4.6"],
+)
+def test_the_health_of_a_card_is_read_under_both_names(names: tuple[str, str, str]) -> None:
+    always = ("DCGM_FI_DEV_ROW_REMAP_PENDING", "DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", "DCGM_FI_DEV_THERMAL_VIOLATION")
+    values = (1, 2, 0x40, 1, 3, 2_500_000_000)
+    lines = [f'{n}{{gpu="0",UUID="GPU-1",hostname="gn01"}} {v}\n' for n, v in zip(names + always, values, strict=True)]
+    (found,), _ = read("".join(lines))
+
+    assert {
+        Field.ROW_REMAP_FAILURE: 1.0,
+        Field.REMAPPED_ROWS: 2.0,
+        Field.CLOCK_EVENT_REASONS: 64.0,
+        Field.ROW_REMAP_PENDING: 1.0,
+        Field.DOUBLE_BIT_ERRORS: 3.0,
+        Field.THERMAL_THROTTLE: 2.5,  # told in nanoseconds
+    } == found.values

@@ -4,12 +4,17 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
+from exporters.collector import Collector, JoinSettings
 from exporters.model import Snapshot
 from exporters.ports import Port, PortCounter, PortOrigin, PortQuantity, PortSample
+from exporters.projects import ProjectMap
 from exporters.sources.base import SourceError
 from exporters.sources.rdma import Rdma
 from tests.conftest import TESTDATA
+from tests.exporters import world as w
 from tests.lab.endpoints import breaks_off, hangs, says, serving
+
+Golden = Callable[[str, str], None]
 
 Q = PortQuantity
 MLX5 = (TESTDATA / "rdma" / "mlx5.prom").read_bytes()
@@ -286,3 +291,29 @@ def test_a_port_goes_on_with_the_same_counters_object(rdma: Callable[..., Rdma])
         first, second = (source.poll(at).ports[0].readings[0].counters for at in (0.0, 1.0))
 
     assert first is second
+
+
+def test_the_series_of_a_real_page_are_as_written_down(rdma: Callable[..., Rdma], golden: Golden) -> None:
+    now = [1000.0]
+    slurm = w.StubSource("slurmctld", "lab", w.SLURM)
+    job = w.slurm_job(18)
+    claim = w.slurm_claim(job, "gn01", 8000)
+    slurm.says = Snapshot(0, jobs=(job,), claims=(claim,), nodes=(w.slurm_node("gn01"),))
+    with serving({"/ne": says(MLX5 + ETHTOOL), "/agent": says(AGENT)}) as web:
+        source = rdma([web.at("/ne")], [web.at("/agent")])
+        settings = JoinSettings(ProjectMap.of([]), lossless_priorities=(3,))
+        collector = Collector([slurm, source], settings, clock=lambda: now[0])
+        collector.poll_all()
+        collector.join()
+        now[0] += 15.0
+        web.answers["/ne"] = says(
+            (MLX5 + ETHTOOL).replace(b"007\n", b"107\n").replace(b"028\n", b"428\n").replace(b"00\n", b"50\n")
+        )
+        collector.poll_all()
+        collector.join()
+    page = collector.page()
+    assert page is not None
+
+    wanted = ("meterbridge_rdma_", "meterbridge_job_rdma_", "meterbridge_project_rdma_", "meterbridge_job_card_info")
+    lines = page.body().decode().splitlines(keepends=True)
+    golden("fabric.prom", "".join(line for line in lines if line.startswith(wanted)))
