@@ -9,6 +9,7 @@ import pytest
 
 from exporters.node.agent import Agent, Paths
 from exporters.node.ethtool import Ethtool
+from exporters.node.mapping import Card, Place, near
 from exporters.node.page import PortReport, Round
 from exporters.node.ports import parse_counter, parse_rate, parse_state
 from exporters.ports import PortQuantity as Q
@@ -73,6 +74,20 @@ def test_a_port_says_what_it_is_and_which_gpus_are_near(tmp_path: Path) -> None:
     assert ("0000:19:00.0", "0000:1a:00.0") == found["mlx5_0"].gpus  # below the same switch
     assert ("0000:9b:00.0",) == found["mlx5_1"].gpus
     assert found["mlx5_1"].raw.up is False
+
+
+def test_of_nested_switches_the_closest_counts() -> None:
+    def card(address: str, *bridges: str, numa: str = "0") -> Card:
+        return Card(Place(address, bridges, numa))
+
+    port = Place("nic", ("root", "outer", "inner"), "0")
+    beside, outer = card("b", "root", "outer", "inner"), card("a", "root", "outer", "other")
+    elsewhere, unknown = card("c", "root2"), card("d", "root3", numa="-1")
+
+    assert ("b",) == near(port, [outer, beside, elsewhere])
+    assert ("a",) == near(port, [outer, elsewhere])
+    assert ("c",) == near(port, [elsewhere, unknown])
+    assert () == near(Place("nic", ("root",), "-1"), [elsewhere, unknown])
 
 
 def test_without_a_shared_bridge_the_near_gpus_are_those_of_the_numa_node(tmp_path: Path) -> None:

@@ -168,6 +168,17 @@ def test_a_spool_that_cannot_be_written_harms_no_job(tmp_path: Path) -> None:
     run("epilog.sh", in_the_way / "jobs", JOB)
 
 
+def test_a_record_appears_whole_and_is_never_written_through_what_lies_in_its_place(spool: Path) -> None:
+    spool.mkdir(parents=True)
+    victim = spool.parent / "victim"
+    victim.write_text("precious")
+    (spool / "4711@gn01").symlink_to(victim)
+    run("prolog.sh", spool, JOB)
+
+    assert "precious" == victim.read_text()
+    assert [("4711", "2", "GPU-cccc"), ("4711", "5", "")] == held(spool)
+
+
 def test_the_epilog_of_an_unknown_job_does_nothing(spool: Path) -> None:
     run("epilog.sh", spool, JOB)
 
@@ -196,6 +207,7 @@ def test_hostile_and_broken_files_are_set_aside_and_the_others_are_read(spool: P
     (spool / "huge").write_text(good + "x=" + "y" * LIMIT)
     (spool / "open").write_text(good)
     (spool / "open").chmod(0o666)
+    (spool / "1@n.ended").write_text("of no concern any more")
 
     found, aside = read_spool(str(spool), BOOT, {})
 
