@@ -1,22 +1,22 @@
 """Disputes: what stands on the suspense account, who says what about it, and what was ruled.
 
-A dispute is all that two jobs claim of the same cards of one machine, or all that a job holds there by a key of its own
-that does not verify. `accounting.rulings.dispute_id` names it.
+A dispute is all that two jobs (or more, at the same time) claim of the same cards of one machine, or all that a job
+holds there by a key of its own that does not verify. `accounting.rulings.dispute_id` names it.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Engine, and_, func, or_, select, tuple_
 
 from accounting.booking import CORRECTION
-from accounting.database import LedgerError, read, write
+from accounting.database import LedgerError, chunks, read, write
 from accounting.evidence import Projects
-from accounting.model import RULED
+from accounting.model import ALSO, RULED
 from accounting.reconcile import parties
 from accounting.rows import CLAIM_COLUMNS, JOB_COLUMNS, claim_of, job_of
 from accounting.rulings import RulingMade, add_ruling, dispute_id, rulings_made, standing
@@ -109,8 +109,11 @@ def _booked(connection: Connection, start: int, end: int) -> dict[tuple[str, tup
         .order_by(_T.machine, _P.start_at, _P.reason)
     )  # fmt: skip
     found: dict[tuple[str, tuple[JobKey, ...]], _Found] = defaultdict(_Found)
-    for machine, account, reason, first, last, quantity, *names in connection.execute(query):
+    rows = connection.execute(query).all()
+    named = _jobs_named(connection, {word for row in rows for word in _also(row.reason)})
+    for machine, account, reason, first, last, quantity, *names in rows:
         keys = [JobKey(Scheduler(s), cluster, run) for s, cluster, run in (names[:3], names[3:]) if s is not None]
+        keys += [named[word] for word in _also(reason) if word in named]
         sums = found[machine, parties(*keys)]
         sums.start, sums.end = min(sums.start, first), max(sums.end, last)
         if account == Disposition.DISPUTED:
@@ -118,6 +121,27 @@ def _booked(connection: Connection, start: int, end: int) -> dict[tuple[str, tup
         else:
             sums.ruled += int(quantity)
         sums.told = {**(sums.told or {}), reason: None}
+    return found
+
+
+def _also(reason: str) -> list[str]:
+    """The further jobs that a posting's reason names, as texts."""
+    _, found, words = reason.rpartition(ALSO)
+    return words.split(", ") if found else []
+
+
+def _jobs_named(connection: Connection, words: Collection[str]) -> dict[str, JobKey]:
+    """The jobs of which ``str`` gives such a text. Any slash may be the one between cluster and run."""
+    wanted = []
+    for word in sorted(words):
+        scheduler, *parts = word.split("/")
+        wanted += [(scheduler, "/".join(parts[:n]), "/".join(parts[n:])) for n in range(1, len(parts))]
+    found = {}
+    for some in chunks(wanted, 300):
+        where = tuple_(_J.scheduler, _J.cluster, _J.run).in_(some)
+        for scheduler, cluster, run in connection.execute(select(_J.scheduler, _J.cluster, _J.run).where(where)):
+            key = JobKey(Scheduler(scheduler), cluster, run)
+            found[str(key)] = key
     return found
 
 

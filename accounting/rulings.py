@@ -8,6 +8,7 @@ the inputs of those node-days (`accounting.model.NodeDay.rulings`): `accounting.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -46,21 +47,27 @@ def rulings_made(connection: Connection) -> list[RulingMade]:
     """Every ruling there is, oldest first."""
     query = select(rulings).order_by(rulings.c.id)
     rows = connection.execute(query).all()
-    wanted = {n for r in rows for n in (r.job_id, r.other_id, r.ruled_to) if n is not None}
+    sides = [_sides(r.job_id, r.other_id, r.more_ids) for r in rows]
+    wanted = {n for some in sides for n in some} | {r.ruled_to for r in rows if r.ruled_to is not None}
     keys = _keys(connection, wanted)
     return [
         RulingMade(
             r.id,
             r.dispute,
             r.machine,
-            tuple(keys[n] for n in (r.job_id, r.other_id) if n is not None),
+            tuple(keys[n] for n in some),
             None if r.ruled_to is None else keys[r.ruled_to],
             r.author,
             r.why,
             r.ruled_at,
         )
-        for r in rows
+        for r, some in zip(rows, sides, strict=True)
     ]
+
+
+def _sides(job: int, other: int | None, more: str) -> list[int]:
+    """The parties' ids of a row."""
+    return [job, *([] if other is None else [other]), *(json.loads(more) if more else [])]
 
 
 def _keys(connection: Connection, numbers: set[int]) -> dict[int, JobKey]:
@@ -104,12 +111,13 @@ def add_ruling(
         return last
     ids = job_ids(connection, parties)
     number = next_id(connection, rulings)
-    first, *other = parties
-    row = (
-        *(number, name, machine, ids[first], ids[other[0]] if other else None),
-        *(None if to is None else ids[to], author, why, at),
-    )
-    insert_many(connection, rulings, [c.name for c in rulings.columns], [row])
+    first, *others = (ids[key] for key in parties)
+    row = {
+        "id": number, "dispute": name, "machine": machine, "job_id": first, "other_id": others[0] if others else None,
+        "more_ids": json.dumps(others[1:]) if others[1:] else "", "ruled_to": None if to is None else ids[to],
+        "author": author, "why": why, "ruled_at": at,
+    }  # fmt: skip
+    insert_many(connection, rulings, [*row], [tuple(row.values())])
     return RulingMade(number, name, machine, tuple(parties), to, author, why, at)
 
 

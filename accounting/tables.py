@@ -368,6 +368,7 @@ rulings = Table(
     Column("machine", Text, nullable=False),
     _ref("job_id", "jobs.id"),
     _ref("other_id", "jobs.id", nullable=True),  # the other party; NULL where a key of the job itself is in doubt
+    _text("more_ids"),  # JSON array of further parties, empty when there are none
     _ref("ruled_to", "jobs.id", nullable=True),  # NULL revokes what was ruled before
     Column("author", Text, nullable=False),
     Column("why", Text, nullable=False),

@@ -41,13 +41,15 @@ class Leaf:
 class Part:
     """Some of a pool under one disposition. ``owner`` -1 = nobody; ``opponent``: the other side of a conflict.
 
-    ``milligpu`` is 0 for an owner all of whose cards are counted on somebody else's dispute.
+    ``others`` are further sides, where more than two need the same. ``milligpu`` is 0 for an owner all of whose cards
+    are counted on somebody else's dispute.
     """
 
     disposition: Disposition
     owner: int
     milligpu: int
     opponent: int = -1
+    others: tuple[int, ...] = ()
 
 
 Interval = tuple[int, int]
@@ -61,8 +63,8 @@ def divide(capacity: int, leaves: Sequence[Leaf], rest: Disposition) -> list[Par
     single leaf holds above the capacity is on nobody's part, and the caller's to report.
 
     >>> divide(2000, [Leaf(1, Scheduler.SLURM, 1000, Disposition.CHARGED)], Disposition.IDLE)
-    [Part(disposition=<Disposition.CHARGED: 'charged'>, owner=1, milligpu=1000, opponent=-1), \
-Part(disposition=<Disposition.IDLE: 'idle'>, owner=-1, milligpu=1000, opponent=-1)]
+    [Part(disposition=<Disposition.CHARGED: 'charged'>, owner=1, milligpu=1000, opponent=-1, \
+others=()), Part(disposition=<Disposition.IDLE: 'idle'>, owner=-1, milligpu=1000, opponent=-1, others=())]
     """
     free = capacity - sum(leaf.milligpu for leaf in leaves)
     if free >= 0 and not _crowded(leaves):  # there is room for all, wherever it is
@@ -186,21 +188,20 @@ class _Row:
 
     def parts(self, rest: Disposition) -> list[Part]:
         """Sum the stretches by what they are."""
-        sums: dict[tuple[Disposition, int, int], int] = defaultdict(int)
-        rivals: dict[int, int] = {}
+        sums: dict[tuple[Disposition, int, int, tuple[int, ...]], int] = defaultdict(int)
+        rivals: dict[int, tuple[int, ...]] = {}
         for a, b, there in self.stretches:
             if not there:
-                key = (rest, -1, -1)
+                sums[rest, -1, -1, ()] += b - a
             elif len(there) == 1:
-                key = (there[0].disposition, there[0].owner, -1)
+                sums[there[0].disposition, there[0].owner, -1, ()] += b - a
             else:  # the latest owner is the one who has to explain himself; the first is his opponent
-                owners = sorted(t.owner for t in there)
-                key = (Disposition.DISPUTED, owners[-1], owners[0])
-                for owner in owners[:-1]:
-                    rivals.setdefault(owner, owners[-1])
-            sums[key] += b - a
-        own = {owner for _, owner, _ in sums}
-        for owner, rival in rivals.items():
+                first, *others, last = sorted(t.owner for t in there)
+                sums[Disposition.DISPUTED, last, first, tuple(others)] += b - a
+                for owner in (first, *others):
+                    rivals.setdefault(owner, (last, *(n for n in (first, *others) if n != owner)))
+        own = {owner for _, owner, _, _ in sums}
+        for owner, (rival, *others) in rivals.items():
             if owner not in own:
-                sums[Disposition.DISPUTED, owner, rival] = 0
-        return sorted(Part(d, owner, amount, opponent) for (d, owner, opponent), amount in sums.items())
+                sums[Disposition.DISPUTED, owner, rival, tuple(others)] = 0
+        return sorted(Part(d, owner, amount, opponent, others) for (d, owner, opponent, others), amount in sums.items())

@@ -31,8 +31,8 @@ SLURM, KUBE = Scheduler.SLURM, Scheduler.KUBERNETES
 Key = tuple[str, str, JobKey | None]
 """(account, GPU model, whose)."""
 
-Cell = tuple[str, int | None, int | None]
-"""(account, claim that it is posted with, claim that it is disputed with)."""
+Cell = tuple[str, int | None, tuple[int, ...]]
+"""(account, claim that it is posted with, claims that it is disputed with)."""
 
 
 @dataclass
@@ -178,10 +178,10 @@ def _paint_second(
 
 def _ruled(cell: Cell, day: NodeDay, claims: Sequence[Claim], word: dict[int, str]) -> tuple[str, int | None]:
     """Under which word and whose a cell is, given what people ruled."""
-    account, owner, opponent = cell
+    account, owner, opponents = cell
     if account != "disputed" or owner is None:
         return account, owner
-    sides = [owner] if opponent is None else [owner, opponent]
+    sides = [owner, *opponents]
     for ruling in day.rulings:
         if {claims[i].job for i in sides} == set(ruling.parties):
             winner = next(i for i in sides if claims[i].job == ruling.to)
@@ -344,9 +344,10 @@ def _cells(
     found: Counter[Cell] = Counter()
     for cell in cells:
         if not cell:
-            found[nobodys, None, None] += grain
+            found[nobodys, None, ()] += grain
         elif len(cell) == 1:
-            found[word[cell[0]], cell[0], None] += grain
+            found[word[cell[0]], cell[0], ()] += grain
         else:
-            found["disputed", max(cell), min(cell)] += grain
+            *opponents, owner = sorted(cell)
+            found["disputed", owner, tuple(opponents)] += grain
     return found

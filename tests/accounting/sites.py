@@ -71,6 +71,6 @@ def _rulings(draw: st.DrawFn, day: NodeDay) -> tuple[Ruling, ...]:
     jobs = sorted({c.job for c in day.claims})
     found: dict[Any, Ruling] = {}
     for _ in range(draw(st.sampled_from([0, 0, 2])) if jobs else 0):
-        who = parties(draw(st.sampled_from(jobs)), draw(st.sampled_from(jobs)))
+        who = parties(*draw(st.lists(st.sampled_from(jobs), min_size=1, max_size=3)))
         found[who] = Ruling(who, draw(st.sampled_from(who)), "ann", "asked both")
     return tuple(found.values())

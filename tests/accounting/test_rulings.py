@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accounting.ledger import inputs_hash
-from accounting.model import NodeDay, NodeDayResult, Posting, Ruling
+from accounting.model import ALSO, NodeDay, NodeDayResult, Posting, Ruling
 from accounting.reconcile import Rules, parties, reconcile
 from accounting.rulings import dispute_id
-from exporters.model import Claim, JobKey
+from exporters.model import Claim, JobKey, Scheduler
 from tests.accounting.node_days import GRACE, node_days
 from tests.accounting.pencil import GPU_HOUR, at, day, lines, posting
 from tests.exporters.records import lends, made_by, pod, run
@@ -70,6 +70,37 @@ def test_a_party_that_loses_all_its_cards_is_shown_beside_the_winner() -> None:
     )  # fmt: skip
 
 
+FIRST, SECOND, THIRD = (pod(f"p{n}", 8000, at(n), at(6)) for n in range(3))
+
+
+def test_of_three_that_need_the_same_all_are_named() -> None:
+    disputed = [p for p in ruled(claims=(FIRST, SECOND, THIRD)).postings if p.account == "disputed" and p.quantity]
+
+    assert [parties(FIRST.job, SECOND.job), parties(FIRST.job, SECOND.job, THIRD.job)] == [sides(p) for p in disputed]
+    assert f"same cards as {FIRST.job}, and no link between them{ALSO}{SECOND.job}" == disputed[1].reason
+
+
+def test_what_three_need_is_ruled_to_any_of_them() -> None:
+    for winner in (FIRST, SECOND, THIRD):
+        result = ruled(ruling(winner, FIRST, SECOND, THIRD), claims=(FIRST, SECOND, THIRD))
+        moved = [p for p in result.postings if p.reason.startswith("ruled by") and p.quantity]
+
+        assert [("charged", winner.job, 32 * GPU_HOUR)] == [(p.account, p.job, p.quantity) for p in moved]
+        assert [parties(FIRST.job, SECOND.job, THIRD.job)] == [sides(p) for p in moved]
+        assert [parties(FIRST.job, SECOND.job)] == [
+            sides(p) for p in result.postings if p.account == "disputed" and p.quantity
+        ]
+
+
+def test_a_ruling_between_two_decides_nothing_among_three() -> None:
+    three = (FIRST, SECOND, THIRD)
+
+    assert contested(ruled(claims=three))[parties(*(c.job for c in three))] == 32 * GPU_HOUR
+    assert contested(ruled(ruling(FIRST, SECOND), claims=three)) == Counter(
+        {parties(*(c.job for c in three)): 32 * GPU_HOUR}
+    )
+
+
 def test_a_key_that_does_not_verify_may_be_ruled_to_its_own_job() -> None:
     liar = pod("web", 2000, at(2), at(4), made_by(77))
 
@@ -112,8 +143,15 @@ def contested(result: NodeDayResult) -> Counter[tuple[JobKey, ...]]:
     sums: Counter[tuple[JobKey, ...]] = Counter()
     for p in result.postings:
         if p.account == "disputed" and p.job is not None:
-            sums[parties(*(j for j in (p.job, p.linked) if j is not None))] += p.quantity
+            sums[sides(p)] += p.quantity
     return sums
+
+
+def sides(posting: Posting) -> tuple[JobKey, ...]:
+    """The parties that a posting names: its job, the linked one, and those that its reason ends with."""
+    words = posting.reason.partition(ALSO)[2].split(", ")
+    more = [JobKey(Scheduler(s), cluster, run) for s, cluster, run in (w.split("/") for w in words if w)]
+    return parties(*(j for j in (posting.job, posting.linked, *more) if j is not None))
 
 
 @st.composite
@@ -150,10 +188,8 @@ def test_rulings_move_what_is_in_dispute_and_nothing_else(days: tuple[NodeDay, N
     assert all(p.quantity >= 0 for p in after.postings if p.account != "capacity")
     assert all(p.quantity == 0 for p in after.postings if not p.account)
     for r in decided.rulings:
-        moved = [p for p in after.postings if p.reason == r.reason and p.quantity]
-        of_it = [
-            p for p in moved if p.job is not None and parties(p.job, *([p.linked] if p.linked else [])) == r.parties
-        ]
+        moved = [p for p in after.postings if p.reason.partition(ALSO)[0] == r.reason and p.quantity]
+        of_it = [p for p in moved if sides(p) == r.parties]
         assert were[r.parties] == sum(p.quantity for p in of_it)
         assert {p.job for p in of_it} <= {r.to}
 

@@ -84,7 +84,7 @@ def test_a_claim_all_of_whose_cards_are_disputed_is_still_somebodys() -> None:
 def test_of_three_on_the_same_cards_the_middle_one_does_not_vanish() -> None:
     parts = divide(2000, [leaf(n, SLURM, 2000) for n in range(3)], IDLE)
 
-    assert [Part(DISPUTED, 0, 0, 2), Part(DISPUTED, 1, 0, 2), Part(DISPUTED, 2, 2000, 0)] == parts
+    assert [Part(DISPUTED, 0, 0, 2, (1,)), Part(DISPUTED, 1, 0, 2, (0,)), Part(DISPUTED, 2, 2000, 0, (1,))] == parts
 
 
 def test_one_claim_above_the_whole_pool_gets_the_pool() -> None:
