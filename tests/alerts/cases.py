@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -40,13 +40,12 @@ def _moments() -> Iterator[Moment]:
                 yield Moment(file, case, look["eval_time"], firing)
 
 
-def telling(alerts: set[str]) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """For each alert the first case that shows it firing, as a promtool test that expects it not to: promtool tells
+def telling(alerts: Iterable[str]) -> Iterator[tuple[str, dict[str, Any], str, str]]:
+    """For each alert the input of the first case that shows it firing, the moment, and how often is evaluated.
 
-    in its refusal every label and annotation that people would have read.
+    A promtool test that expects it quiet there is refused, with every label and annotation that people would have read.
     """
-    for alert in sorted(alerts):
+    for alert in alerts:
         found = next(m for m in moments() if alert in m.firing)
-        test = {key: found.case[key] for key in ("interval", "input_series")}
-        test["alert_rule_test"] = [{"eval_time": found.at, "alertname": alert, "exp_alerts": []}]
-        yield found.file, test
+        interval = yaml.safe_load(found.file.read_text())["evaluation_interval"]
+        yield alert, {key: found.case[key] for key in ("interval", "input_series")}, found.at, interval
