@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from accounting import book, months, office
+from accounting import book, months, office, recovering
 from accounting.commands import COMMANDS
 from accounting.shell import EXIT_BREACH, Refused, config_option, refusals
 from dashboards.commands import dashboards
@@ -132,6 +132,11 @@ def ingest(config_file: Path, strict: bool) -> None:
                     report = book.ingest(config, cluster, int(time.time()), tick)
                 click.echo(book.ingested(report))
                 rejected += report.rejected
+        for kube in config.kubernetes:
+            if kube.history is not None:
+                recovery = recovering.recover(config, kube, int(time.time()))
+                click.echo(recovering.recovered(recovery))
+                rejected += recovery.rejected
     if strict and rejected:
         raise Refused(f"{rejected} records were rejected; see meterbridge rejects", EXIT_BREACH)
 

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 from starlette.types import ASGIApp
 
-from accounting import book
+from accounting import book, recovering
 from accounting.auth import TokenFile, Tokens
 from accounting.check import check
 from accounting.loop import Loop, Task
@@ -76,9 +76,9 @@ class Service(Server):
 def service(config: Config, clock: Callable[[], float] = time.time) -> Service:
     """The accounting service of these settings, not yet started. ``clock`` tells now in epoch seconds.
 
-    It ingests every Slurm cluster and then reconciles, every ``service.interval``, and checks the ledger every
-    ``service.check_interval``. Without ``service.tokens_file`` its
-    API lets nobody in; health and metrics are open.
+    It ingests every Slurm cluster, recovers the gaps of Kubernetes clusters, reconciles every ``service.interval``, and
+    checks the ledger every ``service.check_interval``. Without ``service.tokens_file`` its API lets nobody in; health
+    and metrics are open.
     """
     engine = book.ledger(config)
     tokens = TokenFile(config.service.tokens_file) if config.service.tokens_file else Tokens()
@@ -87,6 +87,11 @@ def service(config: Config, clock: Callable[[], float] = time.time) -> Service:
         Task(f"ingest-{c.cluster}", c.history.interval, lambda c=c: book.ingest(config, c, int(clock())))  # type: ignore[misc]
         for c in config.slurm
         if c.history.enabled
+    ]
+    tasks += [
+        Task(f"recover-{k.cluster}", k.history.interval, lambda k=k: recovering.recover(config, k, int(clock())))  # type: ignore[misc]
+        for k in config.kubernetes
+        if k.history is not None
     ]
     tasks.append(
         Task(

@@ -8,7 +8,7 @@ apart, everything ends at the first of them and begins anew at the second: the t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -147,9 +147,20 @@ def _take_claims(
     held = {(c.unit, c.node): c for c in reading.claims if c.job.scheduler is Scheduler.KUBERNETES}
     told = held.keys() | {(c.unit, c.node) for c in ended}
     gone = [replace(c, end=max(last, c.start), end_basis="vanished") for u, c in seen.claims.items() if u not in told]
+    over = _ended_since(connection, [c.unit for c in gone])
+    gone = [c for c in gone if c.unit not in over]
     news = [c for u, c in held.items() if seen.claims.get(u) != c]
     _keep_claims(connection, reading, (*news, *gone), int(reading.polled_at))
     return held
+
+
+def _ended_since(connection: Connection, units: Sequence[str]) -> set[str]:
+    """Those of these units whose end was recovered while this source could not be read: better than a guess."""
+    c = claims_table.c
+    found: set[str] = set()
+    for part in chunks(sorted(units)):
+        found.update(connection.scalars(select(c.unit).where(c.current, c.end_at.is_not(None), c.unit.in_(part))))
+    return found
 
 
 def _keep_claims(connection: Connection, reading: SourceReading, claims: tuple[Claim, ...], at: int) -> None:

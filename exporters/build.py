@@ -6,13 +6,15 @@ import time
 from collections.abc import Callable
 
 from exporters.collector import Collector, JoinSettings
-from exporters.config import Config, SlurmCluster
+from exporters.config import Config, KubernetesCluster, SlurmCluster
 from exporters.config.devices import DcgmDiscovery, PortDiscovery
 from exporters.recorder import Recorder
 from exporters.sources.base import Source
 from exporters.sources.dcgm import Dcgm
 from exporters.sources.kube.endpoints import ExporterPods
+from exporters.sources.kube_history import KubeHistory
 from exporters.sources.pods import Pods
+from exporters.sources.prometheus import Prometheus
 from exporters.sources.rdma import Rdma
 from exporters.sources.sacct import Sacct
 from exporters.sources.slurmctld import Slurmctld
@@ -41,6 +43,17 @@ def history(cluster: SlurmCluster) -> Sacct:
         sacctmgr=h.sacctmgr,
         environment=cluster.environment,
         timeout=h.timeout,
+    )
+
+
+def past(cluster: KubernetesCluster) -> KubeHistory | None:
+    """What a Kubernetes cluster's past is recovered from, where the settings name it."""
+    h = cluster.history
+    if h is None:
+        return None
+    prometheus = Prometheus(h.prometheus, token_file=h.token_file, timeout=h.timeout)
+    return KubeHistory(
+        cluster.cluster, prometheus, interval=h.scrape_interval, matcher=h.matcher, hold_from=cluster.hold_from
     )
 
 

@@ -11,7 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from accounting.rating import Rates
 from accounting.statements.chargeback import money
 from accounting.statements.compose import Statement
-from accounting.statements.hours import seconds_text
+from accounting.statements.hours import hours_text, micro_hours, seconds_text
 from exporters.model import Disposition
 
 HOLD_FROM = {
@@ -49,10 +49,13 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What a statement's prices rest on: whether its month is closed, and the prices of the months it corrects."""
+    """What a statement rests on: whether its month is closed, the prices of the months it corrects, and the
+    milliGPU-seconds that were recovered, by the history's name and its cluster.
+    """
 
     closed: bool = False
     corrected: Mapping[str, Rates] = field(default_factory=dict)
+    recovered: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 def notes_text(statement: Statement, rates: Rates, terms: Terms, basis: Basis | None = None) -> Iterator[str]:
@@ -73,6 +76,7 @@ def notes_text(statement: Statement, rates: Rates, terms: Terms, basis: Basis | 
         prices=_prices(rates),
         closed=basis.closed,
         corrections=seconds_text(statement.capacity - sum(sums.values())),
+        recovered=[(*place, hours_text(micro_hours(held))) for place, held in sorted(basis.recovered.items())],
         corrected=[(month, _prices(basis.corrected[month])) for month in sorted(basis.corrected)],
     )
 

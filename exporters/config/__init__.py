@@ -6,9 +6,10 @@ environment, never from here. Every key is documented in docs/configure.md, held
 
 from __future__ import annotations
 
+from exporters.config.kubernetes import KubernetesCluster
 from exporters.config.reading import load, parse
 from exporters.config.section import ConfigError, Section
 from exporters.config.slurm import SlurmCluster
 from exporters.config.whole import Config
 
-__all__ = ["Config", "ConfigError", "Section", "SlurmCluster", "load", "parse"]
+__all__ = ["Config", "ConfigError", "KubernetesCluster", "Section", "SlurmCluster", "load", "parse"]

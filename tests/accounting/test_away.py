@@ -251,9 +251,8 @@ def test_the_service_comes_back_by_itself(server: PostgreSQL, url: str, tmp_path
     with (
         mock.patch("accounting.book.build.history", return_value=Told(LATER, EVENTS)),
         mock.patch("accounting.loop.FIRST_RETRY", 0.05),
-        mock.patch("accounting.office.time.time", return_value=float(SETTLED)),
     ):
-        service = office.service(config)
+        service = office.service(config, clock=lambda: float(SETTLED))
         service.start()
 
         def says(line: str) -> bool:

@@ -88,9 +88,8 @@ def serve(url: str, folder: Path) -> None:
     with (
         mock.patch("accounting.book.build.history", return_value=Told(LATER, EVENTS)),
         mock.patch.object(book, "first_second", return_value=FIRST),
-        mock.patch("accounting.office.time.time", return_value=float(SETTLED)),
     ):
-        service = office.service(site.config())
+        service = office.service(site.config(), clock=lambda: float(SETTLED))
         service.start()
         for task in ("ingest-lab", "reconcile"):
             done = f'meterbridge_task_success{{task="{task}"}} 1.0'
