@@ -22,7 +22,7 @@ _DESCRIPTIONS = ("id", "origin", "seen_at", *JOB_COLUMNS)
 
 
 def put_jobs(connection: Connection, jobs: Iterable[Job], origin: int, seen_at: int) -> None:
-    """Write what is known of jobs. A lower ``origin``, or an older sighting, changes nothing."""
+    """Write what is known of jobs. A lower ``origin`` changes nothing, nor does an older sighting of the live side."""
     put_job_rows(connection, [job_values(j) for j in jobs], origin, seen_at)
 
 
@@ -44,7 +44,8 @@ def put_job_rows(
             free += 1
             continue
         news = row[3:] != values or row[1] != origin
-        if news and (origin, seen_at) >= (row[1], row[2] if origin == row[1] else 0):
+        # which record of a history is the current one is decided by who keeps it, not by when it was seen
+        if news and (origin == HISTORY or (origin, seen_at) >= (row[1], row[2] if origin == row[1] else 0)):
             changed.append(
                 {"b_id": row[0], "origin": origin, "seen_at": seen_at, **dict(zip(JOB_COLUMNS, values, strict=True))}
             )

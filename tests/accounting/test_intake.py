@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, select
 
 from accounting import intake
+from accounting.check import check
 from accounting.intake import IntakeReport, cursor, ingest_history
 from accounting.records import Kept
 from accounting.rejects import rejects
@@ -83,6 +84,15 @@ def test_an_earlier_state_read_late_does_not_come_back(engine: Engine) -> None:
     take(engine, History([running(1, T0 + 10)]), now=NOW + 60)
 
     assert [(f"1@{T0}", "gn01", 1000, T0 + 10, T0 + 90)] == views.spans(engine)
+
+
+def test_a_run_is_described_by_its_current_record_though_another_was_seen_later(engine: Engine) -> None:
+    """The clock was set back, or two services read: an end seen at 100 counts more than a start seen at 200."""
+    for now, row in ((T0 + 200, running(1, T0)), (T0 + 100, ended(1, T0, T0 + 60))):
+        ingest_history(engine, History([row]), now=now, start=T0)
+
+    assert ["COMPLETED"] == [j[12] for j in views.all_jobs(engine)]
+    assert [] == check(engine)
 
 
 def test_a_record_that_ended_and_changes_is_taken_and_shown_as_changed(engine: Engine) -> None:
