@@ -22,6 +22,7 @@ class Moment:
     file: Path
     case: dict[str, Any]
     at: str
+    interval: str
     firing: frozenset[str]
 
 
@@ -33,11 +34,12 @@ def moments() -> tuple[Moment, ...]:
 
 def _moments() -> Iterator[Moment]:
     for file in FILES:
-        for case in yaml.safe_load(file.read_text())["tests"]:
+        text = yaml.safe_load(file.read_text())
+        for case in text["tests"]:
             for look in case["promql_expr_test"]:
                 labels = " ".join(sample["labels"] for sample in look.get("exp_samples") or [])
                 firing = frozenset(re.findall(r'alertname="(\w+)"', labels))
-                yield Moment(file, case, look["eval_time"], firing)
+                yield Moment(file, case, look["eval_time"], text["evaluation_interval"], firing)
 
 
 def telling(alerts: Iterable[str]) -> Iterator[tuple[str, dict[str, Any], str, str]]:
@@ -47,5 +49,4 @@ def telling(alerts: Iterable[str]) -> Iterator[tuple[str, dict[str, Any], str, s
     """
     for alert in alerts:
         found = next(m for m in moments() if alert in m.firing)
-        interval = yaml.safe_load(found.file.read_text())["evaluation_interval"]
-        yield alert, {key: found.case[key] for key in ("interval", "input_series")}, found.at, interval
+        yield alert, {key: found.case[key] for key in ("interval", "input_series")}, found.at, found.interval

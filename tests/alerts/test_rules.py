@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from tests.lab.prometheus import promtool
 RUNBOOKS = Path(__file__).parents[2] / "docs" / "runbooks"
 
 
+@cache
 def rules() -> list[dict[str, Any]]:
     """Every rule as shipped."""
     files = [yaml.safe_load((SHIPPED / f"{name}.yaml").read_text()) for name in GROUPS]
