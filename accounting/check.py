@@ -20,7 +20,18 @@ from accounting.ledger import inputs_hash
 from accounting.model import CapacityStretch, NodeDay
 from accounting.proofs import Breach, altered_records, doubtful_marks, misfiled_keys, misread_records
 from accounting.sealing import closed_in_order, seals_hold
-from accounting.tables import jobs, node_days, periods, postings, rulings, transactions, windows
+from accounting.tables import (
+    claims,
+    jobs,
+    node_days,
+    nodes,
+    periods,
+    postings,
+    records,
+    rulings,
+    transactions,
+    windows,
+)
 from exporters.model import Disposition, Scheduler
 from exporters.pools import Pool, merge_pools
 
@@ -87,6 +98,10 @@ def _dangling(connection: Connection) -> Iterator[Breach]:
     """Pointers that lead nowhere."""
     t = transactions.alias("amended")
     pointers: list[tuple[str, FromClause, Any, Any]] = [
+        ("record", records, records.c.job_id, jobs.c.id),
+        ("claim", claims, claims.c.record_id, records.c.id),
+        ("claim", claims, claims.c.job_id, jobs.c.id),
+        ("claim", claims, claims.c.node_id, nodes.c.id),
         ("posting", postings, _P.job_id, jobs.c.id),
         ("posting", postings, _P.linked_id, jobs.c.id),
         ("posting", postings, _P.transaction_id, _T.id),

@@ -18,6 +18,7 @@ from typing import Protocol
 
 from sqlalchemy import Connection, Engine, select
 
+from accounting.collector import uncollected
 from accounting.coverage import cover_window
 from accounting.database import chunks, next_id, read, upsert, write
 from accounting.events import keep_events
@@ -146,7 +147,7 @@ def _window(engine: Engine, source: HistorySource, start: int, end: int, now: in
     count = _Count()
     scheduler = Scheduler.SLURM
     for batch in chunks(source.records(start, end), BATCH):
-        with write(engine) as connection:
+        with uncollected(), write(engine) as connection:
             _keep_batch(connection, source.cluster, batch, now, count)
         scheduler = next((r.job.key.scheduler for r in batch if isinstance(r, Record)), scheduler)
     events = list(source.events(start, end))

@@ -160,7 +160,7 @@ class _Fresh(NamedTuple):
 def _fresh(version: Version) -> _Fresh:
     key, claims = version.key, version.claims
     job = job_values(version.job) if version.job else None
-    holder = identity_of(key)
+    holder: Identity = job[:3] if job else identity_of(key)
     places = [identity_of(c.node) for c in claims]
     values = [claim_values(c) for c in claims]
     held = [

@@ -32,8 +32,8 @@ def open_ledger(url: str) -> Engine:
     return engine
 
 
-def upgrade(engine: Engine) -> None:
-    """Run the migrations that the database lacks; nothing is written when it lacks none."""
+def upgrade(engine: Engine, to: str = "head") -> None:
+    """Run the migrations that the database lacks, up to a revision; nothing is written when it lacks none."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
     head = ScriptDirectory.from_config(config).get_current_head()
@@ -43,7 +43,7 @@ def upgrade(engine: Engine) -> None:
     with write(engine) as connection:
         config.attributes["connection"] = connection
         try:
-            command.upgrade(config, "head")
+            command.upgrade(config, to)
         except CommandError as error:
             raise LedgerError(
                 f"the ledger {engine.url!r} was written by a newer meterbridge ({error}): update this one"

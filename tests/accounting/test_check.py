@@ -98,6 +98,11 @@ _TAMPERINGS: list[tuple[Tampering, str, str]] = [
     (_set(postings, _CHARGED, account="charge"), "the accounts are the six dispositions and capacity", "posting"),
     (_set(postings, _CHARGED & _STANDING, account=""), "the six dispositions sum to the capacity", "node-day gn01"),
     (_set(postings, _CHARGED & _STANDING, quantity=-5), "no disposition is negative", "node-day gn01 2026-10-01"),
+    (_set(records, records.c.source == "sacct", job_id=777), "every reference leads somewhere", "record"),
+    (_set(claims, claims.c.id == 1, record_id=777), "every reference leads somewhere", "claim 1"),
+    (_set(claims, claims.c.id == 1, job_id=777), "every reference leads somewhere", "claim 1"),
+    (_set(claims, claims.c.id == 1, node_id=777), "every reference leads somewhere", "claim 1"),
+    (_set(claim_keys, claim_keys.c.value == "1", claim_id=777), "link keys are filed as the claim tells them", "claim"),
     (_set(postings, _CHARGED, job_id=777), "every reference leads somewhere", "posting"),
     (_set(postings, _CHARGED, linked_id=778), "every reference leads somewhere", "posting"),
     (

@@ -8,9 +8,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import BigInteger, Engine, Float, inspect, select, text
 
+from accounting.check import check
 from accounting.database import LedgerError, connect, insert_many, read, storable, write
-from accounting.schema import open_ledger
+from accounting.intake import ingest_history
+from accounting.schema import open_ledger, upgrade
 from accounting.tables import jobs, metadata
+from tests.accounting import views
+from tests.accounting.site import DAY, T0, History, ended
 
 
 def test_migrations_lead_to_the_tables_that_the_code_names(engine: Engine) -> None:
@@ -37,6 +41,23 @@ def test_opening_again_changes_nothing_and_keeps_what_is_there(tmp_path: Path) -
     again.dispose()
 
     assert ["5"] == runs
+
+
+def test_a_ledger_of_an_earlier_version_keeps_its_rows(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    engine = connect(url)
+    upgrade(engine, "0002")
+    history = History([ended(n, T0, T0 + 60, nodes=(1, 2), note=str(n)) for n in range(3)])
+    ingest_history(engine, history, now=T0 + DAY, start=T0)
+    before = views.everything(engine)
+    engine.dispose()
+    again = open_ledger(url)
+    after, found = views.everything(again), check(again)
+    again.dispose()
+
+    assert 6 == len(before["claims"])
+    assert before == after
+    assert [] == found
 
 
 def test_two_processes_may_open_a_new_ledger_at_once(tmp_path: Path) -> None:
