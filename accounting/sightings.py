@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
 
@@ -37,7 +36,10 @@ Unit = tuple[str, NodeKey]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the ledger knows of one source between two readings. ``stretch`` is its coverage: id, start, end."""
+    """What the ledger knows of one source between two readings. ``stretch`` is its coverage: id, start, end.
+
+    ``shown`` are the claims of a Slurm that is read live, by job, and ``splits`` what was kept of them.
+    """
 
     scheduler: str = ""
     stretch: tuple[int, int, int] | None = None
@@ -45,6 +47,7 @@ class Seen:
     claims: Mapping[Unit, Claim] = field(default_factory=dict)
     ended: tuple[Claim, ...] = ()
     jobs: Mapping[JobKey, Job] = field(default_factory=dict)
+    shown: Mapping[JobKey, Sequence[Claim]] = field(default_factory=dict)
     splits: Mapping[JobKey, str] = field(default_factory=dict)
     rejects: frozenset[tuple[str, str]] = frozenset()
 
@@ -104,12 +107,11 @@ def take(connection: Connection, reading: SourceReading, seen: Seen, gap: float)
     if seen.stretch is not None and at <= seen.stretch[2]:
         return seen
     scheduler = seen.scheduler or _scheduler_of(reading)
-    known = seen.jobs
-    told = [j for j in reading.jobs if (k := known.get(j.key)) is None or k != j or dict(k.labels) != dict(j.labels)]
-    put_jobs(connection, told, SEEN, at)
+    put_jobs(connection, [j for j in reading.jobs if not _same_job(j, seen.jobs.get(j.key))], SEEN, at)
     last = seen.stretch[2] if seen.stretch else at
     claims = _take_claims(connection, reading, seen, ended, last)
-    splits = _take_splits(connection, reading, seen, at)
+    shown = _shown(reading.claims)
+    splits = _take_splits(connection, shown, seen, at)
     nodes = dict(seen.nodes)
     if seen.stretch is not None and at - last <= gap:
         stretch = (seen.stretch[0], seen.stretch[1], at)
@@ -127,8 +129,13 @@ def take(connection: Connection, reading: SourceReading, seen: Seen, gap: float)
         nodes=_take_nodes(connection, reading, nodes, at),
         claims=claims,
         jobs={j.key: j for j in reading.jobs},
+        shown=shown,
         splits=splits,
     )
+
+
+def _same_job(job: Job, known: Job | None) -> bool:
+    return job is known or (known is not None and job == known and dict(job.labels) == dict(known.labels))
 
 
 def _scheduler_of(reading: SourceReading) -> str:
@@ -167,23 +174,40 @@ def _keep_claims(connection: Connection, reading: SourceReading, claims: tuple[C
     keep(connection, [version_of_claim(c, reading.source, reading.cluster) for c in claims], at)
 
 
-def _take_splits(connection: Connection, reading: SourceReading, seen: Seen, at: int) -> dict[JobKey, str]:
+def _shown(claims: Iterable[Claim]) -> dict[JobKey, list[Claim]]:
+    """Claims of Slurm by job."""
+    found: dict[JobKey, list[Claim]] = {}
+    for c in claims:
+        if c.job.scheduler is Scheduler.SLURM:
+            found.setdefault(c.job, []).append(c)
+    return found
+
+
+def _split(claims: Iterable[Claim]) -> str:
+    """What each node gave to a job, as it is kept."""
+    rows = [
+        [storable(c.node.name), storable(c.model), storable(c.profile), c.milligpu, list(c.indices), list(c.uuids)]
+        for c in claims
+    ]
+    return compact(sorted(rows))
+
+
+def _take_splits(
+    connection: Connection, shown: Mapping[JobKey, Sequence[Claim]], seen: Seen, at: int
+) -> dict[JobKey, str]:
     """Slurm's history forgets which node gave how many cards, and which: what is seen of that is kept per run."""
-    shares: dict[JobKey, list[list[Any]]] = {}
-    assumed = {c.job for c in reading.claims if c.split_assumed}
-    for c in reading.claims:
-        if c.job.scheduler is Scheduler.SLURM and c.job not in assumed:
-            share = [
-                storable(c.node.name),
-                storable(c.model),
-                storable(c.profile),
-                c.milligpu,
-                list(c.indices),
-                list(c.uuids),
-            ]
-            shares.setdefault(c.job, []).append(share)
-    now = {job: compact(sorted(rows)) for job, rows in shares.items()}
-    news = {job: split for job, split in now.items() if seen.splits.get(job) != split}
+    now: dict[JobKey, str] = {}
+    news: dict[JobKey, str] = {}
+    for job, claims in shown.items():
+        before = seen.splits.get(job)
+        if before is not None and claims == seen.shown.get(job):
+            now[job] = before
+        elif not any(c.split_assumed for c in claims):
+            now[job] = _split(claims)
+            if now[job] != before:
+                news[job] = now[job]
+    if not news:
+        return now
     ids = job_ids(connection, news.keys())
     last = _last_splits(connection, ids.values())
     news = {job: split for job, split in news.items() if last.get(ids[job]) != split}
