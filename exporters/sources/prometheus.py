@@ -51,9 +51,7 @@ class Prometheus:
         except (urllib3.exceptions.HTTPError, OSError, UnicodeDecodeError) as e:
             raise SourceError(f"{where} cannot be read: {e}; check kubernetes.history.prometheus") from e
         if len(body) > MAX_BYTES:
-            raise SourceError(
-                f"{where}: an answer has more than {MAX_BYTES} bytes; make kubernetes.history.step smaller"
-            )
+            raise SourceError(f"{where}: an answer has more than {MAX_BYTES} bytes; narrow kubernetes.history.matcher")
         return _series(body, f"{where}: {query[:200]}")
 
     def close(self) -> None:

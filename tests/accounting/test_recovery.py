@@ -164,6 +164,19 @@ def test_recovered_before_the_recorder_is_back_a_pod_is_still_one_pod(engine: En
     assert len(spans(engine)) == len(views.current_claims(engine))
 
 
+def test_a_pod_of_which_nothing_is_heard_once_the_recorder_is_back_ends_with_its_last_scrape(
+    engine: Engine, source: KubeHistory
+) -> None:
+    live(engine, *range(T0 + 60, DOWN + 1, HOUR - 60), DOWN)
+    recover(engine, source, now=LATE + 600, start=T0)
+    still = spans(engine)["sliced"]
+    live(engine, LATE + 660, LATE + 720, claims=(THROUGH,))
+    recover(engine, source, now=LATE + 730, start=T0)
+
+    assert (LATE, None, "") == still[2:]
+    assert (LATE, LATE + 600, "recovered by sampling") == spans(engine)["sliced"][2:]
+
+
 def test_the_record_of_a_recovered_claim_is_the_samples_it_was_made_of(engine: Engine, source: KubeHistory) -> None:
     before_and_after(engine)
     recover(engine, source, now=NOW, start=T0)
