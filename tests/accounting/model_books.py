@@ -77,8 +77,9 @@ class Books:
         days = node_days(
             self.engine, START, now, places.resolve, zone=self.zone, projects=project, present=places.stays
         )
+        found = check(self.engine, evidence=days)
 
-        assert [] == check(self.engine, evidence=days)
+        assert [] == found, found
 
     def booked(self) -> dict[tuple[str, int], Sums]:
         """Everything that was ever booked, added up per machine and node-day."""

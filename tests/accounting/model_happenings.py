@@ -77,6 +77,27 @@ def bridge(site: ModelSite, number: int, cards: list[int], namespace: str, named
         run.names = tuple(LinkKey(LinkKind.SAME, "", f"{p.namespace}/{p.name}", "AdminComment") for p in made)
 
 
+def unbridge(site: ModelSite, pick: int, late: bool) -> None:
+    """The pods of an external job are done, and then it ends; or a pod is seen to end only later."""
+    there = [r for r in site.runs if r.runs and r.account == "bridge"]
+    if there:
+        run = there[pick % len(there)]
+        site.end(run, "CANCELLED by 64030")
+        for pod in site.pods:
+            if not late and pod.end is None and pod.owner == f"bridged-{run.submit}":
+                pod.end = site.now
+
+
+def inside(site: ModelSite, pick: int, cards: int, namespace: str, leave: bool) -> None:
+    """A running job on n1 makes a pod that is inside it, if it fits; or it ends, and leaves the pod behind."""
+    there = [r for r in site.runs if r.runs and "n1" in r.nodes]
+    if there:
+        run = there[pick % len(there)]
+        site.pod("n1", 1000 * cards, namespace, LinkKey(LinkKind.INSIDE, "lab", str(run.number), "label"))
+        if leave:
+            site.end(run, "COMPLETED")
+
+
 def keyed_pod(
     site: ModelSite, number: int, cards: int, node: str, cluster: str, kind: LinkKind, namespace: str
 ) -> None:
@@ -183,6 +204,10 @@ happening = st.one_of(
     _of("resize", _pick, _cards),
     _of("suspend_or_resume", _pick),
     _of("bridge", _number, st.lists(st.sampled_from([1, 2]), min_size=1, max_size=2), _account, _flag, _flag),
+    _of("bridge", _number, st.just([2]), st.just("vision"), _flag, st.just(True)),
+    _of("unbridge", _pick, _flag),
+    _of("inside", _pick, st.sampled_from([1, 2]), _account, st.just(False)),
+    _of("inside", _pick, st.sampled_from([1, 2]), _account, _flag),
     _of("keyed_pod", _number, _cards, st.sampled_from(["n1", "n1", "n2"]), _clusters, _kinds, _account),
     _of(
         "plain_pod",
