@@ -106,7 +106,7 @@ def _listen(collector: Collector, site: DemoSite, config: Config, out: Path) -> 
     places = {str(out / name): what for name, what in report.files(site.period).items()}
 
     def on(listen: str) -> Server:
-        app = create_app(collector.page, collector.ready, collector.statuses, site.clock, places)
+        app = create_app(collector.page, collector.ready, collector.statuses, site.clock, places, collector.targets)
         server = Server(app, listen)
         server.start()
         return server

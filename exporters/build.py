@@ -7,10 +7,13 @@ from collections.abc import Callable
 
 from exporters.collector import Collector, JoinSettings
 from exporters.config import Config, KubernetesCluster, SlurmCluster
-from exporters.config.devices import DcgmDiscovery, PortDiscovery
+from exporters.config.devices import Agents, DcgmDiscovery, NodeExporters, PortDiscovery
+from exporters.config.devices import Dcgm as DcgmSection
 from exporters.recorder import Recorder
 from exporters.sources.base import Source
 from exporters.sources.dcgm import Dcgm
+from exporters.sources.fanout import Discovery, together
+from exporters.sources.filesd import FileTargets
 from exporters.sources.kube.endpoints import ExporterPods
 from exporters.sources.kube_history import KubeHistory
 from exporters.sources.pods import Pods
@@ -89,7 +92,7 @@ def sources(config: Config, clock: Callable[[], float] = time.time) -> list[Sour
         found.append(
             Dcgm(
                 targets=d.targets,
-                discover=discovery(config, d.discover),
+                discover=found_by(config, d),
                 interval=d.interval,
                 timeout=d.timeout,
                 concurrency=d.concurrency,
@@ -102,8 +105,8 @@ def sources(config: Config, clock: Callable[[], float] = time.time) -> list[Sour
             Rdma(
                 node_exporters=r.node_exporters.targets,
                 agents=r.agents.targets,
-                discover_node_exporters=discovery(config, r.node_exporters.discover),
-                discover_agents=discovery(config, r.agents.discover),
+                discover_node_exporters=found_by(config, r.node_exporters),
+                discover_agents=found_by(config, r.agents),
                 interval=r.interval,
                 timeout=r.timeout,
                 concurrency=r.concurrency,
@@ -112,6 +115,15 @@ def sources(config: Config, clock: Callable[[], float] = time.time) -> list[Sour
             )
         )
     return found
+
+
+def found_by(config: Config, endpoints: DcgmSection | NodeExporters | Agents) -> Discovery | None:
+    """How endpoints are found besides those listed: in Kubernetes, in files, both or not at all."""
+    ways: list[Discovery] = [FileTargets(endpoints.file_sd)] if endpoints.file_sd else []
+    pods = discovery(config, endpoints.discover)
+    if pods is not None:
+        ways.append(pods)
+    return together(ways) if len(ways) > 1 else next(iter(ways), None)
 
 
 def discovery(config: Config, wanted: DcgmDiscovery | PortDiscovery | None) -> ExporterPods | None:

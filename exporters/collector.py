@@ -26,6 +26,7 @@ from exporters.projects import ProjectMap
 from exporters.recorder import Forget, Recorder, Round, SourceReading
 from exporters.series import families
 from exporters.sources.base import Source, SourceError
+from exporters.sources.fanout import Target
 from exporters.view import SourceStatus, View
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,9 @@ class _Polled:
 
     def status(self) -> SourceStatus:
         s = self.snapshot
+        targets = getattr(self.source, "targets", None)
+        known = targets() if targets is not None else None
+        failed = sum(1 for t in known or () if t.error)
         return SourceStatus(
             self.source.name,
             self.source.cluster,
@@ -89,6 +93,7 @@ class _Polled:
             self.error,
             s.problems if s else (),
             self.source.scheduler,
+            None if known is None else (len(known) - failed, failed),
         )
 
 
@@ -172,6 +177,11 @@ class Collector:
     def statuses(self) -> list[SourceStatus]:
         """How every source is doing."""
         return [p.status() for p in self._polled]
+
+    def targets(self) -> list[tuple[str, Sequence[Target]]]:
+        """How every endpoint of every source that reads many is doing, by the source's name."""
+        many = [(p.source.name, getattr(p.source, "targets", None)) for p in self._polled]
+        return [(name, targets()) for name, targets in many if targets is not None]
 
     def join(self) -> View:
         """Join the last good data of all sources, write the page, and hand the round to the recorder."""

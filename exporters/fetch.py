@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any, Generic, TypeVar
 
 import aiohttp
@@ -35,11 +36,16 @@ class ClosedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[T]):
-    """What came of one endpoint: ``value``, or ``error`` when that is not empty."""
+    """What came of one endpoint: ``value``, or ``error`` when that is not empty.
+
+    ``seconds`` is from its turn to its value, ``size`` the bytes of its body.
+    """
 
     url: str
     value: T | None = None
     error: str = ""
+    seconds: float = 0.0
+    size: int = 0
 
 
 class Fetcher:
@@ -74,9 +80,16 @@ class Fetcher:
         self._closed = False
 
     def fetch(
-        self, urls: Sequence[str], handle: Callable[[str, bytes], T], within: float | None = None
+        self,
+        urls: Sequence[str],
+        handle: Callable[[str, bytes], T],
+        within: float | None = None,
+        spread: float = 0.0,
     ) -> list[Answer[T]]:
         """One round: an answer per URL, in the order given.
+
+        Each endpoint has a moment of its own within ``spread`` seconds from the round's beginning, the same in every
+        round: many endpoints never burst, and each is read at a steady interval.
 
         ``handle`` turns a body into a value, on the fetcher's thread; a FetchError or ValueError of it becomes the
         answer's error. ``within`` is seconds for the whole round: what was not reached by then is an error too.
@@ -86,7 +99,7 @@ class Fetcher:
             with self._lock:
                 if self._closed:
                     raise ClosedError
-                future = self._submit(self._fetch_all(urls, handle, within))
+                future = self._submit(self._fetch_all(urls, handle, within, spread))
             answers = future.result()
         except CancelledError:
             raise ClosedError from None
@@ -113,7 +126,7 @@ class Fetcher:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     async def _fetch_all(
-        self, urls: Sequence[str], handle: Callable[[str, bytes], T], within: float | None
+        self, urls: Sequence[str], handle: Callable[[str, bytes], T], within: float | None, spread: float
     ) -> list[Answer[T]]:
         session = self._session = self._session or aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=self._keep_alive),  # a semaphore limits
@@ -122,18 +135,23 @@ class Fetcher:
             auto_decompress=False,
         )
         free = asyncio.Semaphore(self._concurrency)
-        end = None if within is None else asyncio.get_running_loop().time() + within
+        clock = asyncio.get_running_loop().time
+        end = None if within is None else clock() + within
         order = sorted(range(len(urls)), key=lambda i: urls[i] in self._failed)
         answers: list[Answer[T]] = [Answer(url) for url in urls]
 
         async def one(i: int) -> None:
+            began = clock()
             try:
                 async with asyncio.timeout_at(end):
+                    if spread:
+                        await asyncio.sleep(spread * phase(urls[i]))
                     async with free:
+                        began = clock()
                         body = await self._get(session, urls[i])
-                    answers[i] = Answer(urls[i], handle(urls[i], body))
+                    answers[i] = Answer(urls[i], handle(urls[i], body), "", clock() - began, len(body))
             except (FetchError, ValueError) as error:
-                answers[i] = Answer(urls[i], error=str(error) or type(error).__name__)
+                answers[i] = Answer(urls[i], error=str(error) or type(error).__name__, seconds=clock() - began)
             except TimeoutError:
                 answers[i] = Answer(urls[i], error="not reached before the round's time was over")
 
@@ -184,3 +202,12 @@ class Fetcher:
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._session is not None:
             await self._session.close()
+
+
+def phase(url: str) -> float:
+    """Where in a round an endpoint has its turn, 0 to 1: spread evenly, and the same in every round and process.
+
+    >>> 0 <= phase("http://gn01:9400/metrics") < 1
+    True
+    """
+    return int.from_bytes(blake2b(url.encode(), digest_size=4).digest()) / 2**32

@@ -14,13 +14,14 @@ if TYPE_CHECKING:  # see exporters.server
 
 _SHOWN_PROBLEMS = 10
 
-_STYLE = (
+STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem}"
     "table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.3rem .8rem .3rem 0;vertical-align:top}"
     "tr{border-bottom:1px solid #ddd}.bad{color:#b00020}.part{color:#8a5a00}code{overflow-wrap:anywhere}"
 )
 LINKS = (
     ("/metrics", "the series"),
+    ("/targets", "every endpoint that is read, and how it does"),
     ("/-/healthy", "is the process alive"),
     ("/-/ready", "was every source read and joined"),
 )
@@ -42,7 +43,7 @@ def landing_page(
     state = "ready" if ready else "not ready yet: some source was never read, so a missing job proves nothing"
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>meterbridge exporter</title>'
-        f"<style>{_STYLE}</style></head><body><h1>meterbridge exporter</h1><p>{state}</p><ul>{items}</ul>{table}{found}"
+        f"<style>{STYLE}</style></head><body><h1>meterbridge exporter</h1><p>{state}</p><ul>{items}</ul>{table}{found}"
         f"</body></html>\n"
     )
 

@@ -25,9 +25,11 @@ from starlette.types import ASGIApp
 from exporters.exposition.negotiate import accepts_gzip, choose_form
 from exporters.exposition.page import Page
 from exporters.landing import landing_page
+from exporters.targetspage import targets_page
 from exporters.webguard import WebGuard
 
 if TYPE_CHECKING:  # a listener of another page (the node agent's) loads nothing of the joins
+    from exporters.sources.fanout import Target
     from exporters.view import SourceStatus
 
 _PAGE_HEADERS = {
@@ -48,12 +50,13 @@ def create_app(
     statuses: Callable[[], Sequence[SourceStatus]] = tuple,
     clock: Callable[[], float] = time.time,
     files: Mapping[str, str] | None = None,
+    targets: Callable[[], Sequence[tuple[str, Sequence[Target]]]] = tuple,
 ) -> ASGIApp:
     """The ASGI application.
 
     ``page`` gives the last round's page (None before the first), ``ready`` whether it may be believed, ``statuses`` how
     the sources do: all three answer at once from memory. ``files`` are paths on this machine that the page for people
-    names, with what they are.
+    names, with what they are. ``targets`` are the endpoints of each source that reads many.
     """
 
     async def metrics(request: Request) -> Response:
@@ -81,9 +84,13 @@ def create_app(
     async def landing(_: Request) -> Response:
         return HTMLResponse(landing_page(statuses(), ready(), clock(), files=files), headers=_PAGE_HEADERS)
 
+    async def every_target(_: Request) -> Response:
+        return HTMLResponse(targets_page(targets(), clock()), headers=_PAGE_HEADERS)
+
     return Starlette(
         routes=[
             Route("/", landing),
+            Route("/targets", every_target),
             Route("/metrics", metrics),
             Route("/-/healthy", healthy),
             Route("/-/ready", is_ready),

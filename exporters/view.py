@@ -40,6 +40,8 @@ class SourceStatus:
     error: str = ""
     problems: tuple[str, ...] = ()
     scheduler: Scheduler | None = None
+    targets: tuple[int, int] | None = None
+    """Endpoints read in the last round, and those that were not; None for a source that reads one thing."""
 
 
 @dataclass(frozen=True)
@@ -236,6 +238,14 @@ def devices(view: View) -> Iterable[Row]:
     """Devices read in the last round, by whether an owner is known."""
     owned = sum(1 for c in view.picture.cards if c.shares)
     return [(("true",), float(owned)), (("false",), float(len(view.picture.cards) - owned))]
+
+
+def source_targets(view: View) -> Iterable[Row]:
+    """Endpoints of each source that reads many, by whether the last round read them."""
+    for s in view.sources:
+        if s.targets is not None:
+            for state, count in zip(("read", "failed"), s.targets, strict=True):
+                yield ((s.name, s.cluster, state), float(count))
 
 
 def source_age(view: View) -> Iterable[Row]:

@@ -22,6 +22,7 @@ class Dcgm(Section):
     """dcgm-exporter endpoints: a list, or discovered from pods, or both."""
 
     targets: tuple[str, ...] = ()
+    file_sd: tuple[str, ...] = ()
     discover: DcgmDiscovery | None = None
     interval: Duration = 15.0
     timeout: Duration = 5.0
@@ -56,6 +57,7 @@ class NodeExporters(Section):
     """node_exporter endpoints: a list, or discovered from pods, or both."""
 
     targets: tuple[str, ...] = ()
+    file_sd: tuple[str, ...] = ()
     discover: NodeExporterDiscovery | None = None
 
 
@@ -63,6 +65,7 @@ class Agents(Section):
     """Node agents: a list, or discovered from pods, or both."""
 
     targets: tuple[str, ...] = ()
+    file_sd: tuple[str, ...] = ()
     discover: AgentDiscovery | None = None
 
 

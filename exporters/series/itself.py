@@ -78,6 +78,14 @@ ROWS: tuple[SeriesRow, ...] = (
         v.source(lambda s: s.rejects),
     ),
     SeriesRow(
+        "meterbridge_source_targets",
+        "gauge",
+        "",
+        "Endpoints of the source by whether its last round read them: read, failed. The page /targets names them.",
+        (*SOURCE, "state"),
+        v.source_targets,
+    ),
+    SeriesRow(
         "meterbridge_join_duration_seconds",
         "gauge",
         "seconds",

@@ -24,7 +24,7 @@ from exporters.model import Sample, Scheduler, Snapshot
 from exporters.sources.base import Source
 from exporters.sources.dcgm_cards import OutOfRange, Plan, merge, plan, samples
 from exporters.sources.dcgm_fields import FIELDS
-from exporters.sources.fanout import Discovery, Fanout, Kind, whole
+from exporters.sources.fanout import Discovery, Fanout, Kind, Target, whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,10 @@ class Dcgm(Source):
             complete=not round_.problems,
             problems=(*round_.problems, *_remarks(round_.pages), *twice),
         )
+
+    def targets(self) -> list[Target]:
+        """How every endpoint did in the last round."""
+        return self._fanout.targets()
 
     def close(self) -> None:
         """Break off a poll under way and close the connections."""

@@ -16,6 +16,10 @@ from exporters.sources.base import SourceError
 
 _NAMED = 3  # endpoints named in a sentence about many
 
+PACE = 0.005
+"""Seconds between the turns of two endpoints, on average: 1,000 of them are asked over 5 s, not at once. As few
+as may be read at once anyway (``concurrency``) are asked together."""
+
 
 class Page(Protocol):
     """What one endpoint served."""
@@ -38,8 +42,36 @@ class Endpoint(Protocol[P_co]):
         ...
 
 
+@dataclass(slots=True)
+class Target:
+    """How one endpoint is doing, for people: ``last_success`` is epoch seconds (0 = never), ``error`` its last failure.
+
+    ``seconds`` and ``size`` (bytes) are of its last answer. ``found`` is how it is known: listed, or discovered.
+    """
+
+    url: str
+    found: str = ""
+    last_success: float = 0.0
+    seconds: float = 0.0
+    size: int = 0
+    error: str = "not read yet"
+
+
 Discovery = Callable[[], Sequence[str] | Mapping[str, str]]
 """Asked once per round for URLs, or for URLs with the node that each is on. Raises `SourceError`."""
+
+
+def together(ways: Sequence[Discovery]) -> Discovery:
+    """What several ways of discovery find, as one."""
+
+    def found() -> dict[str, str]:
+        urls: dict[str, str] = {}
+        for way in ways:
+            some = way()
+            urls |= some if isinstance(some, Mapping) else {url: urls.get(url, "") for url in some}
+        return urls
+
+    return found
 
 
 @dataclass(frozen=True)
@@ -85,8 +117,11 @@ class Fanout(Generic[P]):
         self.name = name
         self._kinds = tuple(kinds)
         self._discovered: list[dict[str, str]] = [{} for _ in kinds]
+        self._found: dict[str, str] = {}
         self.endpoints: dict[str, Endpoint[P]] = {}
         self._round = max(interval, timeout)
+        self._spread, self._burst = interval / 3, concurrency
+        self._targets: dict[str, Target] = {}
         self._fetcher = Fetcher(
             timeout=timeout,
             concurrency=concurrency,
@@ -100,17 +135,33 @@ class Fanout(Generic[P]):
         """One round of all endpoints. Raises `SourceError` when there is none, or none could be read."""
         problems = self._meet()
         endpoints = self.endpoints
+        spread = min(self._spread, PACE * len(endpoints)) if len(endpoints) > self._burst else 0.0
         try:
             answers = self._fetcher.fetch(
-                list(endpoints), lambda url, body: endpoints[url].read(body, now), within=self._round
+                list(endpoints), lambda url, body: endpoints[url].read(body, now), within=self._round, spread=spread
             )
         except ClosedError:
             raise SourceError(f"{self.name}: closed") from None
+        self._remember(answers, now)
         pages = [answer.value for answer in answers if answer.value is not None]
         missing = list(_missing(answers))
         if not pages:
             raise SourceError(f"no {self._what()} endpoint could be read: {'; '.join([*problems, *missing])}")
         return Round(pages, (*problems, *missing, *_bad_lines(answers)))
+
+    def targets(self) -> list[Target]:
+        """How every endpoint of the last round did."""
+        return list(self._targets.values())
+
+    def _remember(self, answers: Sequence[Answer[P]], now: float) -> None:
+        """Keep what the page for people tells of each endpoint; those that are no longer known are forgotten."""
+        known: dict[str, Target] = {}
+        for answer in answers:
+            target = known[answer.url] = self._targets.get(answer.url) or Target(answer.url, self._found[answer.url])
+            target.error, target.seconds = answer.error, answer.seconds
+            if not answer.error:
+                target.last_success, target.size = now, answer.size
+        self._targets = known
 
     def close(self) -> None:
         """Break off a round under way and close the connections."""
@@ -123,6 +174,7 @@ class Fanout(Generic[P]):
         """Know every endpoint of this round and forget the others; sentences about those not discovered."""
         problems = []
         known: dict[str, Endpoint[P]] = {}
+        self._found = {}
         for n, kind in enumerate(self._kinds):
             if kind.discover is not None:
                 try:
@@ -137,6 +189,7 @@ class Fanout(Generic[P]):
                     self._discovered[n] = dict(found) if isinstance(found, Mapping) else dict.fromkeys(found, "")
             for url, node in (*dict.fromkeys(kind.targets, "").items(), *self._discovered[n].items()):
                 if url not in known:
+                    self._found[url] = "listed" if url in kind.targets else "discovered"
                     known[url] = self.endpoints.get(url) or kind.meet(url, node)
         self.endpoints = known
         if not known:

@@ -20,7 +20,7 @@ from exporters.exposition.reader import Layout, Limits, Reader
 from exporters.fetch import FetchError
 from exporters.model import Scheduler, Snapshot
 from exporters.sources.base import Source
-from exporters.sources.fanout import Discovery, Fanout, Kind, whole
+from exporters.sources.fanout import Discovery, Fanout, Kind, Target, whole
 from exporters.sources.rdma_fields import WANTED
 from exporters.sources.rdma_join import join
 from exporters.sources.rdma_pages import Page, Plan, plan, read
@@ -87,6 +87,10 @@ class Rdma(Source):
             problems=(*round_.problems, *joined.problems),
             ports=joined.ports,
         )
+
+    def targets(self) -> list[Target]:
+        """How every endpoint did in the last round."""
+        return self._fanout.targets()
 
     def close(self) -> None:
         """Break off a poll under way and close the connections."""

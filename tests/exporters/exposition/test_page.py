@@ -91,7 +91,7 @@ def test_fifty_scrapers_at_once_cost_one_compression(monkeypatch: pytest.MonkeyP
         everybody_asked.wait(10)
         return body
 
-    monkeypatch.setattr(page_module.gzip, "compress", compress)
+    monkeypatch.setattr(page_module.igzip, "compress", compress)
     page = Page(Writer().render(FAMILIES))
     threads = [threading.Thread(target=page.body, args=(Form.OPENMETRICS, True)) for _ in range(50)]
     for thread in threads:
