@@ -19,6 +19,7 @@ from accounting import book, months, office, recovering
 from accounting.commands import COMMANDS
 from accounting.shell import EXIT_BREACH, Refused, config_option, refusals
 from dashboards.commands import dashboards
+from alerts.command import rdma
 from exporters import build
 from exporters.collector import Collector
 from exporters.config import Config, load
@@ -254,7 +255,7 @@ def demo(out: Path, serve_pages: bool) -> None:
         run.run(out, serve=serve_pages, console=Console(width=None if sys.stdout.isatty() else 120))
 
 
-for command in COMMANDS:
+for command in (*COMMANDS, rdma):
     main.add_command(command)
 main.add_command(dashboards)
 main.add_command(node)

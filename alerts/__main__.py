@@ -8,25 +8,8 @@ import click
 
 from alerts.files import SHIPPED, write
 from alerts.generate import groups
+from alerts.options import threshold_option
 from alerts.thresholds import RulesError, load
-
-
-def overrides(_context: click.Context, _option: click.Parameter, words: tuple[str, ...]) -> dict[str, str]:
-    """``NAME=VALUE`` options as a mapping."""
-    wrong = [w for w in words if "=" not in w]
-    if wrong:
-        raise click.BadParameter(f"{wrong[0]!r} is not NAME=VALUE")
-    return dict(w.split("=", 1) for w in words)
-
-
-threshold_option = click.option(
-    "--threshold",
-    "thresholds",
-    multiple=True,
-    metavar="NAME=VALUE",
-    callback=overrides,
-    help="Another value for a threshold of alerts/thresholds.yaml; may be given several times.",
-)
 
 
 @click.command()
