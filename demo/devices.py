@@ -121,6 +121,11 @@ class Devices:
                 raise LookupError(f"the exporter of {machine} is out of order")
         return [self._card(machine, index, at) for index in range(CARDS)]
 
+    def busy_seconds(self, machine: str, index: int, at: float) -> float:
+        """The load of a card (not of its slices), integrated from the beginning until ``at``."""
+        now = self._at((machine, index, ""), at)
+        return now.busy_until(at) if now else 0.0
+
     def _at(self, place: tuple[str, int, str], at: float) -> _Stretch | None:
         line = self._timelines.get(place)
         n = bisect_right(self._starts[place], at) - 1 if line else -1

@@ -14,6 +14,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import TracebackType
 
 from aiohttp import web
@@ -22,6 +23,9 @@ from demo.dcgm_text import CardState, Spelling, render
 
 Readings = Callable[[str, float], Sequence[CardState]]
 """Node name and epoch seconds to the node's cards."""
+
+Ports = Callable[[str, float], str]
+"""Node name and epoch seconds to the page of the node's node_exporter."""
 
 SIMULATED = {"X-Simulated-By": "meterbridge demo fleet"}
 _STARTUP_SECONDS = 30
@@ -32,7 +36,8 @@ class Fleet:
     """N endpoints on one loopback port: ``http://127.0.0.1:<port>/<node>/metrics``.
 
     ``clock`` is what the readings are asked for; ``port`` 0 takes a free one. A node for which ``readings`` raises
-    LookupError answers 503, as an exporter does whose driver is gone.
+    LookupError answers 503, as an exporter does whose driver is gone. With ``ports`` every node has a node_exporter as
+    well: ``http://127.0.0.1:<port>/<node>/ports``.
     """
 
     def __init__(
@@ -43,7 +48,9 @@ class Fleet:
         spelling: Spelling = "classic",
         host: str = "127.0.0.1",
         port: int = 0,
+        ports: Ports | None = None,
     ) -> None:
+        self._ports = ports
         self._nodes = tuple(nodes)
         self._known = frozenset(nodes)
         self._readings = readings
@@ -59,6 +66,11 @@ class Fleet:
     def targets(self) -> tuple[str, ...]:
         """The URLs, in the order of the nodes. Only once started."""
         return tuple(f"http://{self._host}:{self._port}/{node}/metrics" for node in self._nodes)
+
+    @property
+    def port_targets(self) -> tuple[str, ...]:
+        """The URLs of the node_exporters, in the order of the nodes. Only once started."""
+        return tuple(f"http://{self._host}:{self._port}/{node}/ports" for node in self._nodes) if self._ports else ()
 
     def start(self) -> None:
         """Listen. Raises OSError when the port is taken."""
@@ -91,6 +103,8 @@ class Fleet:
     async def _listen(self) -> None:
         app = web.Application()
         app.add_routes([web.get("/", self._index), web.get("/{node}/metrics", self._metrics)])
+        if self._ports is not None:
+            app.add_routes([web.get("/{node}/ports", partial(self._node_exporter, self._ports))])
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port)
@@ -103,18 +117,27 @@ class Fleet:
         return web.Response(text="\n".join(lines) + "\n", headers=SIMULATED)
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        node = request.match_info["node"]
-        if node not in self._known:
-            raise web.HTTPNotFound(text=f"no node {node} in this simulated fleet\n", headers=SIMULATED)
+        node = self._node(request)
         try:
             cards = self._readings(node, self._clock())
         except LookupError as error:
             raise web.HTTPServiceUnavailable(text=f"{error}\n", headers=SIMULATED) from error
-        text = render(node, cards, self._spelling)
-        return web.Response(
-            body=text.encode(),
-            headers={**SIMULATED, "Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
-        )
+        return _text(render(node, cards, self._spelling))
+
+    async def _node_exporter(self, ports: Ports, request: web.Request) -> web.Response:
+        return _text(ports(self._node(request), self._clock()))
+
+    def _node(self, request: web.Request) -> str:
+        node = request.match_info["node"]
+        if node not in self._known:
+            raise web.HTTPNotFound(text=f"no node {node} in this simulated fleet\n", headers=SIMULATED)
+        return node
+
+
+def _text(page: str) -> web.Response:
+    return web.Response(
+        body=page.encode(), headers={**SIMULATED, "Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+    )
 
 
 def card_uuid(node: str, index: int) -> str:

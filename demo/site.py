@@ -22,6 +22,7 @@ import yaml
 
 from demo import slurm_replay
 from demo.devices import Devices, Gap
+from demo.fabric_text import FabricText
 from demo.fleet import Fleet
 from demo.kube_replay import Event, KubeReplay
 from demo.live_replay import LiveReplay
@@ -73,7 +74,8 @@ class DemoSite:
         self._live = LiveReplay(folder / "slurm")
         recorded = json.loads(gzip.decompress((DATA / "kubernetes.json.gz").read_bytes()))
         self.kubernetes = KubeReplay([Event(*event) for event in recorded["events"]], recorded["static"])
-        self._fleet = Fleet(MACHINES, self._devices.readings, self.clock)
+        fabric = FabricText(self._devices.busy_seconds, since=self.end_of_month)
+        self._fleet = Fleet(MACHINES, self._devices.readings, self.clock, ports=fabric.page)
 
     def __enter__(self) -> Self:
         self.start()
@@ -156,6 +158,11 @@ class DemoSite:
                 {"cluster": KUBERNETES, "kubeconfig": str(self._kubeconfig), "interval": f"{self._round_s}s"},
             ],
             "dcgm": {"targets": list(self._fleet.targets), "interval": f"{self._round_s}s", "timeout": "10s"},
+            "rdma": {
+                "node_exporters": {"targets": list(self._fleet.port_targets)},
+                "interval": f"{self._round_s}s",
+                "timeout": "10s",
+            },
             "gpu_models": {
                 "H100": ["h100", "NVIDIA-H100-80GB-HBM3", "NVIDIA H100 80GB HBM3"],
                 "A100": ["a100", "NVIDIA-A100-SXM4-80GB", "NVIDIA A100-SXM4-80GB"],
@@ -183,8 +190,8 @@ class DemoSite:
 
 _HEAD = """\
 # Settings of the demo site, written anew by every demo. They are those of a real site but for three things: the Slurm
-# commands replay a recording, the Kubernetes API and the dcgm-exporters are served on this machine, and everything is
-# read every {hours} hours of site time, because the month passes in seconds (a real site: every 15 s).
+# commands replay a recording, the Kubernetes API and the exporters of cards and ports are served on this machine, and
+# everything is read every {hours} hours of site time, because the month passes in seconds (a real site: every 15 s).
 """
 
 
