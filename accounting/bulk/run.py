@@ -89,6 +89,7 @@ def _site_days(ledger: Engine, site: Site, days: Sequence[tuple[int, int]]) -> I
     reading = Days(world.reader, days)
     for a, b in days:
         with read(ledger) as connection:
+            nodes.update(node_keys(connection))  # others may have written claims on new nodes since
             found = site_day(connection, world, reading, a, b)
         yield found
 
