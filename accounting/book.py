@@ -18,7 +18,9 @@ from sqlalchemy.exc import DBAPIError
 
 from accounting import beancount
 from accounting import rejects as set_aside
+from accounting.bulk.readers import readers
 from accounting.bulk.run import HERE, Site, Work, reconcile_whole
+from accounting.bulk.statement import MUCH, month_statement
 from accounting.check import check as prove
 from accounting.closing import period_states
 from accounting.database import LedgerError, read
@@ -238,7 +240,12 @@ def lines(config: Config, engine: Engine, period: Period, at: Prices | None = No
     """The priced lines of a period, and after them the corrections of closed months that are booked in it."""
     at = at or prices(config, engine, period)
     own = rate(usage(engine, period.start, period.end), at.rates, period.name)
-    return own + rate_corrections(corrections(engine, period.name), at.earlier, at.rates, period.name)
+    return own + corrected(engine, period, at)
+
+
+def corrected(engine: Engine, period: Period, at: Prices) -> list[Line]:
+    """The priced corrections of closed months that are booked in a period."""
+    return rate_corrections(corrections(engine, period.name), at.earlier, at.rates, period.name)
 
 
 def statement(config: Config, engine: Engine, period: Period, at: Prices | None = None) -> Statement:
@@ -252,11 +259,13 @@ def write_statement(config: Config, name: str, folder: Path) -> Sequence[Path]:
     with opened(config) as engine:
         period = period_named(name, zone(config))
         at = prices(config, engine, period)
-        stated = statement(config, engine, period, at)
-        corrected = {line.corrects: at.earlier[line.corrects] for line in stated.lines if line.corrects}
+        stated = month_statement(engine, period, at.rates, corrected(engine, period, at))
+        earlier = {line.corrects: at.earlier[line.corrects] for line in stated.statement.lines}
         closed_at = next((s.closed_at for s in period_states(engine) if s.name == name and not s.is_open), None)
         owed = recovered_time(engine, period.start, period.end, closed_at)
-        return write_files(folder, stated, at.rates, at.terms, Basis(at.closed, corrected, owed))
+        with readers(engine, much=len(stated.own.sums) >= MUCH) as some:
+            basis = Basis(at.closed, earlier, owed)
+            return write_files(folder, stated.statement, at.rates, at.terms, basis, stated.csv(some))
 
 
 def explain(config: Config, line_id: str, name: str | None, *, escape: bool) -> bytes:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 
 from sqlalchemy import Engine, func, select
 
 from accounting import book
+from accounting.bulk.statement import month_sums, refuse_unpriced
 from accounting.closing import ClosedWith, period_state, period_states
 from accounting.database import LedgerError, read
 from accounting.disputes import Dispute, disputes, reach, rule
@@ -17,7 +19,6 @@ from accounting.rating import RatingError
 from accounting.reconciling import ReconcileReport, rules_hash
 from accounting.sealing import seal
 from accounting.settling import Open, Sources, still_open, unreconciled
-from accounting.statements import Statement
 from accounting.statements.chargeback import money
 from accounting.statements.hours import hours_text, micro_hours
 from accounting.tables import node_days
@@ -57,7 +58,9 @@ def _settle(config: Config, engine: Engine, period: Period, now: int) -> list[Op
         present=places.stays,
     )
     try:
-        book.lines(config, engine, period)
+        at = book.prices(config, engine, period)
+        refuse_unpriced(engine, period, at.rates)
+        book.corrected(engine, period, at)
     except RatingError as e:
         found.append(Open(must=True, what=str(e)))
     return sorted(found, key=lambda o: not o.must)
@@ -81,12 +84,12 @@ def close_month(config: Config, name: str, now: int, *, force: bool = False) -> 
 
 def _closed_with(config: Config, engine: Engine, period: Period) -> ClosedWith:
     at = book.prices(config, engine, period)
-    stated = book.statement(config, engine, period, at)
-    return ClosedWith(at.rates, at.terms, stated.capacity, _charged(stated), stated.amount)
-
-
-def _charged(stated: Statement) -> int:
-    return sum(total.quantity for total in stated.totals if total.disposition is Disposition.CHARGED)
+    capacity, charged, minor = month_sums(engine, period, at.rates)
+    later = [line for line in book.corrected(engine, period, at) if line.usage.disposition is not None]
+    capacity += sum(line.usage.charged for line in later)
+    charged += sum(line.usage.charged for line in later if line.usage.disposition is Disposition.CHARGED)
+    amount = sum((line.amount for line in later), Decimal(minor).scaleb(-at.rates.minor_digits))
+    return ClosedWith(at.rates, at.terms, capacity, charged, amount)
 
 
 def seal_month(config: Config, name: str, now: int) -> str:

@@ -86,10 +86,7 @@ class Rates:
 
     def amount(self, milligpu_seconds: int, price: Decimal) -> Decimal:
         """Money for a quantity, rounded once, half to even, to ``minor_digits`` decimals."""
-        digits = self.minor_digits
-        numerator, denominator = price.as_integer_ratio()
-        minor = _half_even(milligpu_seconds * numerator * 10**digits, denominator * MILLIGPU_SECONDS_PER_HOUR)
-        return Decimal(minor).scaleb(-digits)
+        return Decimal(minor_units(milligpu_seconds, price, self.minor_digits)).scaleb(-self.minor_digits)
 
     @property
     def zero(self) -> Decimal:
@@ -185,6 +182,12 @@ def _check_price(key: str, price: Decimal) -> None:
         raise RatingError(f"{key}: {price!r} is a {type(price).__name__}; money is Decimal, never float")
     if not price.is_finite() or price < 0:
         raise RatingError(f"{key}: {price} is no price; it must be 0 or more")
+
+
+def minor_units(milligpu_seconds: int, price: Decimal, digits: int) -> int:
+    """Money for a quantity in units of ``10**-digits``, rounded once, half to even."""
+    numerator, denominator = price.as_integer_ratio()
+    return _half_even(milligpu_seconds * numerator * 10**digits, denominator * MILLIGPU_SECONDS_PER_HOUR)
 
 
 def _half_even(numerator: int, denominator: int) -> int:

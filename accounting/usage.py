@@ -45,7 +45,8 @@ class _Sum:
 
 _D, _P, _T, _M = node_days.c, postings.c, transactions.c, telemetry.c
 _GROUP = (_P.project, _P.job_id, _P.model, _P.account, _P.linked_id)
-_MEASURES = ("gpu_seconds", "active_seconds", "energy_joules", "samples_seen", "samples_expected")
+MEASURES = ("gpu_seconds", "active_seconds", "energy_joules", "samples_seen", "samples_expected")
+"""The columns of ``telemetry`` that lines show."""
 
 
 def usage(engine: Engine, start: int, end: int) -> list[Usage]:
@@ -142,27 +143,32 @@ def _usage(group: Group, s: _Sum, reasons: Sequence[str], jobs: Mapping[int, Job
 
 
 def _telemetry(connection: Connection, groups: Iterable[Group], start: int, end: int) -> dict[Group, list[float]]:
-    """What was measured, by group, in the order of `_MEASURES`."""
+    """What was measured, by group, in the order of `MEASURES`."""
     by_job: dict[int, list[Group]] = defaultdict(list)
     for g in groups:
         if g.job_id is not None:
             by_job[g.job_id].append(g)
     inside = (_M.start_at >= start, _M.start_at < end)
-    sums = [func.sum(_M[name]) for name in _MEASURES]
+    sums = [func.sum(_M[name]) for name in MEASURES]
     found: dict[Group, list[float]] = {}
     for number, *values in connection.execute(select(_M.job_id, *sums).where(*inside).group_by(_M.job_id)):
         if len(by_job.get(number, ())) == 1:
             found[by_job[number][0]] = [float(v) for v in values]
-    several = sorted(number for number, lines in by_job.items() if len(lines) > 1)
-    for part in chunks(several):
-        _share(connection, part, (start, end), found)
+    share(connection, sorted(number for number, lines in by_job.items() if len(lines) > 1), (start, end), found)
     return found
+
+
+def share(
+    connection: Connection, job_ids: Sequence[int], span: tuple[int, int], found: dict[Group, list[float]]
+) -> None:
+    """Share the telemetry of jobs with several lines among them, by what each held on that machine and day."""
+    for part in chunks(job_ids):
+        _share(connection, part, span, found)
 
 
 def _share(
     connection: Connection, job_ids: Sequence[int], span: tuple[int, int], found: dict[Group, list[float]]
 ) -> None:
-    """Share the telemetry of jobs with several lines among them, by what each held on that machine and day."""
     start, end = span
     held: dict[tuple[int, str, str, int], dict[Group, int]] = defaultdict(dict)
     query = (
@@ -177,13 +183,13 @@ def _share(
         g = Group(*group)
         held[g.job_id or 0, unit, machine, day][g] = max(int(quantity), int(holds))
         lines.setdefault(g.job_id or 0, g)
-    rows = select(_M.job_id, _M.unit, _M.machine, _M.start_at, *(_M[n] for n in _MEASURES))
+    rows = select(_M.job_id, _M.unit, _M.machine, _M.start_at, *(_M[n] for n in MEASURES))
     for number, unit, machine, day, *values in connection.execute(
         rows.where(_M.job_id.in_(job_ids), _M.start_at >= start, _M.start_at < end)
     ):
         weights = held.get((number, unit, machine, day)) or {lines[number]: 1}
         total = sum(weights.values()) or 1
         for g, weight in weights.items():
-            sums = found.setdefault(g, [0.0] * len(_MEASURES))
+            sums = found.setdefault(g, [0.0] * len(MEASURES))
             for n, value in enumerate(values):
                 sums[n] += float(value) * weight / total

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Select, select
 
+from accounting.bulk.pages import every
 from accounting.database import chunks
 from accounting.held import with_split
 from accounting.prints import claim_digest
@@ -122,9 +123,7 @@ class Reader:
 
     def read(self, connection: Connection, query: Select[Any]) -> Rows:
         """The claims of a query that is made from `QUERY`."""
-        result = connection.execute(query)
-        assert result.cursor is not None  # noqa: S101 - it has rows
-        return self.rows(result.cursor.fetchall())  # the driver's own rows: a third of the time of SQLAlchemy's
+        return self.rows(every(connection, query))
 
     def rows(self, raw: Sequence[Sequence[Any]]) -> Rows:
         """Raw rows with their numbers."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from accounting.booking import Head, Posted
 from accounting.bulk.booking import Done, book_day
 from accounting.bulk.columns import DayColumns
 from accounting.bulk.days import Days
+from accounting.bulk.garbage import no_garbage
 from accounting.bulk.postings import DayPostings
 from accounting.bulk.rows import INDICES, UUIDS, Reader
 from accounting.bulk.site import Borders, SiteDay, World, site_day
@@ -67,13 +67,8 @@ HERE = Work()
 @contextmanager
 def site_days(ledger: Engine, site: Site, days: Sequence[tuple[int, int]]) -> Iterator[Iterator[SiteDay]]:
     """All node-days of some segments, one day after the other. Meanwhile nobody looks for garbage among the rows."""
-    collecting = gc.isenabled()
-    gc.disable()  # millions of rows come and go, none of them part of a cycle: looking through them is half the time
-    try:
+    with no_garbage():
         yield _site_days(ledger, site, days)
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def _site_days(ledger: Engine, site: Site, days: Sequence[tuple[int, int]]) -> Iterator[SiteDay]:

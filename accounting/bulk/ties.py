@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection, or_
@@ -39,6 +40,7 @@ def tied_rows(connection: Connection, reader: Reader, rows: Rows, a: int, b: int
     for row, span in zip(raw, _spans(near), strict=True):
         if row[SCHEDULER] == Scheduler.SLURM.value:
             bearing[row[CLUSTER], row[NATIVE]].append(span)
+            bearing["", row[NATIVE]].append(span)
     pods = _pods(connection, reader, bearing, a, b)
     naming: dict[Name, list[Span]] = defaultdict(list)
     for some in (near, pods):
@@ -52,10 +54,15 @@ def tied_rows(connection: Connection, reader: Reader, rows: Rows, a: int, b: int
     for _, name, span in _named(runs):
         naming[name].append(span)
     kept = [
-        any(_near(span, other) for other in naming[row[CLUSTER], row[NATIVE]])
+        any(_near(span, other) for name in _names(row) for other in naming.get(name, ()))
         for row, span in zip(runs.raw, _spans(runs), strict=True)
     ]
     return joined([runs.take(np.array(kept, dtype=bool)), pods])
+
+
+def _names(row: Sequence[Any]) -> tuple[Name, Name]:
+    """By what a key may name a claim: a key without a cluster means any."""
+    return (row[CLUSTER], row[NATIVE]), ("", row[NATIVE])
 
 
 def _named(rows: Rows) -> Iterator[tuple[int, Name, Span]]:
@@ -81,7 +88,7 @@ def _runs(connection: Connection, reader: Reader, names: set[Name], a: int, b: i
     outside = or_(_C.end_at + 0 <= a, _C.start_at + 0 >= b)
     found = [reader.rows([])]
     for cluster, values in _by_cluster(names):
-        slurm = (_J.scheduler == Scheduler.SLURM.value, _J.cluster == cluster, outside)
+        slurm = [_J.scheduler == Scheduler.SLURM.value, outside, *([_J.cluster == cluster] if cluster else [])]
         found += [
             reader.read(connection, QUERY.where(*slurm, _J.native_id.in_(part), _R.job_id == _J.id))
             for part in chunks(values)

@@ -70,7 +70,7 @@ def chargeback_rows(statement: Statement, name: Callable[[str], str]) -> Iterato
 def _row(line: Line, micro: int, digits: int, name: Callable[[str], str]) -> tuple[str, ...]:
     usage, job = line.usage, line.usage.job
     gpu_hours, charged = _hours(usage, micro)
-    utilization, energy, coverage = _telemetry(usage)
+    utilization, energy, coverage = telemetry(usage)
     return (
         line.billing_period,
         name(usage.project),
@@ -107,7 +107,7 @@ def _hours(usage: Usage, micro: int) -> tuple[int, int]:
     return (micro if usage.held == usage.charged else micro_hours(usage.held)), micro
 
 
-def _telemetry(usage: Usage) -> tuple[str, str, str]:
+def telemetry(usage: Usage) -> tuple[str, str, str]:
     """Say utilization, energy and coverage, or nothing where nothing was measured: never 0 for "not known".
 
     Rounds that the exporter itself missed expected no sample, so coverage is also never more than the part of the held

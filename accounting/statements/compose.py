@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
+from numpy.typing import NDArray
 
 from accounting.model import Line
 from accounting.rating import Rates, line_order
@@ -18,7 +19,7 @@ from accounting.statements.hours import apportion, micro_hours
 from exporters.model import Disposition
 
 _WORDS = tuple(Disposition)
-_KEYS = ("corrects", "disposition", "project", "scheduler")
+Ints = NDArray[np.int64]
 _NUMBERS = {word: number for number, word in enumerate(_WORDS)}
 
 
@@ -89,29 +90,79 @@ def compose(lines: Sequence[Line], rates: Rates, billing_period: str) -> Stateme
 def _totals(lines: Sequence[Line], digits: int) -> tuple[tuple[int, ...], tuple[Total, ...]]:
     counted = [n for n, line in enumerate(lines) if line.usage.disposition is not None]
     usages = [lines[n].usage for n in counted]
-    frame = pd.DataFrame(
-        {
-            "corrects": np.array([lines[n].corrects for n in counted], object),
-            "disposition": np.array([_NUMBERS[u.disposition] for u in usages if u.disposition], np.int64),
-            "project": np.array([u.project for u in usages], object),
-            "scheduler": np.array([u.job.scheduler.value if u.job else "" for u in usages], object),
-            "quantity": np.array([u.charged for u in usages], np.int64),
-            "minor": np.array([int(lines[n].amount.scaleb(digits)) for n in counted], np.int64),
-        }
+    texts = (
+        [lines[n].corrects for n in counted],
+        [u.project for u in usages],
+        [u.job.scheduler.value if u.job else "" for u in usages],
     )
-    groups = frame.groupby(list(_KEYS), sort=True)
-    sums = groups[["quantity", "minor"]].sum().reset_index()
-    printed = apportion(sums["quantity"].to_numpy())
+    names = [sorted(set(column)) for column in texts]
+    codes = []
+    for column, some in zip(texts, names, strict=True):
+        number = {text: n for n, text in enumerate(some)}
+        codes.append(np.array([number[text] for text in column], np.int64))
+    found, totals = totalled(
+        Counted(
+            names[0],
+            names[1],
+            names[2],
+            codes[0],
+            np.array([_NUMBERS[u.disposition] for u in usages if u.disposition], np.int64),
+            codes[1],
+            codes[2],
+            np.array([u.charged for u in usages], np.int64),
+            np.array([int(lines[n].amount.scaleb(digits)) for n in counted], np.int64),
+        ),
+        digits,
+    )
     hours = np.zeros(len(lines), np.int64)
-    places = np.array(counted, np.int64)
-    quantities = frame["quantity"].to_numpy()
-    members = groups.indices
-    for key, micro in zip(sums[list(_KEYS)].itertuples(index=False, name=None), printed.tolist(), strict=True):
-        hours[places[members[key]]] = apportion(quantities[members[key]], micro)
-    totals = (
-        Total(_WORDS[d], project, scheduler, quantity, micro, Decimal(minor).scaleb(-digits), corrects)
-        for (corrects, d, project, scheduler, quantity, minor), micro in zip(
-            sums.itertuples(index=False, name=None), printed.tolist(), strict=True
+    hours[np.array(counted, np.int64)] = found
+    return tuple(hours.tolist()), totals
+
+
+class Counted(NamedTuple):
+    """The lines of a statement that count, in its order, by columns.
+
+    The texts are sorted, and ``correct``, ``project`` and ``scheduler`` number them; ``word`` numbers dispositions in
+    their own order. ``quantity`` is milliGPU-seconds, ``minor`` the amount in minor units.
+    """
+
+    corrects: Sequence[str]
+    projects: Sequence[str]
+    schedulers: Sequence[str]
+    correct: Ints
+    word: Ints
+    project: Ints
+    scheduler: Ints
+    quantity: Ints
+    minor: Ints
+
+
+def totalled(lines: Counted, digits: int) -> tuple[Ints, tuple[Total, ...]]:
+    """Printed millionths of an hour for each line, and the totals they sum to."""
+    sizes = (len(_WORDS), len(lines.projects) or 1, len(lines.schedulers) or 1)
+    key = lines.correct
+    for size, column in zip(sizes, (lines.word, lines.project, lines.scheduler), strict=True):
+        key = key * size + column
+    keys, first, group = np.unique(key, return_index=True, return_inverse=True)
+    quantity, minor = np.zeros(len(keys), np.int64), np.zeros(len(keys), np.int64)
+    np.add.at(quantity, group, lines.quantity)
+    np.add.at(minor, group, lines.minor)
+    printed = apportion(quantity)
+    members = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group, minlength=len(keys)))[:-1])
+    hours = np.zeros(len(key), np.int64)
+    totals = []
+    for n, (some, micro) in enumerate(zip(members if len(keys) else (), printed.tolist(), strict=True)):
+        hours[some] = apportion(lines.quantity[some], micro)
+        at = first[n]
+        totals.append(
+            Total(
+                _WORDS[lines.word[at]],
+                lines.projects[lines.project[at]],
+                lines.schedulers[lines.scheduler[at]],
+                int(quantity[n]),
+                micro,
+                Decimal(int(minor[n])).scaleb(-digits),
+                lines.corrects[lines.correct[at]],
+            )
         )
-    )
-    return tuple(hours.tolist()), tuple(totals)
+    return hours, tuple(totals)

@@ -50,6 +50,12 @@ def text(value: str) -> str:
     return "'" + plain if _FORMULA.match(plain) else plain
 
 
+def cell(value: str) -> str:
+    """Turn a name into a cell as `csv_lines` writes it: `text`, in quotation marks where it needs them."""
+    safe = text(value)
+    return '"' + safe.replace('"', '""') + '"' if "," in safe or '"' in safe else safe
+
+
 def csv_lines(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
     """Yield the lines of a CSV file, the header first. Cells are ready: names went through `text`."""
     echo = _Echo()

@@ -1,0 +1,82 @@
+"""Processes that read the ledger side by side, each with a connection of its own."""
+
+from __future__ import annotations
+
+import gc
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+from os import cpu_count
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import Connection, Engine
+
+from accounting.database import connect, read
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+class Readers(Protocol):
+    """Those who read."""
+
+    def map(self, function: Callable[[Connection, In], Out], items: Iterable[In]) -> Iterator[Out]:
+        """The results in the order of the items, which are taken only a little ahead of the results."""
+        ...
+
+
+class Here:
+    """The process that asks, alone."""
+
+    def __init__(self, ledger: Engine) -> None:
+        self.ledger = ledger
+
+    def map(self, function: Callable[[Connection, In], Out], items: Iterable[In]) -> Iterator[Out]:
+        """One item after the other."""
+        with read(self.ledger) as connection:
+            for item in items:
+                yield function(connection, item)
+
+
+class Beside:
+    """Processes beside this one, which works as well in the meantime."""
+
+    def __init__(self, pool: ProcessPoolExecutor, ahead: int) -> None:
+        self.pool, self.ahead = pool, ahead
+
+    def map(self, function: Callable[[Connection, In], Out], items: Iterable[In]) -> Iterator[Out]:
+        """Several items at a time."""
+        waiting: deque[Future[Out]] = deque()
+        for item in items:
+            waiting.append(self.pool.submit(_read, function, item))
+            if len(waiting) > self.ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+@contextmanager
+def readers(ledger: Engine, *, much: bool) -> Iterator[Readers]:
+    """One process per processor where there is ``much`` to do: to start them takes longer than to do a little."""
+    number = cpu_count() or 1
+    if not much or number < 2:
+        yield Here(ledger)
+        return
+    address = ledger.url.render_as_string(hide_password=False)
+    with ProcessPoolExecutor(number, get_context("spawn"), initializer=_begin, initargs=(address,)) as pool:
+        yield Beside(pool, 2 * number)
+
+
+_ledger: list[Engine] = []
+
+
+def _begin(address: str) -> None:
+    gc.disable()  # rows that come and go, no cycles
+    _ledger.append(connect(address))
+
+
+def _read(function: Callable[[Connection, Any], Any], item: Any) -> Any:
+    with read(_ledger[0]) as connection:
+        return function(connection, item)

@@ -1,0 +1,161 @@
+"""A month's statement by columns: from the postings to the bytes of its files, however many lines it has.
+
+The bytes are those of `accounting.rating`, `accounting.statements.compose` and `accounting.statements.chargeback` over
+the lines of `accounting.usage`. Corrections of closed months are few, and go that way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
+
+import numpy as np
+from sqlalchemy import Connection, Engine, func, select
+
+from accounting.bulk.charges import priced
+from accounting.bulk.garbage import no_garbage
+from accounting.bulk.lines import Frame, Slice, rendered
+from accounting.bulk.order import statement_order
+from accounting.bulk.readers import Readers
+from accounting.bulk.sums import WORDS, Sums, standing_sums
+from accounting.bulk.texts import Places, said_of
+from accounting.database import read
+from accounting.model import Line, Usage
+from accounting.periods import Period
+from accounting.rating import Rates, line_order
+from accounting.statements.chargeback import COLUMNS, chargeback_rows
+from accounting.statements.compose import Counted, Statement, Total, totalled
+from accounting.statements.csvtext import csv_lines, text
+from accounting.sweep.columns import Ints
+from accounting.tables import node_days, postings
+from exporters.model import Disposition, JobKey, Scheduler
+
+PART = 50_000
+"""Lines that are put into words at once."""
+
+MUCH = 8 * PART
+"""Lines for which it pays to start processes."""
+
+
+@dataclass(frozen=True, slots=True)
+class MonthStatement:
+    """A statement whose own lines are columns. ``statement`` has the totals of all, and the lines of corrections."""
+
+    own: Slice
+    frame: Frame
+    statement: Statement
+
+    def csv(self, readers: Readers) -> Iterator[str]:
+        """The chargeback, some lines at a time; ``readers`` put them into words."""
+        yield from csv_lines(COLUMNS, [])
+        parts = (taken(self.own, slice(n, n + PART)) for n in range(0, len(self.own.sums), PART))
+        yield from readers.map(partial(_text, frame=self.frame), parts)
+        corrections = csv_lines(COLUMNS, chargeback_rows(self.statement, text))
+        next(corrections)
+        yield from corrections
+
+
+def month_statement(ledger: Engine, period: Period, rates: Rates, corrections: Sequence[Line]) -> MonthStatement:
+    """The statement of a month. Raises `RatingError` for a charged model without a price."""
+    with no_garbage(), read(ledger) as connection:
+        sums = standing_sums(connection, period.start, period.end)
+        prices = priced(sums, rates, partial(_job_key, connection))
+        places = Places(connection)
+        digits = rates.minor_digits
+        frame = Frame(period.name, rates.currency, digits, sums.projects, sums.models, prices.prices)
+        order = statement_order(sums, places.of_jobs(sums.job), partial(said_of, connection), frame)
+        own = taken(Slice(sums, np.zeros(len(sums), dtype=np.int64), prices.minor, prices.price), order)
+        later = tuple(sorted(corrections, key=line_order))
+        micro, totals = _totalled(own, places, later, digits)
+        count = len(own.sums)
+        statement = Statement(period.name, later, tuple(micro[count:].tolist()), totals, rates.currency, digits)
+    return MonthStatement(replace(own, micro=micro[:count]), frame, statement)
+
+
+def month_sums(ledger: Engine, period: Period, rates: Rates) -> tuple[int, int, int]:
+    """What a month's own lines come to: capacity and charged milliGPU-seconds, and the amount in minor units."""
+    with no_garbage(), read(ledger) as connection:
+        sums = standing_sums(connection, period.start, period.end)
+        minor = priced(sums, rates, partial(_job_key, connection)).minor
+    charged = sums.word == WORDS.index(Disposition.CHARGED)
+    counted = sums.word != WORDS.index(None)
+    return int(sums.charged[counted].sum()), int(sums.charged[charged].sum()), int(minor.sum())
+
+
+def refuse_unpriced(ledger: Engine, period: Period, rates: Rates) -> None:
+    """Raise `RatingError` when something that stands charged in a month has no price."""
+    p, d = postings.c, node_days.c
+    charged = (
+        select(p.model, func.min(p.job_id))
+        .join(node_days, d.transaction_id == p.transaction_id)
+        .where(d.start_at >= period.start, d.start_at < period.end, p.account == Disposition.CHARGED.value)
+        .group_by(p.model)
+        .order_by(p.model)
+    )
+    with read(ledger) as connection:
+        for model, number in connection.execute(charged).all():
+            if not rates.has_price(model):
+                rates.price(Usage("", _job_key(connection, number), model, Disposition.CHARGED, 0, 0, 0, 0))
+
+
+def taken(lines: Slice, which: slice | Ints) -> Slice:
+    """Some of the lines."""
+    sums = lines.sums
+    columns = {f.name: getattr(sums, f.name)[which] for f in fields(Sums) if f.name not in _SHARED}
+    return Slice(
+        Sums(sums.projects, sums.models, **columns, measured=_measured(sums, which)),
+        lines.micro[which],
+        lines.minor[which],
+        lines.price[which],
+    )
+
+
+_SHARED = ("projects", "models", "measured")
+
+
+def _measured(sums: Sums, which: slice | Ints) -> dict[int, Sequence[float]]:
+    if not sums.measured:
+        return {}
+    rows = np.arange(len(sums))[which].tolist()
+    return {n: sums.measured[row] for n, row in enumerate(rows) if row in sums.measured}
+
+
+def _totalled(own: Slice, places: Places, later: Sequence[Line], digits: int) -> tuple[Ints, tuple[Total, ...]]:
+    """Printed millionths of an hour of each line, own ones first, and the totals of all."""
+    sums = own.sums
+    schedulers = sorted({"", *(scheduler for scheduler, _ in places.names)})
+    projects = sorted({*sums.projects, *(line.usage.project for line in later)})
+    corrects = ["", *sorted({line.corrects for line in later})]
+    scheduler = np.array([schedulers.index(s) for s, _ in places.names] + [0], dtype=np.int64)
+    project = np.array([projects.index(name) for name in sums.projects], dtype=np.int64)
+    usages = [line.usage for line in later]
+    word = np.concatenate([sums.word, np.array([WORDS.index(u.disposition) for u in usages], dtype=np.int64)])
+    counted = word != WORDS.index(None)
+    zeros = np.zeros(len(sums), dtype=np.int64)
+    columns: Sequence[tuple[Ints, list[int]]] = (
+        (zeros, [corrects.index(line.corrects) for line in later]),
+        (word, []),
+        (project[sums.project], [projects.index(u.project) for u in usages]),
+        (
+            scheduler[places.of_jobs(sums.job)],
+            [schedulers.index(u.job.scheduler.value if u.job else "") for u in usages],
+        ),
+        (sums.charged, [u.charged for u in usages]),
+        (own.minor, [int(line.amount.scaleb(digits)) for line in later]),
+    )
+    both = (np.concatenate([one, np.array(other, dtype=np.int64)])[counted] for one, other in columns)
+    found, totals = totalled(Counted(corrects, projects, schedulers, *both), digits)
+    micro = np.zeros(len(word), dtype=np.int64)
+    micro[counted] = found
+    return micro, totals
+
+
+def _text(connection: Connection, lines: Slice, frame: Frame) -> str:
+    said = said_of(connection, np.concatenate([lines.sums.job, lines.sums.linked]))
+    return "".join(rendered(lines, frame, said))
+
+
+def _job_key(connection: Connection, number: int) -> JobKey:
+    said = said_of(connection, np.array([number]))[number]
+    return JobKey(Scheduler(said.scheduler), said.cluster, said.run)

@@ -1,0 +1,65 @@
+"""What is known of jobs in words, fetched when it is to be printed: millions of names are never in memory at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from sqlalchemy import BigInteger, ColumnElement, Connection, Text, any_, bindparam, func, select
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from accounting.bulk.pages import every, pages
+from accounting.sweep.columns import Ints
+from accounting.tables import jobs
+
+_J = jobs.c
+
+
+class Said(NamedTuple):
+    """What a line says of its job."""
+
+    scheduler: str
+    cluster: str
+    run: str
+    name: str
+    user: str
+    account: str
+    partition: str
+
+
+def said_of(connection: Connection, ids: Ints) -> Mapping[int, Said]:
+    """What is known of some jobs, by id; in order of id, so that each page of the table is read once."""
+    postgresql = connection.dialect.name == "postgresql"
+    wanted = np.unique(ids[ids > 0]).tolist()
+    columns = (_J.id, _J.scheduler, _J.cluster, _J.run, _J.name, _J.user_name, _J.account, _J.partition)
+    query = select(*columns).where(_among(postgresql=postgresql))
+    rows = every(connection, query, {"ids": wanted if postgresql else json.dumps(wanted)})
+    return {row[0]: Said._make(row[1:]) for row in rows}
+
+
+def _among(*, postgresql: bool) -> ColumnElement[bool]:
+    """Whether a job is one of ``ids``, which are one parameter, however many they are."""
+    if postgresql:
+        return _J.id == any_(bindparam("ids", type_=ARRAY(BigInteger)))
+    return _J.id.in_(select(func.json_each(bindparam("ids", type_=Text)).table_valued("value").c.value))
+
+
+class Places:
+    """Which scheduler's cluster each job is of: ``names`` sorted, ``of`` by id a number into them, -1 for nobody."""
+
+    def __init__(self, connection: Connection) -> None:
+        found = connection.execute(select(_J.scheduler, _J.cluster).distinct())
+        self.names: list[tuple[str, str]] = sorted((scheduler, cluster) for scheduler, cluster in found)
+        last = int(connection.execute(select(func.coalesce(func.max(_J.id), 0))).scalar_one())
+        self.of = np.full(last + 1, -1, dtype=np.int16)
+        for number, (scheduler, cluster) in enumerate(self.names):
+            query = select(_J.id).where(_J.scheduler == scheduler, _J.cluster == cluster)
+            for ids in pages(connection, query):
+                self.of[np.array([n for (n,) in ids], dtype=np.int64)] = number
+
+    def of_jobs(self, ids: Ints) -> Ints:
+        """The number of each job's scheduler's cluster, -1 for nobody."""
+        found: Ints = np.where(ids > 0, self.of[ids], -1).astype(np.int64)
+        return found

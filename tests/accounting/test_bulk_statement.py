@@ -1,0 +1,196 @@
+"""A statement by columns has the bytes of one that is made line by line."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import Engine
+
+from accounting.bulk import statement as bulk
+from accounting.bulk.charges import amounts, priced
+from accounting.bulk.lines import Frame, Slice, rendered
+from accounting.bulk.order import statement_order
+from accounting.bulk.readers import readers
+from accounting.bulk.statement import month_statement, month_sums, taken
+from accounting.bulk.sums import WORDS, Sums
+from accounting.bulk.texts import Said
+from accounting.model import Usage
+from accounting.periods import period_named
+from accounting.rating import Rates, RatingError, rate
+from accounting.statements import Statement, chargeback_csv, compose, summary_csv
+from accounting.statements.csvtext import cell, csv_lines
+from accounting.statements.csvtext import text as safe
+from accounting.sweep.columns import Ints
+from accounting.usage import corrections, usage
+from exporters.model import JobKey
+from tests.accounting.october import Site, october, run_1, told
+from tests.accounting.site import T0, ended
+from tests.accounting.usages import PERIOD, RATES, pencil_month, wild_usages
+
+DIGITS = RATES.minor_digits
+
+
+def columns(usages: list[Usage]) -> tuple[Sums, Ints, dict[int, Said]]:
+    """Usages as a ledger sums them, the rank of each one's cluster, and what is known of the jobs."""
+    jobs = sorted({k for u in usages for k in (u.job, u.linked) if k}, key=lambda k: (k.id, k))
+    ids: dict[JobKey | None, int] = {None: 0} | {key: n for n, key in enumerate(jobs, start=1)}
+    projects, models = sorted({u.project for u in usages}), sorted({u.gpu_model for u in usages})
+    said = {ids[k]: Said(k.scheduler.value, k.cluster, k.id, "", "", "", "") for k in jobs}
+    for u in usages:
+        if u.job:
+            said[ids[u.job]] = Said(*said[ids[u.job]][:3], u.job_name, u.user, u.account, u.partition)
+    numbers = np.array(
+        [
+            (
+                projects.index(u.project), ids[u.job], models.index(u.gpu_model), WORDS.index(u.disposition),
+                ids[u.linked], u.charged, u.held, u.start, u.end,
+            )
+            for u in usages
+        ],
+        dtype=np.int64,
+    ).reshape(-1, 9)  # fmt: skip
+    measured = {
+        n: (u.observed_gpu_seconds, u.active_seconds, u.energy_joules, u.samples_seen, u.samples_expected)
+        for n, u in enumerate(usages)
+        if u.samples_expected
+    }
+    clusters = sorted({(s.scheduler, s.cluster) for s in said.values()})
+    place = [clusters.index(said[ids[u.job]][:2]) if u.job else -1 for u in usages]
+    return Sums(projects, models, *numbers.T, measured), np.array(place, dtype=np.int64), said
+
+
+def alike(usages: list[Usage]) -> list[Usage]:
+    """Every line of a job says the same of it, and nobody's lines say nothing."""
+    first: dict[JobKey, Usage] = {}
+    found = []
+    for u in usages:
+        who = first.setdefault(u.job, u) if u.job else None
+        found.append(
+            Usage(
+                u.project, u.job, u.gpu_model, u.disposition, u.held, u.charged, u.start, u.end,
+                job_name=who.job_name if who else "", user=who.user if who else "",
+                account=who.account if who else "", partition=who.partition if who else "", linked=u.linked,
+                observed_gpu_seconds=u.observed_gpu_seconds, active_seconds=u.active_seconds,
+                energy_joules=u.energy_joules, samples_seen=u.samples_seen, samples_expected=u.samples_expected,
+            )
+        )  # fmt: skip
+    return found
+
+
+def text(usages: list[Usage]) -> str:
+    """The lines of a month by columns."""
+    sums, place, said = columns(usages)
+    prices = priced(sums, RATES, lambda _: JobKey("slurm", "", ""))  # type: ignore[arg-type]
+    frame = Frame(PERIOD, RATES.currency, DIGITS, sums.projects, sums.models, prices.prices)
+    hours = {line.line_id: micro for line, micro in zip(month(usages).lines, month(usages).micro_hours, strict=True)}
+
+    def known(ids: Ints) -> Mapping[int, Said]:
+        return {n: said[n] for n in ids.tolist() if n}
+
+    order = statement_order(sums, place, known, frame)
+    own = taken(Slice(sums, order * 0, prices.minor, prices.price), order)
+    unprinted = [*rendered(own, frame, said)]
+    micro = np.array([hours[line.rstrip("\r\n").rpartition(",")[2]] for line in unprinted], dtype=np.int64)
+    return "".join(rendered(Slice(own.sums, micro, own.minor, own.price), frame, said))
+
+
+def month(usages: list[Usage]) -> Statement:
+    return compose(rate(usages, RATES, PERIOD), RATES, PERIOD)
+
+
+@given(usages=wild_usages(), rng=st.randoms(use_true_random=False))
+def test_any_month_has_the_same_lines_in_the_same_order(usages: list[Usage], rng: random.Random) -> None:
+    usages = alike(usages)
+    rng.shuffle(usages)
+
+    assert [*chargeback_csv(month(usages))][1:] == text(usages).splitlines(keepends=True)
+
+
+def test_a_month_with_telemetry_has_the_same_lines() -> None:
+    usages = alike(pencil_month())
+
+    assert "".join([*chargeback_csv(month(usages))][1:]) == text(usages)
+
+
+@given(
+    quantities=st.lists(st.integers(0, 10**15), max_size=5),
+    price=st.decimals("0", "1e6", allow_nan=False, places=4) | st.decimals("0", "100", places=9),
+    digits=st.sampled_from([0, 2, 3]),
+)
+def test_amounts_are_exact(quantities: list[int], price: Decimal, digits: int) -> None:
+    rates = Rates({}, {0: "JPY", 2: "EUR", 3: "KWD"}[digits], default=price)
+    expected = [int(rates.amount(q, price).scaleb(digits)) for q in quantities]
+
+    assert expected == [int(a) for a in amounts(np.array(quantities, dtype=np.int64), price, digits)]
+
+
+def test_halves_are_rounded_to_even() -> None:
+    quantities = np.arange(40, dtype=np.int64) * 1_800_000
+    rates = Rates({}, default=Decimal("0.01"))
+    expected = [int(rates.amount(q, Decimal("0.01")).scaleb(2)) for q in quantities.tolist()]
+
+    assert expected == amounts(quantities, Decimal("0.01"), 2).tolist()
+    assert {0, 2} <= set(expected)
+
+
+@given(st.text(st.sampled_from('ab,"\r\n=\x00é'), max_size=6))
+def test_a_cell_is_what_the_csv_writer_makes_of_it(value: str) -> None:
+
+    assert [*csv_lines(("x", safe(value)), [])] == [f"x,{cell(value)}\r\n"]
+
+
+@pytest.fixture
+def site(engine: Engine, tmp_path: Path) -> Site:
+    """October closed, and a late record that corrects it in November."""
+    site = october(engine, tmp_path)
+    site.run("close", "2026-10")
+    told(engine, run_1(end=T0 + 4 * 3600, note="late"), ended(2, T0 + 100, T0 + 200))
+    site.run("reconcile", "--period", "2026-10")
+    return site
+
+
+def test_a_ledgers_months_have_the_same_files_with_corrections_and_without(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "PART", 1)
+    rates = Rates({"h100": Decimal("2.10")})
+    for name in ("2026-10", "2026-11"):
+        files = site.month(name)
+        stated = site_statement(site, name, rates)
+
+        assert "".join(chargeback_csv(stated)).encode() == files[0]
+        assert "".join(summary_csv(stated)).encode() == files[1]
+        own = [t for t in stated.totals if not t.corrects]
+        sums = sum(t.quantity for t in own), sum((t.amount for t in own), Decimal(0))
+        capacity, _, minor = month_sums(site.engine, period_named(name), rates)
+        assert sums == (capacity, Decimal(minor).scaleb(-2))
+    assert b"correction/2026-10/" in files[0]
+
+
+def site_statement(site: Site, name: str, rates: Rates) -> Statement:
+    """A month's statement line by line."""
+    from accounting.rating import rate_corrections
+
+    period = period_named(name)
+    own = rate(usage(site.engine, period.start, period.end), rates, name)
+    later = rate_corrections(corrections(site.engine, name), {"2026-10": rates}, rates, name)
+    return compose(own + later, rates, name)
+
+
+def test_processes_beside_this_one_give_the_same_bytes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "PART", 1)
+    made = month_statement(site.engine, period_named("2026-10"), Rates({"h100": Decimal("2.10")}), [])
+    with readers(site.engine, much=True) as beside, readers(site.engine, much=False) as here:
+        assert [*made.csv(here)] == [*made.csv(beside)]
+
+
+def test_a_model_without_a_price_is_named_with_its_job(site: Site) -> None:
+    with pytest.raises(RatingError, match=r"no price for GPU model 'h100' \(job \w+/"):
+        month_statement(site.engine, period_named("2026-10"), Rates({}), [])
