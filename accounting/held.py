@@ -76,7 +76,12 @@ def tied_claims(connection: Connection, held: Sequence[HeldClaim], a: int, b: in
         for k in h.claim.keys:
             if k.kind in _TIES:
                 spans[k.cluster, k.value].append(h.claim)
-    return [*(h for h in runs if any(_near(h.claim, c) for c in spans[h.claim.job.cluster, h.claim.native_id])), *pods]
+    kept = []
+    for h in runs:
+        names = ((cluster, h.claim.native_id) for cluster in (h.claim.job.cluster, ""))
+        if any(_near(h.claim, c) for name in names for c in spans.get(name, ())):
+            kept.append(h)
+    return [*kept, *pods]
 
 
 def _near(one: Claim, other: Claim) -> bool:
@@ -93,7 +98,8 @@ def _runs(connection: Connection, named: set[tuple[str, str]], a: int, b: int) -
         clusters[cluster].append(value)
     found: list[HeldClaim] = []
     for cluster, values in clusters.items():
-        slurm = _outside(_QUERY, a, b).where(_J.scheduler == Scheduler.SLURM.value, _J.cluster == cluster)
+        slurm = _outside(_QUERY, a, b).where(_J.scheduler == Scheduler.SLURM.value)
+        slurm = slurm.where(_J.cluster == cluster) if cluster else slurm  # a key without a cluster means any
         for part in chunks(values):
             found += _read(connection, slurm.where(_J.native_id.in_(part)))
     return _exact(connection, found)
@@ -104,6 +110,7 @@ def _pods(connection: Connection, runs: Sequence[Claim], a: int, b: int) -> list
     by_name: dict[tuple[str, str], list[Claim]] = defaultdict(list)
     for r in runs:
         by_name[r.job.cluster, r.native_id].append(r)
+        by_name["", r.native_id].append(r)
     k = claim_keys.c
     naming = _outside(_QUERY, a, b).join(claim_keys, k.claim_id == _C.id)
     found: list[HeldClaim] = []

@@ -10,6 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, event
 
+from accounting.bulk.rows import NATIVE, QUERY, Reader
+from accounting.bulk.ties import tied_rows
+from accounting.database import read
 from accounting.evidence import node_days
 from accounting.facts import lenders, nodes_seen
 from accounting.held import with_split
@@ -18,6 +21,7 @@ from accounting.ledger import inputs_hash
 from accounting.model import CapacityStretch, HoldingStretch, NodeDay
 from accounting.periods import segments
 from accounting.recording import LedgerRecorder
+from accounting.tables import claims
 from exporters.model import Claim, Job, LinkKey, LinkKind, Node, NodeEvent, NodeKey, Record, Reject, Scheduler
 from exporters.recorder import Holding, Round, SourceReading
 from tests.accounting.conftest import NewLedger
@@ -215,6 +219,27 @@ def test_claims_that_a_key_ties_to_the_day_are_in_it_whenever_they_were(engine: 
     second = days(engine, T0 + DAY, T0 + 2 * DAY)[0]
 
     assert {f"1@{T0}", f"5@{T0}", "uid-early", "uid-late"} == {c.job.id for c in second.claims}
+
+
+def test_a_key_that_names_no_cluster_ties_as_well(engine: Engine) -> None:
+    nowhere = [LinkKey(LinkKind.SAME, "", "1")], [LinkKey(LinkKind.INSIDE, "", "5")]
+    early, late = (
+        pod("early", 1, T0 + 10, T0 + 500, keys=nowhere[0]),
+        pod("late", 1, T0, T0 + DAY + 60, keys=nowhere[1]),
+    )
+    live(engine, T0, nodes=[node(gn(1)), node(kn(1))], jobs=[pod_job("early")])
+    live(engine, T0 + 600, nodes=[node(gn(1)), node(kn(1))], gone=[early, late])
+    history(engine, ended(1, T0 + 5, T0 + 2 * DAY), ended(5, T0 - 5, T0 + DAY - 20), now=T0 + 3 * DAY)
+    expected = {f"1@{T0}", f"5@{T0}", "uid-early", "uid-late"}
+
+    [second] = days(engine, T0 + DAY, T0 + 2 * DAY)
+    assert expected == {c.job.id for c in second.claims}
+    with read(engine) as connection:
+        reader = Reader(connection)
+        rows = reader.read(connection, QUERY.where(claims.c.end_at > T0 + DAY))
+        tied = tied_rows(connection, reader, rows, T0 + DAY, T0 + 2 * DAY)
+    assert {"1", "vision/late"} == set(rows.text(NATIVE))
+    assert {"5", "vision/early"} == set(tied.text(NATIVE))
 
 
 def test_a_recycled_job_id_of_another_time_is_not_tied(engine: Engine) -> None:
