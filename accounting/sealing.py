@@ -9,62 +9,85 @@ month before it has changed since.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from datetime import tzinfo
+from functools import cache, partial
 from itertools import groupby
-from typing import Any
+from operator import itemgetter
 
-from sqlalchemy import Connection, Engine, select, update
+import numpy as np
+from sqlalchemy import ColumnElement, Connection, Engine, func, select, update
 
-from accounting.database import LedgerError, read, write
+from accounting.bulk.pages import every
+from accounting.bulk.readers import Given, Readers, readers
+from accounting.bulk.texts import job_names
+from accounting.database import LedgerError, chunks, read, write
 from accounting.periods import CLOSED, OPEN, SEALED, period_named
 from accounting.proofs import Breach
 from accounting.rows import compact
-from accounting.tables import jobs, periods, postings, transactions
+from accounting.tables import periods, postings, transactions
 
 _T, _P, _N = transactions.c, postings.c, periods.c
-_PAGE = 5000
+_PART = 400
+"""Transactions that are read at once."""
+
+_MUCH = 4000
+"""Transactions for which it pays to start processes."""
+
+_text = json.encoder.encode_basestring_ascii
 _POSTING = ("account", "model", "quantity", "held", "project", "unit", "start_at", "end_at", "link", "reason")
 
 
-def canonical_text(connection: Connection, name: str) -> Iterator[str]:
-    """The lines that a month's seal is taken over; the same books give the same text, on either database."""
+def canonical_parts(readers: Readers, connection: Connection, name: str) -> Iterator[str]:
+    """The text that a month's seal is taken over, some lines at a time; the same books give the same text anywhere.
+
+    ``readers`` read the postings side by side, and see what ``connection`` sees.
+    """
     month = connection.execute(select(periods).where(_N.name == name)).one()
-    yield compact(["period", month.name, month.start_at, month.end_at, month.zone, month.closed_at, month.closed_with])
-    booked = groupby(_postings(connection, name), key=lambda row: int(row[0]))
-    below: tuple[int, Iterator[Any]] | None = next(booked, None)
-    query = select(transactions).where(_T.period == name).order_by(_T.id).execution_options(yield_per=_PAGE)
-    for t in connection.execute(query):
+    head = ["period", month.name, month.start_at, month.end_at, month.zone, month.closed_at, month.closed_with]
+    yield compact(head) + "\n"
+    numbers = connection.scalars(select(_T.id).where(_T.period == name).order_by(_T.id))
+    spans = ((some[0], some[-1]) for some in chunks(numbers, _PART))
+    yield from readers.map(partial(_booked, name=name), spans)
+
+
+def _booked(connection: Connection, span: tuple[int, int], name: str) -> str:
+    """The lines of a month's transactions between two numbers, each with those of its postings below it."""
+    here = (_T.period == name, _T.id >= span[0], _T.id <= span[1])
+    below = groupby(_postings(connection, here), key=itemgetter(0))
+    number, lines = next(below, (0, iter(())))
+    found = []
+    for t in connection.execute(select(transactions).where(*here).order_by(_T.id)):
         hashes = [bytes(t.inputs_hash).hex(), bytes(t.rules_hash).hex()]
         head = ["transaction", t.id, t.kind, t.machine, t.start_at, t.end_at, t.amends]
-        yield compact([*head, *hashes, t.posted_at, t.author, t.reason])
-        if below is not None and below[0] == t.id:
-            yield from (compact(["posting", *row[1:]]) for row in below[1])
-            below = next(booked, None)
+        found.append(compact([*head, *hashes, t.posted_at, t.author, t.reason]))
+        if number == t.id:
+            found += [line for _, line in lines]
+            number, lines = next(below, (0, iter(())))
+    return "\n".join([*found, ""])
 
 
-def _postings(connection: Connection, name: str) -> Iterator[Any]:
-    own, linked = jobs.alias("own"), jobs.alias("linked")
-    identity = [table.c[column] for table in (own, linked) for column in ("scheduler", "cluster", "run")]
-    query = (
-        select(_P.transaction_id, *(_P[column] for column in _POSTING), *identity)
-        .select_from(postings)
-        .join(transactions, _T.id == _P.transaction_id)
-        .outerjoin(own, own.c.id == _P.job_id)
-        .outerjoin(linked, linked.c.id == _P.linked_id)
-        .where(_T.period == name)
-        .order_by(_P.transaction_id, _P.id)
-        .execution_options(yield_per=_PAGE)
-    )
-    return iter(connection.execute(query))
+def _postings(connection: Connection, here: Sequence[ColumnElement[bool]]) -> Iterator[tuple[int, str]]:
+    """Each posting's transaction and line, written out by hand: that is several times as fast as a JSON writer."""
+    columns = (_P.transaction_id, *(_P[column] for column in _POSTING), _P.job_id, _P.linked_id)
+    query = select(*columns).join(transactions, _T.id == _P.transaction_id).where(*here)
+    rows = every(connection, query.order_by(_P.transaction_id, _P.id))
+    ids = {n for row in rows for n in row[-2:] if n is not None}
+    keys = job_names(connection, np.array([*ids], dtype=np.int64))
+    names: dict[int | None, str] = {None: "null,null,null"}
+    names |= {n: f"{_text(scheduler)},{_text(cluster)},{_text(run)}" for n, (scheduler, cluster, run) in keys.items()}
+    often = cache(_text)
+    for owner, account, model, quantity, held, project, unit, start, end, link, reason, job, linked in rows:
+        first = f'["posting",{often(account)},{often(model)},{quantity},{held},{often(project)},{_text(unit)},'
+        yield owner, f"{first}{start},{end},{often(link)},{often(reason)},{names[job]},{names[linked]}]"
 
 
-def digest(connection: Connection, name: str, before: bytes) -> bytes:
+def digest(readers: Readers, connection: Connection, name: str, before: bytes) -> bytes:
     """The seal of a month, given the seal of the month before it."""
     found = hashlib.sha256(before)
-    for line in canonical_text(connection, name):
-        found.update(line.encode())
-        found.update(b"\n")
+    for part in canonical_parts(readers, connection, name):
+        found.update(part.encode())
     return found.digest()
 
 
@@ -85,7 +108,12 @@ def seal(engine: Engine, name: str, *, now: int, zone: tzinfo) -> bytes:
         ).all()
         if unsealed := [e.name for e in earlier if e.state != SEALED]:
             raise LedgerError(f"seal {', '.join(unsealed)} before {name}: each seal is chained to the one before")
-        made = digest(connection, name, bytes(earlier[-1].seal) if earlier else b"")
+        before = bytes(earlier[-1].seal) if earlier else b""
+        booked = connection.execute(
+            select(func.count()).select_from(transactions).where(_T.period == name)
+        ).scalar_one()
+        with readers(engine, much=booked >= _MUCH) as some:  # they see what this one sees: nobody else can write
+            made = digest(some, connection, name, before)
         news = {"state": SEALED, "seal": made, "sealed_at": now}
         connection.execute(update(periods).where(_N.name == name).values(news))
     return made
@@ -100,7 +128,7 @@ def seals_hold(connection: Connection) -> Iterator[Breach]:
                 yield Breach(
                     "months are sealed in order", f"period {month.name}", f"sealed, but {gap} before it is not"
                 )
-            if month.seal is None or digest(connection, month.name, before) != bytes(month.seal):
+            if month.seal is None or digest(Given(connection), connection, month.name, before) != bytes(month.seal):
                 yield Breach(
                     "a sealed period is what was sealed", f"period {month.name}", "its books have another seal"
                 )

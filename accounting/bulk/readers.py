@@ -40,6 +40,17 @@ class Here:
                 yield function(connection, item)
 
 
+class Given:
+    """A connection that is open already."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def map(self, function: Callable[[Connection, In], Out], items: Iterable[In]) -> Iterator[Out]:
+        """One item after the other."""
+        return (function(self.connection, item) for item in items)
+
+
 class Beside:
     """Processes beside this one, which works as well in the meantime."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from sqlalchemy import BigInteger, ColumnElement, Connection, Text, any_, bindparam, func, select
@@ -31,12 +31,21 @@ class Said(NamedTuple):
 
 def said_of(connection: Connection, ids: Ints) -> Mapping[int, Said]:
     """What is known of some jobs, by id; in order of id, so that each page of the table is read once."""
+    columns = (_J.scheduler, _J.cluster, _J.run, _J.name, _J.user_name, _J.account, _J.partition)
+    return {row[0]: Said._make(row[1:]) for row in _rows(connection, ids, columns)}
+
+
+def job_names(connection: Connection, ids: Ints) -> Mapping[int, tuple[str, str, str]]:
+    """Scheduler, cluster and run of some jobs, by id."""
+    rows = _rows(connection, ids, (_J.scheduler, _J.cluster, _J.run))
+    return {number: (scheduler, cluster, run) for number, scheduler, cluster, run in rows}
+
+
+def _rows(connection: Connection, ids: Ints, columns: Sequence[ColumnElement[str]]) -> list[Sequence[Any]]:
     postgresql = connection.dialect.name == "postgresql"
     wanted = np.unique(ids[ids > 0]).tolist()
-    columns = (_J.id, _J.scheduler, _J.cluster, _J.run, _J.name, _J.user_name, _J.account, _J.partition)
-    query = select(*columns).where(_among(postgresql=postgresql))
-    rows = every(connection, query, {"ids": wanted if postgresql else json.dumps(wanted)})
-    return {row[0]: Said._make(row[1:]) for row in rows}
+    query = select(_J.id, *columns).where(_among(postgresql=postgresql))
+    return every(connection, query, {"ids": wanted if postgresql else json.dumps(wanted)})
 
 
 def _among(*, postgresql: bool) -> ColumnElement[bool]:

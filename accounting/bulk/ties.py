@@ -43,16 +43,9 @@ def tied_rows(connection: Connection, reader: Reader, rows: Rows, a: int, b: int
             bearing["", row[NATIVE]].append(span)
     pods = _pods(connection, reader, bearing, a, b)
     naming: dict[Name, list[Span]] = defaultdict(list)
-    for some in (near, pods):
-        for _, name, span in _named(some):
-            naming[name].append(span)
-    told = {name for _, name, _ in _named(near)}
-    beyond = {name for _, name, _ in _named(pods)} - told
-    if beyond:  # a pod of another day may tie a run that is far from all of this day's, if one of this day's names it
-        told |= beyond & {name for _, name, _ in _named(rows)}
-    runs = _runs(connection, reader, told, a, b)
-    for _, name, span in _named(runs):
+    for _, name, span in _named(near):
         naming[name].append(span)
+    runs = _runs(connection, reader, set(naming), a, b)
     kept = [
         any(_near(span, other) for name in _names(row) for other in naming.get(name, ()))
         for row, span in zip(runs.raw, _spans(runs), strict=True)

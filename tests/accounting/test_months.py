@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, select, update
 
+from accounting.bulk.readers import Given
 from accounting.closing import period_state
 from accounting.database import connect, read, write
 from accounting.sealing import digest
@@ -272,7 +273,7 @@ def test_seals_are_chained_in_order_of_time(site: Site) -> None:
     site.run("seal", "2026-11")
 
     with read(site.engine) as connection:
-        alone, second = digest(connection, "2026-11", b""), period_state(site.engine, "2026-11").seal
+        alone, second = digest(Given(connection), connection, "2026-11", b""), period_state(site.engine, "2026-11").seal
 
     assert "seal 2026-10 before 2026-11" in refused
     assert alone != second
