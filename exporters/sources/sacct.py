@@ -1,8 +1,7 @@
 """Slurm's history, read from sacct and sacctmgr: every run of every job, and when nodes were not available.
 
     sacct = Sacct("hpc1")
-    for start, end in windows(cursor, now, overlap=3600, step=86400):
-        for item in sacct.records(start, end): ...     # Record or Reject, one per run
+    for item in sacct.records(start, end): ...     # Record or Reject, one per run
 
 One call per sub-window, as text: ``sacct -a -D -X -n -P`` with a delimiter of its own (`exporters.sources.slurm.rows`
 says why that is exact). ``-D`` because requeued, preempted and failed runs held cards too; ``-X`` because steps hold
@@ -24,27 +23,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from exporters.model import NodeEvent, Record, Reject
 from exporters.sources.base import SourceError
-from exporters.sources.slurm import command, rows
+from exporters.sources.slurm import command, reading, rows
 from exporters.sources.slurm.events import read_events
 
 MEND = (
     "Check that this host has Slurm's client commands and slurm.conf, that slurmdbd answers (sacctmgr show cluster), "
     "and that this user may see all jobs (PrivateData, Operator rights)"
 )
-
-
-def windows(cursor: int, now: int, overlap: int, step: int) -> Iterator[tuple[int, int]]:
-    """Windows ``[start, end)`` of at most ``step`` seconds that together cover ``[cursor - overlap, now)``, in order.
-
-    ``cursor`` is up to when everything was read; ``overlap`` is how late a record may come. Nothing when that is empty.
-    """
-    if step <= 0 or overlap < 0:
-        raise ValueError(f"step must be positive and overlap not negative, not {step} and {overlap}")
-    start = max(0, cursor - overlap)
-    while start < now:
-        end = min(start + step, now)
-        yield start, end
-        start = end
 
 
 class Sacct:
@@ -73,7 +58,7 @@ class Sacct:
     ) -> None:
         if step <= 0:
             raise ValueError(f"step must be a positive number of seconds, not {step}")
-        if identity not in {"auto", "sluid", "submit"}:
+        if identity not in reading.IDENTITIES:
             raise ValueError(f"identity must be auto, sluid or submit, not {identity!r}")
         self.cluster = cluster
         self.step = step
@@ -96,18 +81,8 @@ class Sacct:
         Rows of one sub-window are yielded only after sacct has ended well. Raises `SourceError` (which names the
         command, its exit code and its words) when it has not; what was yielded until then is whole and true.
         """
-        fields = self._known_fields()
         sluids = self._identity != "submit"
-        for a, b in windows(start, end, 0, self.step):
-            delimiter = f"|{secrets.token_urlsafe(9)}|"
-            form = (f"--delimiter={delimiter}", f"--format={','.join(fields)}")
-            text = self._ask(*self._command, "-a", "-D", "-X", "-n", "-P", *form, "-S", _utc(a), "-E", _utc(b))
-            for row in rows.cut(text, delimiter, len(fields)):
-                if isinstance(row, str):
-                    yield Reject(rows.SOURCE, row[: rows.RECORD_LIMIT], "this is not a row that sacct was asked for")
-                # sacct repeats a run in every sub-window it touches: it was there before if it could start before.
-                elif a == start or not 0 <= rows.eligible(row, fields) < a:
-                    yield rows.read(row, fields, self.cluster, sluids=sluids)
+        yield from reading.records(self._rows, start, end, self.step, self.cluster, self.name, sluids=sluids)
 
     def events(self, start: int, end: int) -> Iterator[NodeEvent | Reject]:
         """When nodes were down, drained or unknown within ``[start, end)`` (epoch seconds).
@@ -122,6 +97,17 @@ class Sacct:
 
     def close(self) -> None:
         """Nothing is held open between calls."""
+
+    def _rows(self, start: int, end: int) -> Iterator[reading.Row | Reject]:
+        fields = self._known_fields()
+        delimiter = f"|{secrets.token_urlsafe(9)}|"
+        form = (f"--delimiter={delimiter}", f"--format={','.join(fields)}")
+        text = self._ask(*self._command, "-a", "-D", "-X", "-n", "-P", *form, "-S", _utc(start), "-E", _utc(end))
+        for row in rows.cut(text, delimiter, len(fields)):
+            if isinstance(row, str):
+                yield Reject(rows.SOURCE, row[: rows.RECORD_LIMIT], "this is not a row that sacct was asked for")
+            else:
+                yield dict(zip(fields, row, strict=True))
 
     def _known_fields(self) -> tuple[str, ...]:
         """What to ask this release for; found out once."""

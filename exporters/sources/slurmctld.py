@@ -3,7 +3,8 @@
 A poll is one call for the jobs and one for the nodes, whatever their number: ``squeue --json`` (exact, whatever a job
 is named) and ``scontrol show node``. Where squeue has no JSON, or none with GPU indices in it, the jobs are read as
 text in two calls that check each other (`exporters.sources.slurm.queue_text`); both ways yield the same nouns. Which
-way works is found out once, and again after it has failed.
+way works is found out once, and again after it has failed. A controller that shows that it is busy is left alone for a
+while (`exporters.sources.slurm.backoff`).
 
 GPU indices exist here only: Slurm forgets them the second a job ends. While a job completes (its epilog runs) nobody
 else can have its cards, but which ones they are is no longer told, and accounting has already ended it.
@@ -14,9 +15,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 
-from exporters.model import Node, Reject, Scheduler, Snapshot
+from exporters.model import Reject, Scheduler, Snapshot
 from exporters.sources.base import SourceError
 from exporters.sources.slurm import command, live, queue_json, queue_text, runs
+from exporters.sources.slurm.backoff import Backoff, is_busy
 from exporters.sources.slurm.live import FormError, LiveJob
 from exporters.sources.slurm.nodes import read_nodes
 
@@ -24,9 +26,6 @@ MEND = (
     "Check that this host has Slurm's client commands and slurm.conf, that slurmctld answers (scontrol ping), and that "
     "this user may see all jobs (PrivateData, Operator rights)"
 )
-
-PROBLEMS = 10
-"""How many records that could not be used are told of in sentences."""
 
 
 class Slurmctld:
@@ -67,26 +66,20 @@ class Slurmctld:
         self._timeout = timeout
         self._max_bytes = max_bytes
         self._form = form
+        self._backoff = Backoff(interval)
         self._works = ""  # the form that worked last
         self._sluids: bool | None = None
 
     def poll(self, now: float) -> Snapshot:
         """Read jobs and nodes once. Raises `SourceError` when either cannot be read."""
-        queue = live.nouns(self._jobs(), self.cluster, int(now))
-        told = list(read_nodes(self._ask(*self._scontrol, "-a", "-d", "-o", "show", "node"), self.cluster))
-        nodes = [item for item in told if isinstance(item, Node)]
-        rejects = [*queue.rejects, *(item for item in told if isinstance(item, Reject))]
-        if not nodes:
-            raise SourceError(f"{' '.join(self._scontrol)} show node names no node. {MEND}")
-        return Snapshot(
-            at=now,
-            jobs=tuple(queue.jobs),
-            claims=tuple(queue.claims),
-            demands=tuple(queue.demands),
-            nodes=tuple(nodes),
-            rejects=tuple(rejects),
-            problems=tuple(reject.reason for reject in rejects[:PROBLEMS]),
-        )
+        with self._backoff.asking(now):
+            jobs = self._jobs()
+            nodes = self._ask(*self._scontrol, "-a", "-d", "-o", "show", "node")
+        queue, told = live.nouns(jobs, self.cluster, int(now)), read_nodes(nodes, self.cluster)
+        try:
+            return live.snapshot(queue, told, now)
+        except FormError as error:
+            raise SourceError(f"{' '.join(self._scontrol)} show node: {error}. {MEND}") from error
 
     def close(self) -> None:
         """Nothing is held open between polls."""
@@ -101,7 +94,7 @@ class Slurmctld:
         try:
             jobs = forms[first]()
         except SourceError as error:
-            if known and not isinstance(error, _WrongFormError):
+            if (known and not isinstance(error, _WrongFormError)) or is_busy(str(error)):
                 raise
             first, tried = ("text" if first == "json" else "json"), first
             try:

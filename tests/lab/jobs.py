@@ -46,7 +46,9 @@ class Story:
 
     def live(self, form: str) -> Snapshot:
         """What slurmctld says now."""
-        return Slurmctld(self.lab.cluster, environment=self.lab.environment, form=form).poll(time.time())
+        lab = self.lab
+        scontrol, squeue = lab.command("scontrol"), lab.command("squeue")
+        return Slurmctld(lab.cluster, scontrol, squeue, lab.environment, form=form).poll(time.time())
 
 
 def play(lab: SlurmLab, watch: Callable[[str], None] = lambda _: None) -> Story:

@@ -19,13 +19,13 @@ CACHE = Path(__file__).parents[2] / "build" / "packages"
 
 def fetch(package: str, suite: str) -> bool:
     """Unpack ``package`` of ``suite`` into the cache; whether that worked. What apt says goes to the terminal."""
-    mirror = _mirror()
-    if not mirror or shutil.which("dpkg-deb") is None:
+    base = mirror()
+    if not base or shutil.which("dpkg-deb") is None:
         print(f"newer.py: no Debian mirror among the machine's apt sources; {package} of {suite} is wanted")
         return False
     with tempfile.TemporaryDirectory(prefix="newer-") as root:
         folder = Path(root)
-        (folder / "sources.list").write_text(f"deb {mirror} {suite} main\n")
+        (folder / "sources.list").write_text(f"deb {base} {suite} main\n")
         (folder / "lists").mkdir()
         (folder / "status").touch()
         options = [
@@ -49,7 +49,7 @@ def fetch(package: str, suite: str) -> bool:
         return subprocess.run(["dpkg-deb", "-x", str(found), str(target)], check=False).returncode == 0
 
 
-def _mirror() -> str:
+def mirror() -> str:
     """Where this machine has its Debian from, as apt itself says."""
     asked = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(ORIGIN) $(RELEASE)", "Created-By: Packages"]
     try:

@@ -29,6 +29,7 @@ from tests.lab import ports, servers, slurm_files
 from tests.lab.daemons import Daemon, sweep, wait_for
 from tests.lab.mariadb import MariaDB
 from tests.lab.slurm_config import Layout, NodeGroup
+from tests.lab.suites import Suite
 
 ENDED = (
     "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "DEADLINE", "OUT_OF_MEMORY",
@@ -40,7 +41,8 @@ class SlurmLab:
     """One cluster. ``groups`` says exactly which nodes there are; without it, ``nodes`` equal ones with ``gpus`` cards.
 
     ``environment`` is what a client command needs to talk to this cluster; `run` uses it. ``cluster`` is its name.
-    ``extra`` are further lines for slurm.conf, ``enforce`` is AccountingStorageEnforce.
+    ``extra`` are further lines for slurm.conf, ``enforce`` is AccountingStorageEnforce. ``suite`` is the Debian suite
+    whose Slurm it is; without it, this machine's.
     """
 
     def __init__(
@@ -55,14 +57,16 @@ class SlurmLab:
         users: Sequence[str] = ("alice", "bob", "carol", "dave"),
         enforce: str = "associations,limits,qos",
         extra: Sequence[str] = (),
+        suite: Suite | None = None,
     ) -> None:
         if os.geteuid() != 0:
             raise PermissionError("the Slurm lab must run as root: slurmd starts jobs for other users")
         self.root = root
+        self.suite = suite
         self.cluster = cluster
         self.users = tuple(users)
         self.groups = tuple(groups) if groups is not None else (NodeGroup(nodes, {gpu_type: gpus}),)
-        self._database = MariaDB(root / "mariadb", "slurm_acct", "slurm", secrets.token_hex(8))
+        self.database = MariaDB(root / "mariadb", "slurm_acct", "slurm", secrets.token_hex(8))
         self._munge_folder = root / "munge"
         names = self.node_names
         ctld, dbd, *slurmds = ports.free(2 + len(names))
@@ -74,7 +78,7 @@ class SlurmLab:
             ctld_port=ctld,
             dbd_port=dbd,
             slurmd_ports=dict(zip(names, slurmds, strict=True)),
-            database_port=self._database.port,
+            database_port=self.database.port,
             groups=self.groups,
             enforce=enforce,
             extra=extra,
@@ -96,11 +100,18 @@ class SlurmLab:
     @functools.cached_property
     def release(self) -> tuple[int, int]:
         """Slurm's release, as (22, 5)."""
-        printed = subprocess.run(
-            [servers.program("slurmctld"), "-V"], check=True, capture_output=True, text=True
-        ).stdout
+        self.root.mkdir(exist_ok=True)
+        command = self.command("slurmctld", "-V")
+        printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         major, minor, *_ = printed.split()[-1].split(".")
         return int(major), int(minor)
+
+    def command(self, program: str, *words: str) -> tuple[str, ...]:
+        """One of Slurm's programs with its words, as something that can be run here (with `environment`)."""
+        if self.suite is None:
+            return (servers.program(program), *words)
+        folder = next(folder for folder in ("bin", "sbin") if (self.suite.folder / "usr" / folder / program).exists())
+        return self.suite.words(self.root, f"/usr/{folder}/{program}", *words)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -129,9 +140,9 @@ class SlurmLab:
 
     def start(self) -> None:
         """Bring everything up and wait until every node is idle."""
-        slurm_files.write(self.layout, self._database, self.users, self.release)
+        slurm_files.write(self.layout, self.database, self.users, self.release)
         self._start_munge()
-        self._database.start()
+        self.database.start()
         self._start_accounting()
         self.run("sacctmgr", "-i", "add", "cluster", self.cluster)
         self._start("slurmctld", "slurmctld", "-D", "-c").ready(lambda: self._answers("scontrol", "ping"))
@@ -148,7 +159,7 @@ class SlurmLab:
         for daemon in self._daemons.values():
             daemon.stop(patience=2)
         sweep("SLURM_CONF", str(self.layout.conf), self.root)
-        self._database.stop()
+        self.database.stop()
         shutil.rmtree(self.root, ignore_errors=True)
 
     def start_node(self, name: str, *, wait: bool = True) -> None:
@@ -174,7 +185,9 @@ class SlurmLab:
     def run(self, *command: str, stdin: str | None = None, environment: Mapping[str, str] | None = None) -> str:
         """Run a client command and return what it printed; RuntimeError with its words when it fails."""
         env = {**os.environ, **self.environment, **(environment or {})}
-        done = subprocess.run(command, env=env, input=stdin, capture_output=True, text=True, check=False, timeout=120)
+        done = subprocess.run(
+            self.command(*command), env=env, input=stdin, capture_output=True, text=True, check=False, timeout=120
+        )
         if done.returncode != 0:
             raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr}{done.stdout}")
         return done.stdout
@@ -262,15 +275,14 @@ class SlurmLab:
     # -- inside --------------------------------------------------------------------------
 
     def _start(self, name: str, *command: str) -> Daemon:
-        daemon = Daemon(
-            name, [servers.program(command[0]), *command[1:]], self.layout.log / f"{name}.out", self.environment
-        )
+        words = self.command(*command) if command[0] != "munged" else (servers.program("munged"), *command[1:])
+        daemon = Daemon(name, words, self.layout.log / f"{name}.out", self.environment)
         self._daemons[name] = daemon
         return daemon
 
     def _answers(self, *command: str) -> bool:
         env = {**os.environ, **self.environment}
-        done = subprocess.run(command, env=env, capture_output=True, check=False, timeout=30)
+        done = subprocess.run(self.command(*command), env=env, capture_output=True, check=False, timeout=30)
         return done.returncode == 0 and b"DOWN" not in done.stdout
 
     def _start_accounting(self) -> None:

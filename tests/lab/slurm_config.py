@@ -61,6 +61,10 @@ class Layout:
         return self.root / "etc" / "slurm.conf"
 
     @property
+    def jwt_key(self) -> Path:
+        return self.conf.parent / "jwt.key"
+
+    @property
     def state(self) -> Path:
         return self.root / "state"
 
@@ -88,6 +92,8 @@ def slurm_conf(layout: Layout) -> str:
         "SlurmUser=root",
         "AuthType=auth/munge",
         f"AuthInfo=socket={layout.munge_socket},cred_expire={CREDENTIAL_EXPIRES_S}",
+        "AuthAltTypes=auth/jwt",
+        f"AuthAltParameters=jwt_key={layout.jwt_key}",
         "CommunicationParameters=NoInAddrAny,NoCtldInAddrAny",
         f"StateSaveLocation={layout.state}/ctld",
         f"SlurmdSpoolDir={layout.state}/slurmd.%n",
@@ -161,6 +167,8 @@ def slurmdbd_conf(layout: Layout, database: str, user: str, password: str) -> st
             "SlurmUser=root",
             "AuthType=auth/munge",
             f"AuthInfo=socket={layout.munge_socket}",
+            "AuthAltTypes=auth/jwt",
+            f"AuthAltParameters=jwt_key={layout.jwt_key}",
             "CommunicationParameters=NoInAddrAny",
             f"LogFile={layout.log}/slurmdbd.log",
             f"PidFile={layout.state}/slurmdbd.pid",

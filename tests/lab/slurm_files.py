@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import stat
 from collections.abc import Sequence
@@ -34,6 +35,8 @@ def write(layout: Layout, database: MariaDB, users: Sequence[str], release: tupl
     dbd = etc / "slurmdbd.conf"
     dbd.write_text(slurm_config.slurmdbd_conf(layout, database.database, database.user, database.password))
     dbd.chmod(0o600)
+    layout.jwt_key.write_bytes(secrets.token_bytes(32))
+    layout.jwt_key.chmod(0o600)
     # Daemons told not to listen everywhere bind to what their host name resolves to: here, loopback.
     (layout.root / "hosts").write_text(f"127.0.0.1 localhost {layout.host} {socket.gethostname()}\n")
     uids = range(FIRST_UID, FIRST_UID + len(users))

@@ -89,3 +89,22 @@ def _numbers(group: str) -> range:
     if last < first or len(numbers) > MAX_HOSTS:
         raise ValueError(f"{group!r} is not a range of numbers")
     return numbers
+
+
+def task_list(bitmap: str, limit: int = 0) -> str:
+    """An array's tasks out of accounting's bitmap, as sacct writes them; ``limit`` is how many may run at a time.
+
+    >>> task_list("0x2AE", 2)
+    '1-3,5,7,9%2'
+    """
+    if not bitmap.startswith("0x"):
+        return bitmap
+    bits = int(bitmap, 16)
+    if bits.bit_length() > MAX_HOSTS:
+        raise ValueError(f"a list of tasks up to number {bits.bit_length()}")
+    ranges: list[str] = []
+    text = f"{bits:b}"[::-1]
+    for run in re.finditer("1+", text):
+        first, last = run.start(), run.end() - 1
+        ranges.append(f"{first}-{last}" if last > first else str(first))
+    return ",".join(ranges) + (f"%{limit}" if limit else "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from exporters.model import Claim, Demand, Job, JobKey, Reject, Scheduler
+from exporters.model import Claim, Demand, Job, JobKey, Node, Reject, Scheduler, Snapshot
 from exporters.sources.slurm import gres, runs
 from exporters.sources.slurm.gres import Cards
 from exporters.sources.slurm.runs import Phase
@@ -13,6 +13,10 @@ from exporters.sources.slurm.runs import Phase
 SOURCE = "slurmctld"
 RECORD_LIMIT = 65_536
 """Characters of a rejected record that are kept."""
+
+
+PROBLEMS = 10
+"""How many records that could not be used are told of in sentences."""
 
 
 class FormError(ValueError):
@@ -75,6 +79,24 @@ def nouns(items: Iterable[LiveJob | Reject], cluster: str, now: int) -> Queue:
         except ValueError as error:
             queue.rejects.append(Reject(SOURCE, item.raw[:RECORD_LIMIT], f"job {item.native_id}: {error}"))
     return queue
+
+
+def snapshot(queue: Queue, told: Iterable[Node | Reject], now: float) -> Snapshot:
+    """What one poll says: a queue, and every node (never none)."""
+    found = list(told)
+    nodes = tuple(item for item in found if isinstance(item, Node))
+    rejects = (*queue.rejects, *(item for item in found if isinstance(item, Reject)))
+    if not nodes:
+        raise FormError("it names no node")
+    return Snapshot(
+        at=now,
+        jobs=tuple(queue.jobs),
+        claims=tuple(queue.claims),
+        demands=tuple(queue.demands),
+        nodes=nodes,
+        rejects=rejects,
+        problems=tuple(reject.reason for reject in rejects[:PROBLEMS]),
+    )
 
 
 def phase_of(states: Sequence[str]) -> Phase:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from exporters.model import Node, NodeKey, Reject, Scheduler
 from exporters.sources.slurm import gres
@@ -38,6 +39,18 @@ SUFFIXES = {
 """How releases before 21.08 write some of them: ``DOWN*``."""
 
 
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """One node as told. ``states`` are the base state and its flags, ``reason`` with who set it and when."""
+
+    name: str
+    states: tuple[str, ...]
+    gres: str
+    hostname: str
+    reason: str = ""
+    comment: str = ""
+
+
 def read_nodes(text: str, cluster: str) -> Iterator[Node | Reject]:
     """Every node: one `Node` per card model (all with the node's key), one with milliGPU 0 for a node without cards."""
     for line in _lines(text):
@@ -62,24 +75,36 @@ def _lines(text: str) -> Iterator[str]:
 
 def _read(line: str, cluster: str) -> Iterator[Node]:
     values = {name: _first(pattern, line) for name, pattern in _FIELD.items()}
-    if not values["NodeName"] or not values["State"]:
-        raise ValueError("it has no NodeName or no State")
-    words = state_words(values["State"])
-    unusable = [word for word in words if word in UNUSABLE]
-    if words[0] not in BASES:
-        raise ValueError(f"unknown node state {values['State']!r}: does this Slurm release have a new one?")
     found = _REASON.search(line)
-    said = found[1].strip() if found else ""
-    reason = ": ".join(part for part in ("+".join(words), said) if part) if unusable else ""
-    models = gres.capacity(gres.parse_gres(values["Gres"])) or {"": 0}
+    at = line.find(" Comment={")
+    facts = NodeFacts(
+        name=values["NodeName"],
+        states=tuple(state_words(values["State"])),
+        gres=values["Gres"],
+        hostname=values["NodeHostName"],
+        reason=found[1].strip() if found else "",
+        comment=line[at + len(" Comment=") :] if at >= 0 else "",
+    )
+    yield from nodes_of(facts, cluster)
+
+
+def nodes_of(facts: NodeFacts, cluster: str) -> Iterator[Node]:
+    """One node as nouns, by card model. Raises ValueError for what is no node, or in a state that is not known."""
+    if not facts.name or not any(facts.states):
+        raise ValueError("it has no NodeName or no State")
+    unusable = [word for word in facts.states if word in UNUSABLE]
+    if facts.states[0] not in BASES:
+        raise ValueError(f"unknown node state {'+'.join(facts.states)!r}: does this Slurm release have a new one?")
+    reason = ": ".join(part for part in ("+".join(facts.states), facts.reason) if part) if unusable else ""
+    models = gres.capacity(gres.parse_gres(facts.gres)) or {"": 0}
     for model, milligpu in models.items():
         yield Node(
-            key=NodeKey(Scheduler.SLURM, cluster, values["NodeName"]),
+            key=NodeKey(Scheduler.SLURM, cluster, facts.name),
             milligpu=milligpu,
             up=not unusable,
             model=model,
             reason=reason,
-            hostnames=_hostnames(values["NodeHostName"], line),
+            hostnames=_hostnames(facts.hostname, facts.comment),
         )
 
 
@@ -90,17 +115,18 @@ def state_words(state: str) -> list[str]:
     return [base.rstrip("".join(SUFFIXES) + "@-"), *suffixes, *flags]
 
 
-def _hostnames(hostname: str, line: str) -> tuple[str, ...]:
-    """Other names of the machine: NodeHostName, and the Kubernetes node that Slinky's operator wrote in the comment."""
+def _hostnames(hostname: str, comment: str) -> tuple[str, ...]:
+    """Other names of the machine: NodeHostName, and the Kubernetes node that Slinky's operator wrote in the comment,
+    which may go on with other words.
+    """
     names = [hostname] if hostname else []
-    at = line.find(" Comment={")
-    if at >= 0:
+    if comment.startswith("{"):
         try:
-            comment, _ = json.JSONDecoder().raw_decode(line, at + len(" Comment="))
+            told, _ = json.JSONDecoder().raw_decode(comment)
         except ValueError:
-            comment = {}
-        node = comment.get("node")
-        if isinstance(node, str) and node and "podName" in comment:
+            told = {}
+        node = told.get("node")
+        if isinstance(node, str) and node and "podName" in told:
             names.append(node)
     return tuple(dict.fromkeys(names))
 

@@ -30,11 +30,15 @@ def read_queue(text: str) -> list[LiveJob | Reject]:
         raise FormError(f"the JSON document reports errors: {json.dumps(errors)[:500]}")
     if any(isinstance(job, dict) and "gres_detail" not in job for job in jobs):
         raise FormError("jobs in the JSON document have no gres_detail")
-    sluids = _release(document) >= runs.SLUID_RELEASE
+    sluids = release(document) >= runs.SLUID_RELEASE
+    if sluids and any(isinstance(job, dict) and "step_id" not in job for job in jobs):
+        raise FormError(
+            "this Slurm names runs by SLUID, but its JSON document does not: v0.0.45 of the data parser does"
+        )
     return [_read(job, sluids=sluids) for job in jobs]
 
 
-def _release(document: Mapping[str, Any]) -> tuple[int, int]:
+def release(document: Mapping[str, Any]) -> tuple[int, int]:
     """The release that wrote the document: ``meta.Slurm.version`` in 22.05, ``meta.slurm.version`` later."""
     meta = document.get("meta") or {}
     version = (meta.get("slurm") or meta.get("Slurm") or {}).get("version") or {}
@@ -72,12 +76,12 @@ def _job(job: Mapping[str, Any], *, sluids: bool) -> LiveJob:
         partition=job["partition"] or "",
         qos=job.get("qos") or "",
         states=states,
-        submit=_number(job["submit_time"]) or 0,
-        start=_number(job["start_time"]) or 0,
-        resize=_number(job.get("resize_time")) or 0,
+        submit=number(job["submit_time"]) or 0,
+        start=number(job["start_time"]) or 0,
+        resize=number(job.get("resize_time")) or 0,
         sluid=((job.get("step_id") or {}).get("sluid") or "") if sluids else "",
         nodes=nodes,
-        node_count=_number(job["node_count"]) or 0,
+        node_count=number(job["node_count"]) or 0,
         detail=detail,
         tres=job["tres_alloc_str"] or job["tres_req_str"] or "",
         tasks=task_count(waiting_tasks) if waiting_tasks else 1,
@@ -87,13 +91,13 @@ def _job(job: Mapping[str, Any], *, sluids: bool) -> LiveJob:
 
 
 def _display_id(job: Mapping[str, Any], native_id: str, waiting_tasks: str) -> str:
-    array, task = _number(job["array_job_id"]), _number(job["array_task_id"])
+    array, task = number(job["array_job_id"]), number(job["array_task_id"])
     if array and waiting_tasks:
         return f"{array}_[{waiting_tasks}]"
     if array and task is not None:
         return f"{array}_{task}"
-    leader = _number(job["het_job_id"])
-    return f"{leader}+{_number(job['het_job_offset'])}" if leader else native_id
+    leader = number(job["het_job_id"])
+    return f"{leader}+{number(job['het_job_offset'])}" if leader else native_id
 
 
 def _allocated(resources: Any) -> tuple[str, ...]:
@@ -108,7 +112,7 @@ def _allocated(resources: Any) -> tuple[str, ...]:
     return tuple(str(node.get("nodename") or node.get("name") or "") for node in nodes)
 
 
-def _number(value: Any) -> int | None:
+def number(value: Any) -> int | None:
     """A number in either form, None when not set. Raises ValueError for anything else."""
     if isinstance(value, dict):
         value = value["number"] if value.get("set") and not value.get("infinite") else None

@@ -9,7 +9,7 @@ exact form, JSON, costs twenty times the time and forty times the memory of this
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from exporters.model import Job, JobKey, Record, Reject, Scheduler
@@ -64,24 +64,29 @@ def cut(text: str, delimiter: str, fields: int) -> Iterator[list[str] | str]:
         position = stop + 1
 
 
-def read(row: Sequence[str], fields: Sequence[str], cluster: str, *, sluids: bool = True) -> Record | Reject:
-    """One row as a record, or a reject that says what is wrong with it. ``sluids`` False: never name a run by SLUID."""
-    raw = SEPARATOR.join(row)
+def read(row: Mapping[str, str], cluster: str, source: str = SOURCE, *, sluids: bool = True) -> Record | Reject:
+    """One row, by name of field, as a record, or a reject that says what is wrong with it. Its raw text is the fields
+    in their order.
+
+    ``source`` is who told it: other sources of accounting say the same in sacct's words. ``sluids`` False: never name a
+    run by SLUID.
+    """
+    raw = SEPARATOR.join(row.values())
     try:
-        return _read(dict(zip(fields, row, strict=True)), raw, cluster, sluids=sluids)
+        return _read(row, raw, cluster, source, sluids=sluids)
     except ValueError as error:
-        return Reject(SOURCE, raw[:RECORD_LIMIT], str(error))
+        return Reject(source, raw[:RECORD_LIMIT], str(error))
 
 
-def eligible(row: Sequence[str], fields: Sequence[str]) -> int:
+def eligible(row: Mapping[str, str]) -> int:
     """When the row's job could first start, 0 when not yet; -1 where that cannot be read."""
     try:
-        return _time("Eligible", row[fields.index("Eligible")]) or 0
+        return _time("Eligible", row["Eligible"]) or 0
     except ValueError:
         return -1
 
 
-def _read(row: dict[str, str], raw: str, cluster: str, *, sluids: bool) -> Record:
+def _read(row: Mapping[str, str], raw: str, cluster: str, source: str, *, sluids: bool) -> Record:
     state = row["State"].split(" ")[0].rstrip("+")
     phase = runs.PHASES.get(state)
     if phase is None:
@@ -121,27 +126,27 @@ def _read(row: dict[str, str], raw: str, cluster: str, *, sluids: bool) -> Recor
         if phase is Phase.HOLDS:
             raise ValueError(f"a job is {state} but has no Start time")
         waits = phase is Phase.WAITS and end is None
-        return Record(SOURCE, raw, job, excluded="" if waits else "never started", pending=waits)
+        return Record(source, raw, job, excluded="" if waits else "never started", pending=waits)
     if phase is Phase.ENDED and end is None:
         raise ValueError(f"a job is {state} but has no End time")
-    return _started(row, raw, job, began, end)
+    return _started(row, raw, job, began, end, source)
 
 
-def _started(row: dict[str, str], raw: str, job: Job, began: int, end: int | None) -> Record:
+def _started(row: Mapping[str, str], raw: str, job: Job, began: int, end: int | None, source: str) -> Record:
     pending = end is None
     nodes = expand(row["NodeList"])
     if not nodes:  # tasks of an array that were cancelled before they started share one row, with Start = End
         if began != end:
             raise ValueError("a job ran but has no nodes in NodeList")
-        return Record(SOURCE, raw, replace(job, start=None), excluded="never started")
+        return Record(source, raw, replace(job, start=None), excluded="never started")
     if row["NNodes"] != str(len(nodes)):
         raise ValueError(f"NodeList {row['NodeList']!r} names {len(nodes)} nodes, but NNodes is {row['NNodes']}")
     cards = gres.cards_of(row["AllocTRES"])
     if not cards:
         shared = gres.shared_in(gres.parse_tres(row["AllocTRES"]))
-        return Record(SOURCE, raw, job, excluded=f"{shared} is not metered" if shared else "no gpu", pending=pending)
+        return Record(source, raw, job, excluded=f"{shared} is not metered" if shared else "no gpu", pending=pending)
     if began == end:
-        return Record(SOURCE, raw, job, excluded="ran less than a second")
+        return Record(source, raw, job, excluded="ran less than a second")
     claims = runs.claims_on(
         job.key,
         job.native_id,
@@ -151,7 +156,7 @@ def _started(row: dict[str, str], raw: str, job: Job, began: int, end: int | Non
         runs.bridge_keys(row["AdminComment"]),
         split_assumed=len(nodes) > 1,
     )
-    return Record(SOURCE, raw, job, claims, pending=pending)
+    return Record(source, raw, job, claims, pending=pending)
 
 
 def _time(name: str, value: str) -> int | None:

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from exporters.model import NodeEvent, Record, Reject
 from exporters.sources.base import SourceError
-from exporters.sources.sacct import Sacct, windows
+from exporters.sources.sacct import Sacct
 from exporters.sources.slurm import rows
 from exporters.sources.slurm.events import read_events
+from exporters.sources.slurm.reading import windows
 from tests.lab.fake_slurm import script
 
 ROW = {
@@ -28,7 +29,7 @@ ROW = {
 
 def read(**changes: str) -> Record | Reject:
     row = {**ROW, **changes}
-    return rows.read([row[name] for name in rows.FIELDS], rows.FIELDS, "hpc1")
+    return rows.read({name: row[name] for name in rows.FIELDS}, "hpc1")
 
 
 def record(**changes: str) -> Record:
@@ -62,7 +63,9 @@ def test_lines_that_are_no_rows_are_set_aside_and_the_rest_goes_on() -> None:
 def test_a_record_keeps_its_raw_text_the_same_whatever_the_delimiter() -> None:
     a, b = (next(rows.cut(d.join(ROW.values()) + "\n", d, len(ROW))) for d in ("|x|", "|y|"))
 
-    assert [rows.read(a, rows.FIELDS, "c")] == [rows.read(b, rows.FIELDS, "c")]
+    first, second = (rows.read(dict(zip(rows.FIELDS, row, strict=True)), "c") for row in (a, b))
+
+    assert first == second
 
 
 # -- rows --------------------------------------------------------------------------------------------------------------
