@@ -18,8 +18,8 @@ from rich.table import Table
 from accounting import book, months, office, recovering
 from accounting.commands import COMMANDS
 from accounting.shell import EXIT_BREACH, Refused, config_option, refusals
-from dashboards.commands import dashboards
 from alerts.command import rdma
+from dashboards.commands import dashboards
 from exporters import build
 from exporters.collector import Collector
 from exporters.config import Config, load
