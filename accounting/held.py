@@ -66,13 +66,13 @@ def tied_claims(connection: Connection, held: Sequence[HeldClaim], a: int, b: in
 
     They are the Slurm runs that pods of ``held`` name, and the pods that name runs of ``held``, as far as the two
     overlap or come near each other (job ids are recycled: another time's run of that number is not meant).
+    The sweep takes the same ones (`accounting.sweep.naming`).
     """
     named = {(k.cluster, k.value) for h in held for k in h.claim.keys if k.kind in _TIES}
     runs = _runs(connection, named, a, b)
     pods = _pods(connection, [h.claim for h in held if h.claim.job.scheduler is Scheduler.SLURM], a, b)
-    around = [h for h in [*held, *runs, *pods] if any(k.kind in _TIES for k in h.claim.keys)]
     spans: dict[tuple[str, str], list[Claim]] = defaultdict(list)
-    for h in around:
+    for h in held:
         for k in h.claim.keys:
             if k.kind in _TIES:
                 spans[k.cluster, k.value].append(h.claim)
@@ -95,7 +95,8 @@ def _outside(query: Select[Any], a: int, b: int) -> Select[Any]:
 def _runs(connection: Connection, named: set[tuple[str, str]], a: int, b: int) -> list[HeldClaim]:
     clusters: dict[str, list[str]] = defaultdict(list)
     for cluster, value in sorted(named):
-        clusters[cluster].append(value)
+        if not cluster or ("", value) not in named:  # what is named without a cluster is looked for in all of them
+            clusters[cluster].append(value)
     found: list[HeldClaim] = []
     for cluster, values in clusters.items():
         slurm = _outside(_QUERY, a, b).where(_J.scheduler == Scheduler.SLURM.value)

@@ -80,7 +80,8 @@ def _runs(connection: Connection, reader: Reader, names: set[Name], a: int, b: i
     # by way of the jobs of that name: the sums keep the database from going through all other days' claims
     outside = or_(_C.end_at + 0 <= a, _C.start_at + 0 >= b)
     found = [reader.rows([])]
-    for cluster, values in _by_cluster(names):
+    once = {(cluster, value) for cluster, value in names if not cluster or ("", value) not in names}
+    for cluster, values in _by_cluster(once):
         slurm = [_J.scheduler == Scheduler.SLURM.value, outside, *([_J.cluster == cluster] if cluster else [])]
         found += [
             reader.read(connection, QUERY.where(*slurm, _J.native_id.in_(part), _R.job_id == _J.id))
