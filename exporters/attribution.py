@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from exporters.cards import Card, Hand, card_uuid, whole
+from exporters.fieldtable import Table, table
 from exporters.links import Link, find_links
 from exporters.machines import Machines
 from exporters.model import MILLI_PER_GPU, Claim, Demand, Disposition, Job, JobKey, Node, Sample, Scheduler
@@ -66,7 +68,7 @@ class CardUse:
     shares: tuple[tuple[Claim, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Picture:
     """The whole site at one moment.
 
@@ -91,6 +93,11 @@ class Picture:
     machines: Machines
     ports: tuple[tuple[str, PortSample], ...] = ()
     nodes_up: Mapping[tuple[str, str, str], bool] = field(default_factory=dict)
+
+    @cached_property
+    def table(self) -> Table:
+        """What the cards' readings tell, in columns, in the order of ``cards``."""
+        return table([use.sample for use in self.cards])
 
 
 @dataclass(slots=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+
+import numpy as np
 
 from exporters.exposition.family import Row
 from exporters.model import Field
-from exporters.view import Rows, View
+from exporters.view import Rows, View, card_name, columns
 
 
 def card(field: Field) -> Rows:
@@ -16,14 +19,16 @@ def card(field: Field) -> Rows:
     """
 
     def rows(view: View) -> Iterable[Row]:
+        cards = view.whole_cards
+        values = view.picture.table.column(field)
+        if cards.unique and (cards.every or field is not Field.XID):
+            values = values[cards.devices]
+            return columns(cards.labels, values, ~np.isnan(values))
         found: dict[tuple[str, ...], float] = {}
-        for use in view.picture.cards:
-            s = use.sample
-            value = s.values.get(field)
-            if value is None or (s.mig_instance and field is not Field.XID):
-                continue
-            name = (use.machine, str(s.index) if s.index >= 0 else "", s.uuid)
-            found[name] = max(value, found.get(name, value))
+        for use, value in zip(view.picture.cards, values.tolist(), strict=True):
+            if not math.isnan(value) and (not use.sample.mig_instance or field is Field.XID):
+                name = card_name(use)
+                found[name] = max(value, found.get(name, value))
         return list(found.items())
 
     return rows

@@ -18,12 +18,13 @@ from exporters.attribution import Reading, attribute
 from exporters.exposition.page import Page
 from exporters.exposition.writer import Writer
 from exporters.fabricmeter import FabricMeter
+from exporters.holdings import holdings
 from exporters.links import FOREVER
 from exporters.machines import Rule, machines_of
-from exporters.meter import Meter, holdings
+from exporters.meter import Meter
 from exporters.model import Claim, Job, JobKey, LinkKind, Snapshot
 from exporters.projects import ProjectMap
-from exporters.recorder import Forget, Recorder, Round, SourceReading
+from exporters.recorder import Forget, Later, Recorder, Round, SourceReading
 from exporters.series import families
 from exporters.sources.base import Source, SourceError
 from exporters.sources.fanout import Target
@@ -199,7 +200,7 @@ class Collector:
             )
             self._page = Page(self._writer.render(families(view)))
             self._view = view
-            self._pending.append(Round(now, self._unrecorded(), holdings(view.picture), telemetry))
+            self._pending.append(Round(now, self._unrecorded(), Later(lambda: holdings(view.picture)), telemetry))
             while len(self._pending) > PENDING_ROUNDS:
                 self._pending.popleft()
                 self._dropped += 1

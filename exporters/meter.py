@@ -2,72 +2,31 @@
 
 A scrape sees gauges at moments; what a job used is an integral. This room adds up, between one round and the next, the
 card-seconds each owner held and what the cards' readings say was done in them: counter differences where a counter
-exists and the card did not change hands, else rate times time. A gap is not zero: after more than ``gap`` seconds
-without a reading only what the record proves is counted (cards held), and the missing readings show as expected but
-not seen.
+exists and the card did not change hands, else rate times time (`exporters.cardmeter`). A gap is not zero: after more
+than ``gap`` seconds without a reading only what the record proves is counted (cards held), and the missing readings
+show as expected but not seen.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
 
-from exporters.attribution import CardUse, Picture
-from exporters.cards import TIME_SLICED, Card
-from exporters.model import MILLI_PER_GPU, Claim, Disposition, Field, JobKey
-from exporters.recorder import Holding, Telemetry
-from exporters.shares import split
+import numpy as np
 
+from exporters.attribution import Held, Picture
+from exporters.cardmeter import CardMeter, Observed, Shares, shares_of, sums_by
+from exporters.model import MILLI_PER_GPU, Disposition, JobKey
+from exporters.recorder import Later, Telemetry
+from exporters.use import NUMBER, Floats, Totals, Uses
 
-@dataclass(slots=True)
-class Use:
-    """What was used, in base units. Counters only: each grows or stays.
+Owner = tuple[JobKey, str, str]
+"""Job, unit and machine: what a claim is of."""
+Project = tuple[str, str, str]
+"""Scheduler, cluster and project."""
 
-    ``gpu_seconds`` is held time from the record; ``observed_seconds`` the part of it that readings cover, against which
-    ``active_seconds`` and ``tensor_seconds`` make ratios. ``measured`` names the fields that some reading told: a field
-    that no reading told is unknown, not zero, and is not served.
-    """
-
-    gpu_seconds: float = 0.0
-    observed_seconds: float = 0.0
-    active_seconds: float = 0.0
-    tensor_seconds: float = 0.0
-    energy_joules: float = 0.0
-    nvlink_transmit_bytes: float = 0.0
-    nvlink_receive_bytes: float = 0.0
-    samples_seen: int = 0
-    samples_expected: int = 0
-    measured: set[str] = field(default_factory=set)
-
-    def add(self, other: Use) -> None:
-        """Add another use to this one."""
-        for name in NUMBERS:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.measured |= other.measured
-
-
-NUMBERS = tuple(f.name for f in fields(Use) if f.name != "measured")
-TELEMETRY = ("active_seconds", "tensor_seconds", "energy_joules", "nvlink_transmit_bytes", "nvlink_receive_bytes")
-"""The fields of `Use` that only readings can tell."""
-
-
-@dataclass(slots=True)
-class Total:
-    """A job's counters and when it was last seen."""
-
-    use: Use
-    project: str
-    seen_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Last:
-    """A device's previous reading and whose it was."""
-
-    at: float
-    values: Mapping[Field, float]
-    owners: frozenset[tuple[JobKey, str]]
+_REMEMBERED = 1000
+"""Owners that may be remembered beside twice those that are there, before those that are gone are forgotten."""
 
 
 class Meter:
@@ -75,169 +34,116 @@ class Meter:
 
     def __init__(self, gap: float, linger: float) -> None:
         """``gap``: seconds after which a missing reading is a gap. ``linger``: how long an ended job stays."""
-        self.gap = gap
         self.linger = linger
-        self.jobs: dict[JobKey, Total] = {}
-        self.projects: dict[tuple[str, str, str], Use] = defaultdict(Use)
+        self.jobs: Totals[JobKey] = Totals()
+        self.projects: Totals[Project] = Totals()
         self.memory: dict[JobKey, float] = {}
+        self._seen: dict[JobKey, float] = {}
         self._at: float | None = None
-        self._devices: dict[tuple[str, str, str], _Last] = {}
-        self._known: set[tuple[JobKey, str, str]] = set()
+        self._cards = CardMeter(gap)
+        self._numbers: dict[Owner, int] = {}
+        self._owners: dict[int, Owner] = {}
+        self._next = 0
+        self._known: set[int] = set()
 
-    def step(self, picture: Picture, projects: Mapping[JobKey, str]) -> list[Telemetry]:
+    def step(self, picture: Picture, projects: Mapping[JobKey, str]) -> Sequence[Telemetry]:
         """Add the time since the previous picture to the totals; return the same per claim, for the recorder."""
         started = picture.at if self._at is None else self._at
-        uses: dict[tuple[JobKey, str, str], Use] = defaultdict(Use)
-        self._hold(picture, uses)
-        self._observe(picture, started, uses)
-        for (key, _, _), use in uses.items():
-            use.samples_seen = min(use.samples_seen, use.samples_expected)  # several MIG instances make up one share
-            project = projects[key]
-            total = self.jobs.setdefault(key, Total(Use(), project, picture.at))
-            total.use.add(use)
-            total.project, total.seen_at = project, picture.at
-            self.projects[key.scheduler.value, key.cluster, project].add(use)
-        for key in [k for k, t in self.jobs.items() if picture.at - t.seen_at > self.linger]:
-            del self.jobs[key]
-        self._at = picture.at
-        return [
-            _telemetry(owner, use, started, picture.at) for owner, use in sorted(uses.items()) if use.samples_expected
-        ]
+        shares = shares_of(picture.cards)
+        users = np.array([self._number((c.job, c.unit, machine)) for c, machine in shares.claims], np.int64)
+        observed = self._cards.step(picture, shares, users, started)
+        held = [h for h in picture.held if h.disposition is Disposition.CHARGED]
+        holders = np.array([self._number((h.claim.job, h.claim.unit, h.machine)) for h in held], np.int64)
+        seconds = self._held_seconds(held, holders.tolist(), picture.at)
+        both = np.concatenate([holders, users[shares.claim[observed.rows]]])
+        active, place = np.unique(both, return_inverse=True)
+        uses = sums_by(place[len(held) :], observed.uses, len(active))
+        cards = np.array([-(-h.milligpu // MILLI_PER_GPU) for h in held], np.float64)
+        expected, seen = NUMBER["samples_expected"], NUMBER["samples_seen"]
+        uses.amounts[:, NUMBER["gpu_seconds"]] = np.bincount(place[: len(held)], seconds, len(active))
+        uses.amounts[:, expected] = np.bincount(place[: len(held)], cards, len(active))
+        # Several MIG instances make up one share.
+        uses.amounts[:, seen] = np.minimum(uses.amounts[:, seen], uses.amounts[:, expected])
+        owners = [self._owners[number] for number in active.tolist()]
+        self._add(owners, uses, picture.at, projects)
+        self.memory = _memory(shares, observed)
+        self._at, at = picture.at, picture.at
+        self._forget({*active.tolist(), *self._cards.owners()})
+        return Later(lambda: _telemetry(owners, uses, started, at))
 
-    def _hold(self, picture: Picture, uses: dict[tuple[JobKey, str, str], Use]) -> None:
+    def final(self) -> list[JobKey]:
+        """The jobs that are shown and held nothing at the last step: their totals stay as they are."""
+        return [key for key, seen in self._seen.items() if seen != self._at]
+
+    def _number(self, owner: Owner) -> int:
+        number = self._numbers.get(owner)
+        if number is None:
+            number = self._numbers[owner] = self._next
+            self._owners[number] = owner
+            self._next += 1
+        return number
+
+    def _held_seconds(self, held: Sequence[Held], holders: Sequence[int], at: float) -> Floats:
         """Card-seconds held: from the record, so the first sight of a claim counts from its start."""
-        known = set()
-        for held in picture.held:
-            if held.disposition is not Disposition.CHARGED:
-                continue
-            claim = held.claim
-            owner = (claim.job, claim.unit, held.machine)
-            since = float(claim.start) if owner not in self._known or self._at is None else self._at
-            use = uses[owner]
-            use.gpu_seconds += held.milligpu / MILLI_PER_GPU * max(0.0, picture.at - max(since, claim.start))
-            use.samples_expected += -(-held.milligpu // MILLI_PER_GPU)
-            known.add(owner)
-        self._known = known
+        starts = np.array([h.claim.start for h in held], np.float64)
+        if self._at is not None:
+            known = np.fromiter((number in self._known for number in holders), bool, len(holders))
+            starts = np.where(known, np.maximum(self._at, starts), starts)
+        self._known = set(holders)
+        milligpu = np.array([h.milligpu for h in held], np.float64)
+        seconds: Floats = milligpu / MILLI_PER_GPU * np.maximum(0.0, at - starts)
+        return seconds
 
-    def _observe(self, picture: Picture, started: float, uses: dict[tuple[JobKey, str, str], Use]) -> None:
-        """What the readings say was done since the previous ones."""
-        memory: dict[JobKey, float] = defaultdict(float)
-        devices: dict[tuple[str, str, str], _Last] = {}
-        for card in picture.cards:
-            sample = card.sample
-            if not sample.values:
-                continue  # a card of which only the owner is told
-            name = (card.machine, sample.uuid, sample.mig_instance)
-            last = self._devices.get(name)
-            owners = frozenset((c.job, c.unit) for c, _ in card.shares)
-            if last is not None and sample.at <= last.at:  # the same reading again: its source was not read since
-                devices[name] = last
-            else:
-                devices[name] = _Last(sample.at, sample.values, owners)
-                weight = max(MILLI_PER_GPU, sum(m for _, m in card.shares))
-                for claim, share in card.shares:
-                    uses[claim.job, claim.unit, card.machine].add(self._used(card, claim, share, weight, last, started))
-            used = sample.values.get(Field.MEMORY_USED)
-            if used is not None and card.shares:
-                for claim, share in card.shares:
-                    memory[claim.job] += used * share / sum(m for _, m in card.shares)
-        self._devices = devices
-        self.memory = dict(memory)
+    def _add(self, owners: Sequence[Owner], uses: Uses, at: float, projects: Mapping[JobKey, str]) -> None:
+        """Add a round's uses to jobs and projects, and drop jobs that ended long enough ago."""
+        jobs = [job for job, _, _ in owners]
+        self.jobs.add(self.jobs.rows(jobs), uses)
+        payers = [(job.scheduler.value, job.cluster, projects[job]) for job in jobs]
+        self.projects.add(self.projects.rows(payers), uses)
+        self._seen.update(dict.fromkeys(jobs, at))
+        for key in [key for key, seen in self._seen.items() if at - seen > self.linger]:
+            del self._seen[key]
+            self.jobs.forget(key)
 
-    def _used(self, card: CardUse, claim: Claim, share: int, weight: int, last: _Last | None, started: float) -> Use:
-        """One owner's use of one device since its previous reading.
-
-        What a card drew is shared by what of it is held, so that the free part of a card is nobody's. The reading of a
-        whole card that MIG has cut tells only that; what was done is told by its instances.
-        """
-        sample, values = card.sample, card.sample.values
-        since = max(last.at if last else started, claim.start)
-        seconds = max(0.0, sample.at - since)
-        whole_of_slices = claim.profile not in ("", TIME_SLICED) and not sample.mig_instance
-        use = Use(samples_seen=0 if whole_of_slices else 1)
-        if seconds <= self.gap and not whole_of_slices:
-            use.observed_seconds = seconds * share / MILLI_PER_GPU
-            for name, busy in (
-                ("active_seconds", values.get(Field.ENGINE_ACTIVE, values.get(Field.UTILIZATION))),
-                ("tensor_seconds", values.get(Field.TENSOR_ACTIVE)),
-            ):
-                if busy is not None:
-                    setattr(use, name, busy * seconds * share / MILLI_PER_GPU)
-                    use.measured.add(name)
-        part = share / weight
-        same = last is not None and (claim.job, claim.unit) in last.owners
-        for counter, rate, name in (
-            (Field.ENERGY, Field.POWER, "energy_joules"),
-            (Field.NVLINK_TX, Field.NVLINK_TX_RATE, "nvlink_transmit_bytes"),
-            (Field.NVLINK_RX, Field.NVLINK_RX_RATE, "nvlink_receive_bytes"),
-        ):
-            before = last.values.get(counter) if same and last else None
-            after = values.get(counter)
-            if before is not None and after is not None and after >= before:
-                setattr(use, name, (after - before) * part)
-            elif seconds <= self.gap and rate in values:
-                setattr(use, name, values[rate] * seconds * part)
-            elif after is None:
-                continue
-            use.measured.add(name)
-        return use
+    def _forget(self, live: set[int]) -> None:
+        """Drop owners that are gone, so that job churn does not grow the memory."""
+        if len(self._owners) > 2 * len(live) + _REMEMBERED:
+            self._owners = {number: self._owners[number] for number in live}
+            self._numbers = {owner: number for number, owner in self._owners.items()}
 
 
-def _telemetry(owner: tuple[JobKey, str, str], use: Use, start: float, end: float) -> Telemetry:
-    """A claim's use since the previous round, for the recorder."""
-    return Telemetry(
-        owner[0],
-        owner[1],
-        owner[2],
-        start,
-        end,
-        use.observed_seconds,
-        use.active_seconds,
-        use.tensor_seconds,
-        use.energy_joules,
-        use.nvlink_transmit_bytes,
-        use.nvlink_receive_bytes,
-        use.samples_seen,
-        use.samples_expected,
-    )
+def _memory(shares: Shares, observed: Observed) -> dict[JobKey, float]:
+    """Memory in use on the cards of each job, where it is told."""
+    told = np.flatnonzero(~np.isnan(observed.memory))
+    claim = shares.claim[told]
+    sums = np.bincount(claim, observed.memory[told], len(shares.claims))
+    found: dict[JobKey, float] = defaultdict(float)
+    for n in np.unique(claim).tolist():
+        found[shares.claims[n][0].job] += float(sums[n])
+    return dict(found)
 
 
-def holdings(picture: Picture) -> list[Holding]:
-    """Which card is in whose hands, for the recorder: the one fact that neither scheduler keeps.
-
-    Parts of one claim under several words are one holding of each card. A claim on slices or replicas holds its part of
-    each card that its readings name, the remainder of the division on the lowest index.
-    """
-    uuids = {(c.machine, c.sample.index): c.sample.uuid for c in picture.cards if not c.sample.mig_instance}
-    found = {
-        Holding(h.machine, *_named(uuids, h.machine, card), h.claim.job, h.claim.unit, MILLI_PER_GPU)
-        for h in (*picture.held, *picture.shown)
-        for card in h.cards
-    }
-    return [*sorted(found, key=_place), *_shares(picture)]
-
-
-def _named(uuids: Mapping[tuple[str, int], str], machine: str, card: Card) -> tuple[int, str]:
-    """Index (-1: not known) and UUID (empty: not known) of a card."""
-    return (-1, card) if isinstance(card, str) else (card, uuids.get((machine, card), ""))
-
-
-def _place(holding: Holding) -> tuple[object, ...]:
-    return (holding.machine, holding.index, holding.uuid, holding.job, holding.unit)
-
-
-def _shares(picture: Picture) -> list[Holding]:
-    """Parts of cards, in proportion to what readings tell: those of whole cards where there are, else of instances."""
-    parts: dict[tuple[str, int], tuple[str, Claim, dict[tuple[int, str], list[int]]]] = {}
-    for use in picture.cards:
-        for claim, milligpu in use.shares:
-            if claim.profile and milligpu > 0:
-                _, _, cards = parts.setdefault((use.machine, id(claim)), (use.machine, claim, {}))
-                told = cards.setdefault((use.sample.index, use.sample.uuid), [0, 0])
-                told[bool(use.sample.mig_instance)] += milligpu
-    found = []
-    for machine, claim, cards in parts.values():
-        weights = [whole or instances for _, (whole, instances) in sorted(cards.items())]
-        for (index, uuid), milligpu in zip(sorted(cards), split(claim.milligpu, weights), strict=True):
-            found.append(Holding(machine, index, uuid, claim.job, claim.unit, min(milligpu, MILLI_PER_GPU)))
-    return sorted(found, key=_place)
+def _telemetry(owners: Sequence[Owner], uses: Uses, start: float, end: float) -> list[Telemetry]:
+    """Each claim's use since the previous round, of those that hold cards."""
+    told = []
+    for n, (job, unit, machine) in sorted(enumerate(owners), key=lambda item: item[1]):
+        use = uses.use(n)
+        if use.samples_expected:
+            told.append(
+                Telemetry(
+                    job,
+                    unit,
+                    machine,
+                    start,
+                    end,
+                    use.observed_seconds,
+                    use.active_seconds,
+                    use.tensor_seconds,
+                    use.energy_joules,
+                    use.nvlink_transmit_bytes,
+                    use.nvlink_receive_bytes,
+                    use.samples_seen,
+                    use.samples_expected,
+                )
+            )
+    return told

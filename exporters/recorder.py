@@ -6,11 +6,36 @@ over as it is seen. An exporter without a ledger uses `Forget`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar, overload
 
 from exporters.model import Claim, Job, JobKey, Node, Reject
+
+T = TypeVar("T")
+
+
+class Later(Sequence[T]):
+    """What is made when somebody first looks at it: an exporter without a ledger never does. Safe between threads."""
+
+    def __init__(self, make: Callable[[], Sequence[T]]) -> None:
+        self._make = make
+        self._made: Sequence[T] | None = None
+
+    def _all(self) -> Sequence[T]:
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[T]: ...
+    def __getitem__(self, index: int | slice) -> T | Sequence[T]:
+        return self._all()[index]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,16 +6,21 @@ Each takes a `View`, the last join with the registry's own state, and yields ``(
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import compress
 
-from exporters.attribution import Picture
+import numpy as np
+
+from exporters.attribution import CardUse, Picture
 from exporters.cards import Card
-from exporters.exposition.family import Row
+from exporters.exposition.family import Columns, Row
 from exporters.fabric import Fabric
-from exporters.meter import TELEMETRY, Meter, Use
+from exporters.meter import Meter
 from exporters.model import MILLI_PER_GPU, Disposition, Job, JobKey, Scheduler
 from exporters.projects import UNMAPPED
+from exporters.use import Floats, Truths, Whole
 
 Rows = Callable[["View"], Iterable[Row]]
 
@@ -44,6 +49,19 @@ class SourceStatus:
     """Endpoints read in the last round, and those that were not; None for a source that reads one thing."""
 
 
+@dataclass(frozen=True, slots=True)
+class WholeCards:
+    """Whole cards by their labels: ``devices`` are their rows in the picture.
+
+    ``unique``: no two have the same labels. ``every``: there are no other devices.
+    """
+
+    labels: Sequence[tuple[str, ...]]
+    devices: Whole
+    unique: bool
+    every: bool
+
+
 @dataclass(frozen=True)
 class View:
     """Everything that a row may be computed from."""
@@ -62,6 +80,25 @@ class View:
         """The project that pays for a job."""
         return self.projects.get(job, UNMAPPED)
 
+    @cached_property
+    def job_keys(self) -> list[JobKey]:
+        """The jobs whose counters are served, in order."""
+        return sorted(self.meter.jobs)
+
+    @cached_property
+    def job_labels(self) -> list[tuple[str, ...]]:
+        """Their labels."""
+        return [_job(key) for key in self.job_keys]
+
+    @cached_property
+    def whole_cards(self) -> WholeCards:
+        """The devices that are whole cards, in the order of their labels."""
+        cards = self.picture.cards
+        named = sorted((card_name(use), n) for n, use in enumerate(cards) if not use.sample.mig_instance)
+        labels = [name for name, _ in named]
+        devices = np.fromiter((n for _, n in named), np.int64, len(named))
+        return WholeCards(labels, devices, len(set(labels)) == len(labels), len(labels) == len(cards))
+
     def uuids(self) -> dict[tuple[str, int], str]:
         """UUID of each whole card by machine and index, as far as devices were read."""
         return {(c.machine, c.sample.index): c.sample.uuid for c in self.picture.cards if not c.sample.mig_instance}
@@ -72,7 +109,20 @@ def _gpus(milligpu: int) -> float:
 
 
 def _job(key: JobKey) -> tuple[str, str, str]:
-    return (key.scheduler.value, key.cluster, key.id)
+    return (key.scheduler, key.cluster, key.id)
+
+
+def card_name(use: CardUse) -> tuple[str, str, str]:
+    """The labels of a card: its machine, its index as far as it is known, its UUID."""
+    s = use.sample
+    return (use.machine, str(s.index) if s.index >= 0 else "", s.uuid)
+
+
+def columns(labels: Sequence[tuple[str, ...]], values: Floats, told: Truths) -> Columns:
+    """Rows in the order of ``labels``, of those that are told."""
+    if told.all():
+        return Columns(labels, values.tolist())
+    return Columns(list(compress(labels, told.tolist())), values[told].tolist())
 
 
 def held_by_job(view: View) -> Iterable[Row]:
@@ -185,22 +235,28 @@ def job_info(view: View) -> Iterable[Row]:
 
 def job_uses(name: str) -> Rows:
     """The counter ``name`` (a field of `Use`) of each job; telemetry only of jobs that some reading told it of."""
-    return lambda view: [
-        (_job(key), float(getattr(total.use, name))) for key, total in view.meter.jobs.items() if _told(total.use, name)
-    ]
+
+    def rows(view: View) -> Iterable[Row]:
+        keys = view.job_keys
+        values, told = view.meter.jobs.column(keys, name)
+        return columns(view.job_labels, values, told)
+
+    return rows
 
 
 def project_uses(name: str) -> Rows:
     """The counter ``name`` (a field of `Use`) of each project; telemetry only where some reading told it."""
-    return lambda view: [
-        ((project, scheduler, cluster), float(getattr(use, name)))
-        for (scheduler, cluster, project), use in view.meter.projects.items()
-        if _told(use, name)
-    ]
 
+    def rows(view: View) -> Iterable[Row]:
+        keys = list(view.meter.projects)
+        values, told = view.meter.projects.column(keys, name)
+        return [
+            ((project, scheduler, cluster), value)
+            for (scheduler, cluster, project), value, one in zip(keys, values.tolist(), told.tolist(), strict=True)
+            if one
+        ]
 
-def _told(use: Use, name: str) -> bool:
-    return name not in TELEMETRY or name in use.measured
+    return rows
 
 
 def project_memory(view: View) -> Iterable[Row]:

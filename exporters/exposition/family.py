@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, overload
 
 TYPES = ("gauge", "counter", "info", "unknown")
 Type = Literal["gauge", "counter", "info", "unknown"]
@@ -27,6 +27,27 @@ _LABEL_NAME = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 
 Row = tuple[tuple[str, ...], float]
 """Label values, in the order of the family's ``labels``, and the value."""
+
+
+class Columns(Sequence[Row]):
+    """Rows as two columns, already in the order in which they are to be written: the fast form of many rows."""
+
+    __slots__ = ("labels", "values")
+
+    def __init__(self, labels: Sequence[tuple[str, ...]], values: Sequence[float]) -> None:
+        self.labels, self.values = labels, values
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> Columns: ...
+    def __getitem__(self, index: int | slice) -> Row | Columns:
+        if isinstance(index, slice):
+            return Columns(self.labels[index], self.values[index])
+        return self.labels[index], self.values[index]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from exporters.exposition.family import Family
+from exporters.exposition.family import Columns, Family
 from exporters.exposition.number import format_values
 
 OPENMETRICS_END = b"# EOF\n"
@@ -67,10 +67,13 @@ class Writer:
 
 
 def _block(family: Family, labels: _Labels) -> Block:
-    prefixes = labels.prefixes([row[0] for row in family.rows])
+    rows = family.rows
+    if not isinstance(rows, Columns):
+        rows = Columns([row[0] for row in rows], [row[1] for row in rows])
+    prefixes = labels.prefixes(rows.labels)
     parts = [""] * (2 * len(prefixes))
     parts[::2] = prefixes
-    parts[1::2] = format_values([row[1] for row in family.rows])
+    parts[1::2] = format_values(rows.values)
     samples = "".join(parts)[1:] + "\n" if parts else ""
     kind = {"info": "gauge", "unknown": "untyped"}.get(family.type, family.type)
     doc = _utf8(family.help).replace("\\", r"\\").replace("\n", r"\n")
@@ -95,10 +98,10 @@ class _Labels:
         pairs = ",".join(f'{names[i]}="%s"' for i in self._order)
         self._template = f"\n{name}{{{pairs}}} " if pairs else f"\n{name} "
         self._known: dict[tuple[str, ...], str] = {}
-        self._keys: list[tuple[str, ...]] = []
+        self._keys: Sequence[tuple[str, ...]] = []
         self._prefixes: list[str] = []
 
-    def prefixes(self, keys: list[tuple[str, ...]]) -> Sequence[str]:
+    def prefixes(self, keys: Sequence[tuple[str, ...]]) -> Sequence[str]:
         if keys != self._keys:  # the same rows in the same order, round after round, is the common case
             known = self._known
             prefixes = [known.get(key) or self._meet(key) for key in keys]

@@ -7,8 +7,10 @@ the target, and a collision renames ours.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from exporters import view as v
-from exporters.exposition.family import Family
+from exporters.exposition.family import Columns, Family, Row
 from exporters.series import cards, fabric, fleet, itself, jobs
 from exporters.series.itself import version
 from exporters.series.row import SeriesRow
@@ -20,7 +22,12 @@ TABLE: tuple[SeriesRow, ...] = (*jobs.ROWS, *fleet.ROWS, *cards.ROWS, *fabric.RO
 
 def families(view: v.View) -> list[Family]:
     """Every family of the table with its rows in a stable order."""
-    return [Family(r.name, r.help, r.type, r.labels, sorted(r.rows(view))) for r in TABLE]
+    return [Family(r.name, r.help, r.type, r.labels, in_order(r.rows(view))) for r in TABLE]
+
+
+def in_order(rows: Iterable[Row]) -> Sequence[Row]:
+    """Rows sorted, unless they came so."""
+    return rows if isinstance(rows, Columns) else sorted(rows)
 
 
 def markdown() -> str:

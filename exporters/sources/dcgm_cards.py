@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from exporters.exposition.reader import Layout
-from exporters.model import Field, Sample
+from exporters.fieldtable import COLUMN, Floats, Values, Whole
+from exporters.model import Sample
 from exporters.samples import Pods, jobs_of_both, pods_of_both
-from exporters.sources.dcgm_fields import FIELDS, FieldSpec, Scope, is_blank
+from exporters.sources.dcgm_fields import FIELDS, SLACK, FieldSpec, Scope, blanks
 
 Labels = Mapping[str, str]
 
@@ -39,13 +42,20 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a page's positions mean: position ``i`` is ``slots[i]``'s field of ``devices[slots[i][0]]``, None to skip.
+    """What a page's positions mean: ``positions[i]`` of the page is field ``column[i]`` of ``devices[device[i]]``.
 
+    ``divisor``, ``low`` and ``high`` are those of `FieldSpec`. ``copies``: some reading is there several times.
     ``nameless`` counts the lines that name no card: without a UUID or a GPU index there is nothing to join on.
     """
 
     devices: tuple[Device, ...]
-    slots: tuple[tuple[int, FieldSpec] | None, ...]
+    positions: Whole
+    device: Whole
+    column: Whole
+    divisor: Floats
+    low: Floats
+    high: Floats
+    copies: bool
     nameless: int = 0
 
 
@@ -68,11 +78,10 @@ def plan(layout: Layout, host: str = "") -> Plan:
     devices: dict[tuple[str, str], Device] = {}
     order: dict[tuple[str, str], int] = {}
     read: dict[int, Device | None] = {}  # by identity: the reader shares one mapping among the series of one card
-    slots: list[tuple[int, FieldSpec] | None] = []
+    slots: list[tuple[int, int, FieldSpec]] = []
     nameless = 0
-    for series in layout.series:
+    for position, series in enumerate(layout.series):
         if "nvlink" in series.labels:
-            slots.append(None)
             continue
         spec = FIELDS[series.name]
         if id(series.labels) not in read:
@@ -80,14 +89,24 @@ def plan(layout: Layout, host: str = "") -> Plan:
         device = read[id(series.labels)]
         if device is None:
             nameless += 1
-            slots.append(None)
             continue
         if device.instance and spec.scope is Scope.CARD:
             device = replace(device, profile="", instance="", pods=(), hpc_jobs=())
         key = device.uuid, device.instance
         devices[key] = _joined(devices[key], device) if key in devices else device
-        slots.append((order.setdefault(key, len(order)), spec))
-    return Plan(tuple(devices.values()), tuple(slots), nameless)
+        slots.append((position, order.setdefault(key, len(order)), spec))
+    specs = [spec for _, _, spec in slots]
+    return Plan(
+        tuple(devices.values()),
+        np.array([position for position, _, _ in slots], np.int64),
+        np.array([n for _, n, _ in slots], np.int64),
+        np.array([COLUMN[spec.field] for spec in specs], np.int64),
+        np.array([spec.divisor for spec in specs], np.float64),
+        np.array([spec.low for spec in specs], np.float64),
+        np.array([spec.high for spec in specs], np.float64),
+        len({(n, spec.field) for _, n, spec in slots}) < len(slots),
+        nameless,
+    )
 
 
 def samples(plan: Plan, layout: Layout, values: Sequence[float], at: float) -> tuple[list[Sample], list[OutOfRange]]:
@@ -96,21 +115,28 @@ def samples(plan: Plan, layout: Layout, values: Sequence[float], at: float) -> t
     Blanks are dropped. Where copies of one reading differ, the largest is the device's own: dcgm-exporter's virtual-GPU
     mode gives each pod its part of ``GPU_UTIL`` and ``FB_USED`` beside the total.
     """
-    read: list[dict[Field, float]] = [{} for _ in plan.devices]
-    impossible: list[OutOfRange] = []
-    for position, (slot, value) in enumerate(zip(plan.slots, values, strict=True)):
-        if slot is None or is_blank(value):
-            continue
-        device, spec = slot
-        converted = spec.convert(value)
-        if converted is None:
-            impossible.append(OutOfRange(plan.devices[device], layout.series[position].name, value))
-        elif converted >= read[device].get(spec.field, converted):
-            read[device][spec.field] = converted
+    if not plan.devices:
+        return [], []
+    raw = np.array(values, np.float64)[plan.positions]
+    converted = raw / plan.divisor
+    converted[(plan.high == 1.0) & (converted > 1.0) & (converted <= SLACK)] = 1.0
+    blank = blanks(raw)
+    possible = (converted >= plan.low) & (converted <= plan.high)
+    impossible = [
+        OutOfRange(plan.devices[plan.device[n]], layout.series[plan.positions[n]].name, float(raw[n]))
+        for n in np.flatnonzero(~possible & ~blank).tolist()
+    ]
+    converted[~possible | blank] = np.nan
+    matrix = np.full((len(plan.devices), len(COLUMN)), np.nan)
+    if plan.copies:
+        np.fmax.at(matrix, (plan.device, plan.column), converted)
+    else:
+        matrix[plan.device, plan.column] = converted
+    told = ~np.isnan(matrix).all(axis=1)
     found = [
-        Sample(d.host, d.uuid, d.index, d.model, fields, at, d.profile, d.instance, d.pods, d.hpc_jobs)
-        for d, fields in zip(plan.devices, read, strict=True)
-        if fields
+        Sample(d.host, d.uuid, d.index, d.model, Values(matrix, n), at, d.profile, d.instance, d.pods, d.hpc_jobs)
+        for n, (d, some) in enumerate(zip(plan.devices, told.tolist(), strict=True))
+        if some
     ]
     return found, impossible
 

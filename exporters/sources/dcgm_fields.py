@@ -13,12 +13,18 @@ import math
 from dataclasses import dataclass
 from enum import Enum, auto
 
+import numpy as np
+from numpy.typing import NDArray
+
 from exporters.model import Field
 
 _PERCENT = 100.0
 _MILLI = 1000.0
 _NANO = 1e9
 _MEBI = 2.0**-20
+
+SLACK = 1.01
+"""A ratio may be over 1 by one part in a hundred, which DCGM's sampling windows do: it is then 1."""
 
 
 class Scope(Enum):
@@ -36,8 +42,7 @@ class Scope(Enum):
 class FieldSpec:
     """One field. A value on the wire divided by ``divisor`` is in the unit of ``field``.
 
-    ``low`` and ``high`` bound what is possible, in that unit; ratios may be over 1 by one part in a hundred, which
-    DCGM's sampling windows do, and are then 1.
+    ``low`` and ``high`` bound what is possible, in that unit; a ratio may be over its bound by `SLACK`.
     """
 
     field: Field
@@ -45,15 +50,6 @@ class FieldSpec:
     scope: Scope
     low: float = 0.0
     high: float = math.inf
-
-    def convert(self, value: float) -> float | None:
-        """In base units; None when it is out of the field's range."""
-        converted = value / self.divisor
-        if self.low <= converted <= self.high:
-            return converted
-        if self.high == 1.0 and 1.0 < converted <= 1.01:
-            return 1.0
-        return None
 
 
 def _ratio(field: Field, divisor: float = 1.0, scope: Scope = Scope.INSTANCE) -> FieldSpec:
@@ -109,10 +105,13 @@ FIELDS: dict[str, FieldSpec] = {name: spec for spec, names in _TABLE.items() for
 """Series name to field; its keys are the families the source keeps."""
 
 # DCGM's words for "no value", "not found", "not supported", "not permitted" (dcgm_structs.h).
-_BLANKS = frozenset({float(base + i) for base in (0x7FFFFFF0, 1 << 47) for i in range(4)})
+_BLANKS = np.array(sorted(float(base + i) for base in (0x7FFFFFF0, 1 << 47) for i in range(4)))
 _INT64_BLANK = float(0x7FFFFFFFFFFFFFF0)  # and above: the four of them are one float64
 
 
-def is_blank(value: float) -> bool:
-    """Whether a value says that there is none: NaN, or one of DCGM's sentinels (they mean no physical quantity)."""
-    return value != value or value >= _INT64_BLANK or value in _BLANKS  # noqa: PLR0124 - NaN is the only such value
+def blanks(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which values say that there is none: NaN, or one of DCGM's sentinels (they mean no physical quantity)."""
+    found: NDArray[np.bool_] = np.isnan(values) | (values >= _INT64_BLANK)
+    if (large := values >= _BLANKS[0]).any():
+        found |= large & np.isin(values, _BLANKS)
+    return found

@@ -7,10 +7,12 @@ from dataclasses import replace
 import pytest
 
 from exporters.attribution import Picture, Reading, attribute
+from exporters.holdings import holdings
 from exporters.machines import machines_of
-from exporters.meter import Meter, Use, holdings
+from exporters.meter import Meter
 from exporters.model import Claim, Field, Sample
 from exporters.projects import UNMAPPED
+from exporters.use import Use
 from tests.exporters import world as w
 
 JOB = w.slurm_job(18)
@@ -33,7 +35,7 @@ def run(*rounds: tuple[float, list[Claim], dict[Field, float] | None]) -> Meter:
 
 
 def use(meter: Meter) -> Use:
-    return meter.jobs[JOB.key].use
+    return meter.jobs[JOB.key]
 
 
 def test_held_time_counts_from_the_start_of_the_record_not_from_the_first_look() -> None:
@@ -74,7 +76,7 @@ def test_a_card_that_changes_hands_gives_the_new_job_only_its_own_time() -> None
         (1015.0, second, {Field.ENERGY: 9000.0, Field.POWER: 100.0}),
     )
 
-    assert pytest.approx(5 * 100.0) == meter.jobs[OTHER.key].use.energy_joules
+    assert pytest.approx(5 * 100.0) == meter.jobs[OTHER.key].energy_joules
 
 
 def test_a_gap_is_not_zero_use_it_is_missing_readings() -> None:
@@ -202,7 +204,7 @@ def test_a_mig_claim_pays_for_its_part_of_what_the_card_drew_and_for_what_its_in
         ]
         machines = machines_of(readings[0].nodes, [claim])
         meter.step(attribute(readings, machines, {}, grace=60, now=at), {pod.key: "p"})
-    found = meter.jobs[pod.key].use
+    found = meter.jobs[pod.key]
 
     assert pytest.approx(15 * 700.0 * 0.284) == found.energy_joules
     assert pytest.approx(15 * 0.284) == found.active_seconds

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from exporters.exposition.reader import Reader
 from exporters.model import Field, Sample
 from exporters.sources.dcgm_cards import OutOfRange, merge, plan, samples
-from exporters.sources.dcgm_fields import FIELDS, is_blank
+from exporters.sources.dcgm_fields import FIELDS, blanks
 from tests.conftest import TESTDATA
 
 CARD_0, CARD_1 = "GPU-604ac76c-d9cf-fef3-62e9-d92044ab6e52", "GPU-1f1c2d3e-0001-4a5b-8c9d-000000000001"
@@ -156,17 +157,17 @@ def test_bandwidth_totals_of_nvlink_are_not_taken_for_bytes() -> None:
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_no_blank_is_a_plausible_ratio(value: float) -> None:
-    assert not (is_blank(value) and 0 <= value <= 100)
+    assert not (blanks(np.array([value])).any() and 0 <= value <= 100)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, 9223372036854775794.0, 2147483635.0, 140737488355331.0])
 def test_blanks_are_blank(value: float) -> None:
-    assert is_blank(value)
+    assert blanks(np.array([value])).all()
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, 2147483631.0, 2147483636.0, 140737488355332.0, 9e18])
 def test_numbers_beside_the_blanks_are_numbers(value: float) -> None:
-    assert not is_blank(value)
+    assert not blanks(np.array([value])).any()
 
 
 def test_two_exporters_of_one_card_make_one_sample_with_what_both_know() -> None:

@@ -1,0 +1,128 @@
+"""What was used, and running totals of it: one row of numbers per owner."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Truths = NDArray[np.bool_]
+Whole = NDArray[np.int64]
+
+K = TypeVar("K", bound=Hashable)
+
+
+@dataclass(slots=True)
+class Use:
+    """What was used, in base units. Counters only: each grows or stays.
+
+    ``gpu_seconds`` is held time from the record; ``observed_seconds`` the part of it that readings cover, against which
+    ``active_seconds`` and ``tensor_seconds`` make ratios. ``measured`` names the fields that some reading told: a field
+    that no reading told is unknown, not zero, and is not served.
+    """
+
+    gpu_seconds: float = 0.0
+    observed_seconds: float = 0.0
+    active_seconds: float = 0.0
+    tensor_seconds: float = 0.0
+    energy_joules: float = 0.0
+    nvlink_transmit_bytes: float = 0.0
+    nvlink_receive_bytes: float = 0.0
+    samples_seen: int = 0
+    samples_expected: int = 0
+    measured: set[str] = field(default_factory=set)
+
+
+NUMBERS = tuple(f.name for f in fields(Use) if f.name != "measured")
+"""The numbers of a `Use`, in the order of the columns of `Uses`."""
+NUMBER = {name: n for n, name in enumerate(NUMBERS)}
+TELEMETRY = ("active_seconds", "tensor_seconds", "energy_joules", "nvlink_transmit_bytes", "nvlink_receive_bytes")
+"""The fields of `Use` that only readings can tell, in the order of the columns of ``told``."""
+_FIRST_TOLD = NUMBER[TELEMETRY[0]]
+_COUNTS = ("samples_seen", "samples_expected")
+
+
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """Uses as rows: ``amounts[n]`` are the `NUMBERS` of the n-th, ``told[n]`` which of `TELEMETRY` it tells."""
+
+    amounts: Floats
+    told: Truths
+
+    def use(self, n: int) -> Use:
+        """One of them."""
+        numbers = dict(zip(NUMBERS, self.amounts[n].tolist(), strict=True))
+        for name in _COUNTS:
+            numbers[name] = int(numbers[name])
+        measured = {name for name, told in zip(TELEMETRY, self.told[n].tolist(), strict=True) if told}
+        return Use(**numbers, measured=measured)
+
+
+class Totals(Mapping[K, Use], Generic[K]):
+    """Running totals by key. As a mapping it gives each key's `Use`, made when asked for."""
+
+    def __init__(self) -> None:
+        self._rows: dict[K, int] = {}
+        self._free: list[int] = []
+        self._uses = Uses(np.zeros((0, len(NUMBERS))), np.zeros((0, len(TELEMETRY)), dtype=bool))
+
+    def __getitem__(self, key: K) -> Use:
+        return self._uses.use(self._rows[key])
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._rows
+
+    def rows(self, keys: Iterable[K]) -> Whole:
+        """The rows of keys; a new key begins at zero."""
+        known = self._rows
+        found = [row if (row := known.get(key)) is not None else self._meet(key) for key in keys]
+        return np.array(found, dtype=np.int64)
+
+    def add(self, rows: Whole, uses: Uses) -> None:
+        """Add uses to the rows of their owners; a row may come several times."""
+        np.add.at(self._uses.amounts, rows, uses.amounts)
+        np.logical_or.at(self._uses.told, rows, uses.told)
+
+    def column(self, keys: Sequence[K], name: str) -> tuple[Floats, Truths]:
+        """One number of each of these keys, and whether it is told."""
+        rows = np.fromiter(map(self._rows.__getitem__, keys), np.int64, len(keys))
+        n = NUMBER[name]
+        told = self._uses.told[rows, n - _FIRST_TOLD] if name in TELEMETRY else np.ones(len(rows), dtype=bool)
+        return self._uses.amounts[rows, n], told
+
+    def move(self, key: K, other: K) -> None:
+        """Add what a key has to another's, and forget the key."""
+        self.rows([other])
+        row, onto = self._rows[key], self._rows[other]
+        self._uses.amounts[onto] += self._uses.amounts[row]
+        self._uses.told[onto] |= self._uses.told[row]
+        self.forget(key)
+
+    def forget(self, key: K) -> None:
+        """Drop a key and its total."""
+        row = self._rows.pop(key)
+        self._uses.amounts[row] = 0.0
+        self._uses.told[row] = False
+        self._free.append(row)
+
+    def _meet(self, key: K) -> int:
+        if not self._free:
+            size = len(self._uses.amounts)
+            more = max(64, size)
+            self._uses = Uses(
+                np.concatenate([self._uses.amounts, np.zeros((more, len(NUMBERS)))]),
+                np.concatenate([self._uses.told, np.zeros((more, len(TELEMETRY)), dtype=bool)]),
+            )
+            self._free = list(range(size + more - 1, size - 1, -1))
+        row = self._rows[key] = self._free.pop()
+        return row
