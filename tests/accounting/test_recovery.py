@@ -164,6 +164,16 @@ def test_recovered_before_the_recorder_is_back_a_pod_is_still_one_pod(engine: En
     assert len(spans(engine)) == len(views.current_claims(engine))
 
 
+def test_a_recorder_that_could_only_not_read_its_source_does_not_replace_a_recovered_end_by_a_guess(
+    engine: Engine, source: KubeHistory
+) -> None:
+    recorder = record(engine, round_(DOWN, pods(DOWN, [BEFORE, THROUGH], nodes=NODES)), gap=HOUR)
+    recover(engine, source, now=DOWN + 2 * HOUR, start=DOWN)
+    recorder.record(round_(BACK, pods(BACK, [THROUGH], nodes=NODES)))
+
+    assert ("uid-before", 2000, T0 + 7, DOWN + 1234, "recovered") == spans(engine)["before"]
+
+
 def test_a_pod_of_which_nothing_is_heard_once_the_recorder_is_back_ends_with_its_last_scrape(
     engine: Engine, source: KubeHistory
 ) -> None:
