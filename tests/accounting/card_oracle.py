@@ -60,7 +60,7 @@ def is_number_in_pod(i: int, lenders: Sequence[Claim], known: Known, numbers: se
 
 
 def is_elsewhere(inner: Mapping[Label, int], outer: Mapping[Label, int] | None, size: int) -> bool:
-    """Whether a claim is seen on more other cards than the outer one may have beside those on which that one is seen."""
+    """Whether a claim is seen on more other cards than the outer one may have beside those on which it is seen."""
     if outer is None:
         return False
     alike = {type(card) for card in outer}
