@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from tests.bench import agent, ledger
+from tests.bench import agent, intake, ledger, rounds
 from tests.bench.exposition import reading, writing
 from tests.bench.measure import Figure
 from tests.bench.reconciling import reconciling
@@ -21,11 +21,13 @@ OUT = Path(__file__).parent.parent.parent / "build" / "bench.json"
 
 def main() -> int:
     """Measure everything; the exit status."""
-    figures: list[Figure] = [reading(), writing(), reconciling(), *statements(), *ledger.figures(), *agent.figures()]
+    figures: list[Figure] = [reading(), writing(), reconciling(), *statements()]
+    for part in (intake, rounds, ledger, agent):
+        figures += part.figures()
     for f in figures:
         sign = "at least" if f.better == "higher" else "at most"
         verdict = "" if f.reached else "   MISSED"
-        print(f"{f.name:<28} {f.value:>9.2f} {f.unit:<18} goal: {sign} {f.goal:g}{verdict}")
+        print(f"{f.name:<32} {f.value:>9.2f} {f.unit:<22} goal: {sign} {f.goal:g}{verdict}")
     OUT.parent.mkdir(parents=True, exist_ok=True)
     OUT.write_text(json.dumps({f.name: f.entry() for f in figures}, indent=1) + "\n")
     print(f"written to {OUT}")
