@@ -53,7 +53,12 @@ def _read(row: str, cluster: str) -> NodeEvent | None:
     if not found:
         raise ValueError("this is not an event row; its times must be epoch seconds (SLURM_TIME_FORMAT=%s)")
     name, began, ended, state, tres, reason = found.groups()
-    start, end = int(began), int(ended) if ended.isdigit() and ended != "0" else None
+    end = int(ended) if ended.isdigit() and ended != "0" else None
+    return event(cluster, name, int(began), end, state, tres, reason)
+
+
+def event(cluster: str, name: str, start: int, end: int | None, state: str, tres: str, reason: str) -> NodeEvent | None:
+    """One event out of its fields, None where it is not about a node or lasted no time. Raises ValueError."""
     if end is not None and end < start:
         raise ValueError(f"the event ends ({end}) before it starts ({start})")
     if not name or start == end:
