@@ -19,12 +19,11 @@ from sqlalchemy.exc import DBAPIError
 from accounting import beancount
 from accounting import rejects as set_aside
 from accounting.bulk.readers import readers
-from accounting.bulk.run import HERE, Site, Work, reconcile_whole
+from accounting.bulk.run import HERE, Site, Work, day_inputs, reconcile_whole
 from accounting.bulk.statement import MUCH, month_statement
 from accounting.check import check as prove
 from accounting.closing import period_states
 from accounting.database import LedgerError, read
-from accounting.evidence import node_days
 from accounting.explain import explain_usage, render
 from accounting.facts import lenders, nodes_seen
 from accounting.intake import IntakeReport, ingest_history
@@ -307,16 +306,7 @@ def check(config: Config, now: int) -> list[Breach]:
             first, last = connection.execute(select(func.min(booked.c.start_at), func.max(booked.c.end_at))).one()
         if first is None:
             return prove(engine)
-        places = machines(config, engine)
-        days = node_days(
-            engine,
-            first,
-            min(last, now),
-            places.resolve,
-            zone=zone(config),
-            projects=config.project_map().project,
-            present=places.stays,
-        )
+        days = day_inputs(engine, site(config, engine), first, min(last, now), zone(config))
         return prove(engine, evidence=days, models=config.model_names)
 
 

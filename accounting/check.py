@@ -18,6 +18,7 @@ from accounting.booking import CAPACITY, CORRECTION, POST, REVERSAL
 from accounting.database import read
 from accounting.ledger import inputs_hash
 from accounting.model import CapacityStretch, NodeDay
+from accounting.prints import DayInputs
 from accounting.proofs import Breach, altered_records, doubtful_marks, misfiled_keys, misread_records
 from accounting.sealing import closed_in_order, seals_hold
 from accounting.tables import (
@@ -38,22 +39,27 @@ from exporters.pools import Pool, merge_pools
 _T, _P, _D, _W = transactions.c, postings.c, node_days.c, windows.c
 _ACCOUNTS = [d.value for d in Disposition]
 
+Inputs = NodeDay | DayInputs
+"""The evidence of a node-day."""
+
 
 def check(
-    engine: Engine, *, evidence: Iterable[NodeDay] | None = None, models: Mapping[str, str] | None = None
+    engine: Engine, *, evidence: Iterable[Inputs] | None = None, models: Mapping[str, str] | None = None
 ) -> list[Breach]:
     """Every breach of an invariant, sorted; none when the ledger is sound.
 
-    With ``evidence`` (`accounting.evidence.node_days`) it is also proved that what was booked as capacity is the known
-    capacity times the seconds, for each node-day whose evidence is still what it was booked from; ``models`` are the
-    site's names of GPU models, as reconciling was given them.
+    With ``evidence`` (`accounting.bulk.run.day_inputs`, or `accounting.evidence.node_days`) it is also proved that what
+    was booked as capacity is the known capacity times the seconds, for each node-day whose evidence is still what it
+    was booked from; ``models`` are the site's names of GPU models, as reconciling was given them.
     """
     with read(engine) as connection:
         return breaches(connection, evidence, models)
 
 
 def breaches(
-    connection: Connection, evidence: Iterable[NodeDay] | None = None, models: Mapping[str, str] | None = None
+    connection: Connection,
+    evidence: Iterable[Inputs] | None = None,
+    models: Mapping[str, str] | None = None,
 ) -> list[Breach]:
     """Like `check`, in the caller's transaction."""
     found = [breach for proof in _PROOFS for breach in proof(connection)]
@@ -227,7 +233,7 @@ _PROOFS = (
 )
 
 
-def _capacity(connection: Connection, evidence: Iterable[NodeDay], models: Mapping[str, str]) -> Iterator[Breach]:
+def _capacity(connection: Connection, evidence: Iterable[Inputs], models: Mapping[str, str]) -> Iterator[Breach]:
     # what stands, and the corrections of it: together they are what the newest evidence says
     stands = or_(_T.id == _D.transaction_id, _T.kind == CORRECTION)
     query = (
@@ -243,14 +249,15 @@ def _capacity(connection: Connection, evidence: Iterable[NodeDay], models: Mappi
         if total:
             sums[model] = -int(total)
     for day in evidence:
-        was = booked.get((day.machine, day.start, inputs_hash(day)))
+        digest = inputs_hash(day) if isinstance(day, NodeDay) else day.hash
+        was = booked.get((day.machine, day.start, digest))
         known = known_capacity(day, models)
         if was is not None and was != known:
             yield Breach("capacity is the known capacity times the seconds", _place(day.machine, day.start),
                          f"{was} is booked, {known} is known")  # fmt: skip
 
 
-def known_capacity(day: NodeDay, models: Mapping[str, str]) -> dict[str, int]:
+def known_capacity(day: Inputs, models: Mapping[str, str]) -> dict[str, int]:
     """What a machine's cards amount to over a node-day, in milliGPU-seconds by model."""
     moments = {m for s in day.capacity for m in (s.start, s.end) if day.start <= m <= day.end}
     total: dict[str, int] = {}

@@ -9,6 +9,7 @@ from decimal import Decimal
 from sqlalchemy import Engine, func, select
 
 from accounting import book
+from accounting.bulk.run import day_inputs
 from accounting.bulk.statement import month_sums, refuse_unpriced
 from accounting.closing import ClosedWith, period_state, period_states
 from accounting.database import LedgerError, read
@@ -46,17 +47,8 @@ def _settle(config: Config, engine: Engine, period: Period, now: int) -> list[Op
     zone, wait = book.zone(config), int(config.ledger.settle) if config.ledger else 0
     sources = Sources([c.cluster for c in config.slurm if c.history.enabled], [k.cluster for k in config.kubernetes])
     found = list(still_open(engine, period, sources, settle=wait, now=now, zone=zone))
-    places = book.machines(config, engine)
-    found += unreconciled(
-        engine,
-        period,
-        places.resolve,
-        config.project_map().project,
-        rules_hash(book.rules(config).text()),
-        now=now,
-        zone=zone,
-        present=places.stays,
-    )
+    inputs = day_inputs(engine, book.site(config, engine), period.start, min(period.end, now), zone)
+    found += unreconciled(engine, period, inputs, rules_hash(book.rules(config).text()), zone=zone)
     try:
         at = book.prices(config, engine, period)
         refuse_unpriced(engine, period, at.rates)

@@ -10,11 +10,23 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from accounting.model import CapacityStretch, CoverageStretch, HoldingStretch, Ruling
 from exporters.model import Claim, NodeKey, Scheduler
+
+
+class DayInputs(NamedTuple):
+    """The inputs of one node-day as far as the books can be held against them: what it had, and the hash of all."""
+
+    machine: str
+    start: int
+    end: int
+    capacity: Sequence[CapacityStretch]
+    hash: bytes
+
 
 STILL_HELD = -1
 """What stands for the end of a claim that is still held."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
@@ -10,9 +10,9 @@ from sqlalchemy import Connection, Engine, func, select
 
 from accounting.coverage import covered_until
 from accounting.database import read
-from accounting.evidence import Projects, Resolver, node_days
-from accounting.ledger import heads, inputs_hash
+from accounting.ledger import heads
 from accounting.periods import OPEN, Period
+from accounting.prints import DayInputs
 from accounting.reconciling import no_evidence
 from accounting.statements.hours import hours_text, micro_hours
 from accounting.tables import cursors, periods, postings, rejects
@@ -97,26 +97,18 @@ def _suspense(connection: Connection, period: Period) -> Iterator[Open]:
 
 
 def unreconciled(
-    engine: Engine,
-    period: Period,
-    resolver: Resolver,
-    projects: Projects,
-    rules_hash: bytes,
-    *,
-    now: int,
-    zone: tzinfo,
-    present: Resolver | None = None,
+    engine: Engine, period: Period, inputs: Iterable[DayInputs], rules_hash: bytes, *, zone: tzinfo
 ) -> Iterator[Open]:
-    """Node-days that are not booked from the newest evidence and rules, and those of which no evidence is left."""
+    """Node-days that are not booked from the newest evidence and rules, and those of which no evidence is left.
+
+    ``inputs`` are those of all node-days of the period, as far as it is past.
+    """
     with read(engine) as connection:
-        had = heads(connection, period.start, period.end)
-    until = min(period.end, now)
-    found = node_days(engine, period.start, until, resolver, zone=zone, projects=projects, present=present)
-    left = dict(had)
+        left = heads(connection, period.start, period.end)
     stale = []
-    for day in found:
+    for day in inputs:
         head = left.pop((day.machine, day.start), None)
-        if head is None or (head.inputs_hash, head.rules_hash) != (inputs_hash(day), rules_hash):
+        if head is None or (head.inputs_hash, head.rules_hash) != (day.hash, rules_hash):
             stale.append((day.machine, day.start))
     stale += [place for place, head in left.items() if head.inputs_hash != no_evidence(*place)]
     if stale:

@@ -25,6 +25,7 @@ from accounting.facts import load_facts, node_keys
 from accounting.ledger import heads
 from accounting.model import NodeDayResult
 from accounting.periods import segment_at, segments
+from accounting.prints import DayInputs
 from accounting.reconcile import Rules
 from accounting.reconciling import Progress, ReconcileReport, rules_hash, withdraw
 from accounting.rulings import in_force
@@ -87,6 +88,15 @@ def _site_days(ledger: Engine, site: Site, days: Sequence[tuple[int, int]]) -> I
             nodes.update(node_keys(connection))  # others may have written claims on new nodes since
             found = site_day(connection, world, reading, a, b)
         yield found
+
+
+def day_inputs(ledger: Engine, site: Site, start: int, end: int, zone: tzinfo) -> Iterator[DayInputs]:
+    """The inputs of every node-day that touches ``[start, end)``, the last one up to ``end``."""
+    days = [(a, min(b, end)) for a, b in segments(start, end, zone)]
+    with site_days(ledger, site, days) as found:
+        for day in found:
+            for machine, digest in zip(day.machines, day.hashes, strict=True):
+                yield DayInputs(machine.name, day.start, day.end, machine.capacity, digest)
 
 
 def reconcile_whole(
