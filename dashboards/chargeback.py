@@ -167,7 +167,7 @@ def chargeback() -> Dashboard:
                     number(
                         "Oldest history",
                         "How far behind the least read history is.",
-                        "max(time() - meterbridge_ledger_intake_position_timestamp_seconds)",
+                        "clamp_min(max(time() - meterbridge_ledger_intake_position_timestamp_seconds), 0)",
                         unit="s",
                         steps=((None, "green"), (7200, "orange"), (86400, "red")),
                         span=4,

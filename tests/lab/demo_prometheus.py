@@ -30,7 +30,7 @@ _SAMPLE = re.compile(r"^([a-zA-Z_:][\w:]*)(\{.*\})? (\S+)$")
 
 @contextmanager
 def scraped_demo(root: Path) -> Iterator[tuple[Prometheus, Span]]:
-    """The Prometheus, and the month it has seen. ``root`` takes everything."""
+    """The Prometheus, and the time it has seen: the month, and the day after it. ``root`` takes everything."""
     text = root / "month.om"
     with text.open("w", encoding="utf-8") as file:
         span = _month(root, file)
@@ -66,7 +66,7 @@ def _month(root: Path, file: TextIO) -> Span:
                 page = collector.page()
                 if page:
                     _write(file, page.body().decode(), "meterbridge", moment)
-            end = site.end_of_month
+            end = site.now
             for cluster in config.slurm:
                 book.ingest(config, cluster, int(site.now))
             book.reconcile_period(config, site.period, int(site.now))

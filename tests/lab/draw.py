@@ -10,8 +10,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from dashboards.push import boards
 from tests.lab.demo_prometheus import scraped_demo
 from tests.lab.grafana import Answer, Reader, Series, panels
 from tests.lab.servers import program
+
+Point = tuple[float, float, float]
+"""Time, and the lower and the upper edge of what is drawn there."""
 
 COLUMN, ROW, GAP = 79, 30, 8
 NAMED = {
@@ -126,7 +130,7 @@ def _lines(panel: Mapping[str, Any], answers: Sequence[Answer], width: int, heig
     inner_w, inner_h = width - 70, height - legend - 22
     times = sorted({t for _, (_, points) in named for t, _ in points})
     below = dict.fromkeys(times, 0.0)
-    shapes: list[tuple[str, list[tuple[float, float, float]]]] = []
+    shapes: list[tuple[str, list[Point]]] = []
     for n, (name, (_, points)) in enumerate(named):
         layer = []
         for t, v in points:
@@ -143,12 +147,13 @@ def _lines(panel: Mapping[str, Any], answers: Sequence[Answer], width: int, heig
 
     drawn = []
     for colour, layer in shapes:
-        line = " ".join(at(t, hi) for t, _, hi in layer)
-        if stacked:
-            back = " ".join(at(t, lo) for t, lo, _ in reversed(layer))
-            drawn.append(f'<polygon points="{line} {back}" fill="{colour}" fill-opacity="0.7"/>')
-        else:
-            drawn.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="1.2"/>')
+        for piece in _pieces(layer):
+            line = " ".join(at(t, hi) for t, _, hi in piece)
+            if stacked:
+                back = " ".join(at(t, lo) for t, lo, _ in reversed(piece))
+                drawn.append(f'<polygon points="{line} {back}" fill="{colour}" fill-opacity="0.7"/>')
+            else:
+                drawn.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="1.2"/>')
     for part in (0, 0.5, 1):
         y = 5 + inner_h * (1 - part)
         drawn.append(f'<text x="2" y="{y + 4:.0f}" fill="currentColor" font-size="10">{value(top * part, unit)}</text>')
@@ -162,6 +167,18 @@ def _lines(panel: Mapping[str, Any], answers: Sequence[Answer], width: int, heig
         for n, (name, (_, points)) in enumerate(named[:5])
     )
     return f'<svg width="{width}" height="{inner_h + 12}">{"".join(drawn)}</svg>{words}'
+
+
+def _pieces(layer: Sequence[Point]) -> Iterator[list[Point]]:
+    """A line in pieces: nothing is drawn over missing data, as the boards ask for."""
+    step = min((b[0] - a[0] for a, b in pairwise(layer)), default=0.0)
+    piece: list[Point] = []
+    for point in layer:
+        if piece and point[0] - piece[-1][0] > 1.5 * step:
+            yield piece
+            piece = []
+        piece.append(point)
+    yield piece
 
 
 def _stat(panel: Mapping[str, Any], answers: Sequence[Answer], width: int, height: int) -> str:
