@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from exporters.attribution import CardUse, Picture
 from exporters.cards import TIME_SLICED
 from exporters.fieldtable import COLUMN
 from exporters.model import MILLI_PER_GPU, Claim, Field
+from exporters.picture import CardUse, Picture
 from exporters.use import NUMBER, NUMBERS, TELEMETRY, Floats, Truths, Uses, Whole
 
 Device = tuple[str, str, str]

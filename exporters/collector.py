@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from exporters.attribution import Reading, attribute
+from exporters.attribution import Memory, attribute
 from exporters.exposition.page import Page
 from exporters.exposition.writer import Writer
 from exporters.fabricmeter import FabricMeter
@@ -23,6 +23,7 @@ from exporters.links import FOREVER
 from exporters.machines import Rule, machines_of
 from exporters.meter import Meter
 from exporters.model import Claim, Job, JobKey, LinkKind, Snapshot
+from exporters.picture import Reading
 from exporters.projects import ProjectMap
 from exporters.recorder import Forget, Later, Recorder, Round, SourceReading
 from exporters.series import families
@@ -123,6 +124,7 @@ class Collector:
         gap = STALE_AFTER * device_interval
         self.meter = Meter(gap=gap, linger=settings.linger)
         self.fabric = FabricMeter(gap, math.ceil(gap / settings.interval), settings.lossless_priorities)
+        self._memory = Memory()
         self._writer = Writer()
         self._page: Page | None = None
         self._view: View | None = None
@@ -234,11 +236,13 @@ class Collector:
         for problem in set(machines.problems) - self._said:
             log.warning("machines: %s", problem)
         self._said = set(machines.problems)
-        picture = attribute(readings, machines, self.settings.models, grace=self.settings.grace, now=now)
+        picture = attribute(
+            readings, machines, self.settings.models, grace=self.settings.grace, now=now, memory=self._memory
+        )
         self._jobs.update(picture.jobs)
         keep = {*picture.jobs, *self.meter.jobs}
         self._jobs = {k: j for k, j in self._jobs.items() if k in keep}
-        projects = {k: self.settings.projects.project(j, now) for k, j in self._jobs.items()}
+        projects = self.settings.projects.projects(self._jobs, now)
         for h in picture.shown:  # the remainder of an external job stays with the project its pods pay for
             if h.link and h.outer and h.link.kind is LinkKind.SAME:
                 projects[h.outer.job] = projects.get(h.claim.job, "")

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from exporters.attribution import Picture
 from exporters.fabric import PortState, Suspect
 from exporters.model import Field, JobKey
+from exporters.picture import Picture
 from exporters.portcounters import Floats, Increase
 from exporters.ports import PortCounter, PortQuantity
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from exporters.attribution import Picture
 from exporters.model import Disposition, JobKey, LinkKind
+from exporters.picture import Picture
 
 
 def jobs_by_machine(picture: Picture) -> dict[str, tuple[JobKey, ...]]:

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from exporters.attribution import Picture
 from exporters.fabric import Fabric, Matrix, PortState
 from exporters.fabricdiagnosis import Activity, Stalls, Trends, activity, suspects
 from exporters.fabricjobs import Presence, jobs_by_machine, machines_by_job
 from exporters.model import JobKey
+from exporters.picture import Picture
 from exporters.portcounters import Floats, Increase, PortCounters, Truths
 from exporters.ports import OF_JOBS, PortCounter, PortQuantity, PortSample
 

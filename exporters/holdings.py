@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from exporters.attribution import Picture
 from exporters.cards import Card
 from exporters.model import MILLI_PER_GPU, Claim
+from exporters.picture import Picture
 from exporters.recorder import Holding
 from exporters.shares import split
 

@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from exporters.attribution import Held, Picture
 from exporters.cardmeter import CardMeter, Observed, Shares, shares_of, sums_by
 from exporters.model import MILLI_PER_GPU, Disposition, JobKey
+from exporters.picture import Held, Picture
 from exporters.recorder import Later, Telemetry
 from exporters.use import NUMBER, Floats, Totals, Uses
 

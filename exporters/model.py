@@ -39,6 +39,8 @@ class Disposition(StrEnum):
     DISPUTED = "disputed"
     UNKNOWN = "unknown"
 
+    __hash__ = str.__hash__  # as the schedulers'
+
 
 class LinkKind(StrEnum):
     """How one claim lives inside another (docs/links.md has the rule for each)."""

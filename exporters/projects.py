@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from exporters.model import Job, Scheduler
+from exporters.model import Job, JobKey, Scheduler
 
 UNMAPPED = "unmapped"
 """The project of what no rule maps."""
@@ -88,6 +88,21 @@ class ProjectMap:
                 if start <= at < end:
                     return rule.project
         return UNMAPPED
+
+    def projects(self, jobs: Mapping[JobKey, Job], at: float) -> dict[JobKey, str]:
+        """The project of each job at this moment. Jobs of one account or namespace without labels are asked once."""
+        known: dict[tuple[str, str, str], str] = {}
+        found = {}
+        for key, job in jobs.items():
+            if job.labels:
+                found[key] = self.project(job, at)
+                continue
+            owner = (key.scheduler, key.cluster, job.account)
+            project = known.get(owner)
+            if project is None:
+                project = known[owner] = self.project(job, at)
+            found[key] = project
+        return found
 
     def borders(self, start: int, end: int) -> list[int]:
         """The moments inside ``(start, end)`` at which some rule begins or ends, sorted."""

@@ -24,6 +24,8 @@ def one_per_card(samples: Sequence[Sample]) -> list[Sample]:
     dcgm-exporter does not tell: beside readings of instances, which name their own owners, it would be one too many.
     """
     read = [s for s in samples if s.values]
+    if len(read) == len(samples):
+        return read
     by_uuid = {s.uuid: n for n, s in enumerate(read) if not s.mig_instance and s.uuid}
     by_index = {s.index: n for n, s in enumerate(read) if not s.mig_instance and s.index >= 0}
     instances = any(s.mig_instance for s in read)

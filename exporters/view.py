@@ -13,14 +13,16 @@ from itertools import compress
 
 import numpy as np
 
-from exporters.attribution import CardUse, Picture
 from exporters.cards import Card
 from exporters.exposition.family import Columns, Row
 from exporters.fabric import Fabric
 from exporters.meter import Meter
 from exporters.model import MILLI_PER_GPU, Disposition, Job, JobKey, Scheduler
+from exporters.picture import CardUse, Picture
 from exporters.projects import UNMAPPED
 from exporters.use import Floats, Truths, Whole
+
+_WORDS = tuple(word.value for word in Disposition)
 
 Rows = Callable[["View"], Iterable[Row]]
 
@@ -91,6 +93,16 @@ class View:
         return [_job(key) for key in self.job_keys]
 
     @cached_property
+    def dispositions(self) -> dict[tuple[str, str, str], int]:
+        """MilliGPU of each machine, model and disposition; every disposition of every machine."""
+        sums = {(machine, model, word): 0 for machine, model in self.picture.capacity for word in _WORDS}
+        for h in self.picture.held:
+            sums[h.machine, h.model, h.disposition] += h.milligpu
+        for (machine, model), (word, milligpu) in self.picture.rest.items():
+            sums[machine, model, word] += milligpu
+        return sums
+
+    @cached_property
     def whole_cards(self) -> WholeCards:
         """The devices that are whole cards, in the order of their labels."""
         cards = self.picture.cards
@@ -140,7 +152,7 @@ def held_by_project(view: View) -> Iterable[Row]:
     for h in view.picture.held:
         if h.disposition is Disposition.CHARGED:
             key = h.claim.job
-            sums[view.project(key), key.scheduler.value, key.cluster, h.model] += h.milligpu
+            sums[view.project(key), key.scheduler, key.cluster, h.model] += h.milligpu
     return [(labels, _gpus(v)) for labels, v in sums.items()]
 
 
@@ -170,28 +182,17 @@ def _named(uuids: Mapping[tuple[str, int], str], machine: str, card: Card) -> tu
     return ("", card) if isinstance(card, str) else (str(card), uuids.get((machine, card), ""))
 
 
-def _dispositions(view: View) -> dict[tuple[str, str, Disposition], int]:
-    sums: dict[tuple[str, str, Disposition], int] = {
-        (machine, model, d): 0 for machine, model in view.picture.capacity for d in Disposition
-    }
-    for h in view.picture.held:
-        sums[h.machine, h.model, h.disposition] += h.milligpu
-    for (machine, model), (disposition, milligpu) in view.picture.rest.items():
-        sums[machine, model, disposition] += milligpu
-    return sums
-
-
 def fleet(view: View) -> Iterable[Row]:
     """Cards of the fleet by model and disposition; every disposition always has a row."""
     sums: dict[tuple[str, ...], int] = defaultdict(int)
-    for (_, model, disposition), milligpu in _dispositions(view).items():
-        sums[model, disposition.value] += milligpu
+    for (_, model, disposition), milligpu in view.dispositions.items():
+        sums[model, disposition] += milligpu
     return [(labels, _gpus(v)) for labels, v in sums.items()]
 
 
 def nodes(view: View) -> Iterable[Row]:
     """Cards of each machine by model and disposition."""
-    return [((machine, model, d.value), _gpus(v)) for (machine, model, d), v in _dispositions(view).items()]
+    return [((machine, model, d), _gpus(v)) for (machine, model, d), v in view.dispositions.items()]
 
 
 def fleet_capacity(view: View) -> Iterable[Row]:
@@ -207,9 +208,9 @@ def pending(view: View) -> Iterable[Row]:
     sums: dict[tuple[str, ...], int] = defaultdict(int)
     for s in view.sources:  # a scheduler with nothing waiting says 0, not nothing
         if s.scheduler is not None:
-            sums[s.scheduler.value, s.cluster] += 0
+            sums[s.scheduler, s.cluster] += 0
     for d in view.picture.demands:
-        sums[d.job.scheduler.value, d.job.cluster] += d.milligpu
+        sums[d.job.scheduler, d.job.cluster] += d.milligpu
     return [(labels, _gpus(v)) for labels, v in sums.items()]
 
 
@@ -263,7 +264,7 @@ def project_memory(view: View) -> Iterable[Row]:
     """GPU memory in use per project."""
     sums: dict[tuple[str, ...], float] = defaultdict(float)
     for key, used in view.meter.memory.items():
-        sums[view.project(key), key.scheduler.value, key.cluster] += used
+        sums[view.project(key), key.scheduler, key.cluster] += used
     return list(sums.items())
 
 

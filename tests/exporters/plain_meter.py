@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from exporters.attribution import CardUse, Picture
 from exporters.cards import TIME_SLICED
 from exporters.model import MILLI_PER_GPU, Claim, Disposition, Field, JobKey
+from exporters.picture import CardUse, Picture
 from exporters.use import NUMBERS, Use
 
 

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from exporters.attribution import Picture, Reading, attribute
+from exporters.attribution import attribute
 from exporters.holdings import holdings
 from exporters.machines import machines_of
 from exporters.meter import Meter
 from exporters.model import Claim, Field, Sample
+from exporters.picture import Picture, Reading
 from exporters.projects import UNMAPPED
 from exporters.use import Use
 from tests.exporters import world as w

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporters.attribution import CardUse, Held, Picture
 from exporters.fieldtable import COLUMN, FIELDS, Values, table
 from exporters.machines import machines_of
 from exporters.meter import Meter
 from exporters.model import Claim, Disposition, Field, Sample
+from exporters.picture import CardUse, Held, Picture
 from exporters.use import NUMBERS
 from tests.exporters import world as w
 from tests.exporters.plain_meter import PlainMeter
