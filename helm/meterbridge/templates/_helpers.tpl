@@ -174,6 +174,9 @@ readinessProbe:
 - {name: web, mountPath: /etc/meterbridge/web, readOnly: true}
 {{- end }}
 - {name: tmp, mountPath: /tmp}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
 {{- define "meterbridge.volumes" -}}
@@ -185,6 +188,9 @@ readinessProbe:
 {{- end }}
 - name: tmp
   emptyDir: {sizeLimit: 1Gi}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
 {{- define "meterbridge.tokensVolume" -}}
