@@ -75,14 +75,14 @@ def job_ids(connection: Connection, keys: Collection[JobKey]) -> dict[JobKey, in
 def node_ids(connection: Connection, keys: Collection[NodeKey]) -> dict[NodeKey, int]:
     """Ids of nodes, written when they are new."""
     identities = {k: identity_of(k) for k in keys}
-    found = place_ids(connection, set(identities.values()))
+    found = place_ids(connection, [identities[k] for k in sorted(keys)])
     return {k: found[identity] for k, identity in identities.items()}
 
 
 def place_ids(connection: Connection, places: Collection[Identity]) -> dict[Identity, int]:
-    """`node_ids` of nodes by their identities."""
+    """`node_ids` of nodes by their identities; new ones are numbered in the order given."""
     found = _find_ids(connection, nodes_table, "name", places)
-    missing = sorted(identity for identity in places if identity not in found)
+    missing = [identity for identity in dict.fromkeys(places) if identity not in found]
     if missing:
         new = dict(zip(missing, count(next_id(connection, nodes_table)), strict=False))
         rows = [(number, *identity) for identity, number in new.items()]

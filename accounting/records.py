@@ -257,7 +257,7 @@ class _Batch:
         missing = {f.version.key for f, _ in self.fresh if f.holder not in described}
         named = job_ids(self.connection, missing) if missing else {}
         jobs = {**described, **{identity_of(key): number for key, number in named.items()}}
-        nodes = place_ids(self.connection, {place for f, _ in self.fresh for place in f.places})
+        nodes = place_ids(self.connection, list(dict.fromkeys(place for f, _ in self.fresh for place in f.places)))
         record_id, claim_id = next_id(self.connection, records_table), next_id(self.connection, claims_table)
         rows: list[tuple[Any, ...]] = []
         held: list[tuple[Any, ...]] = []

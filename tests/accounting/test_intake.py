@@ -14,12 +14,13 @@ from accounting.check import check
 from accounting.intake import IntakeReport, cursor, ingest_history
 from accounting.records import Kept
 from accounting.rejects import rejects
-from accounting.tables import records, windows
-from exporters.model import NodeEvent, Record, Reject
+from accounting.tables import claim_keys, claims, jobs, nodes, records, windows
+from accounting.tables import rejects as rejected
+from exporters.model import LinkKey, LinkKind, NodeEvent, Record, Reject
 from exporters.sources.base import SourceError
 from tests.accounting import views
 from tests.accounting.conftest import NewLedger
-from tests.accounting.site import DAY, T0, History, ended, gn, held, running, slurm_job, waiting, without
+from tests.accounting.site import DAY, T0, History, ended, gn, held, run, running, slurm_job, waiting, without
 
 NOW = T0 + DAY
 
@@ -145,6 +146,47 @@ def test_a_senseless_record_is_set_aside_with_its_reason_and_the_rest_goes_on(
     assert (2, 1) == (report.charged, report.rejected)
     assert reason in aside.reason
     assert record.raw.encode() == aside.record
+
+
+def test_the_rows_and_their_ids_do_not_depend_on_the_batching(
+    new_ledger: NewLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = LinkKey(LinkKind.SAME, "", "vision/p", "AdminComment")
+    told: list[Record | Reject] = [
+        replace(r, claims=tuple(replace(c, keys=(key,)) for c in r.claims))
+        for r in (ended(n, T0, T0 + 60, nodes=(9 - n % 7, 20 - n % 3)) for n in range(40))
+    ]
+    told[7:7] = [without(90), running(91, T0), Reject("sacct", "garbage", "no job id")]
+
+    def dump(batch: int) -> list[Any]:
+        monkeypatch.setattr(intake, "BATCH", batch)
+        monkeypatch.setattr("accounting.records.BATCH", batch)
+        engine = new_ledger()
+        take(engine, History(told))
+        return [views.rows(engine, select(t)) for t in (jobs, nodes, records, claims, claim_keys, rejected)]
+
+    whole = dump(5000)
+
+    assert [42, 11, 42, 81, 80, 1] == [len(rows) for rows in whole]
+    assert [whole, whole] == [dump(1), dump(13)]
+
+
+def test_names_that_a_statement_could_trip_over_are_found_again(engine: Engine) -> None:
+    names = ["it's", 'a "quoted" one', "back\\slash", "tab\t", "é\U0001f600", "{curly, brace}", "null", "%s :values ?"]
+    told = [
+        replace(
+            r,
+            job=replace(r.job, key=k),
+            claims=tuple(replace(c, job=k, node=replace(c.node, name=n)) for c in r.claims),
+        )
+        for n, r, k in ((n, ended(n, T0, T0 + 60), replace(run(1), id=n)) for n in names)
+    ]
+    first = take(engine, History(told))
+    again = take(engine, History(told), now=NOW + 60)
+
+    assert Kept(new=len(names)) == first.kept
+    assert Kept(unchanged=len(names)) == again.kept
+    assert sorted(names) == sorted(s[0] for s in views.spans(engine)) == sorted(s[1] for s in views.spans(engine))
 
 
 def test_the_same_bad_record_is_set_aside_once(engine: Engine) -> None:
