@@ -16,6 +16,7 @@ from hashlib import blake2b
 from typing import Any, Generic, TypeVar
 
 import aiohttp
+from yarl import URL
 
 T = TypeVar("T")
 
@@ -24,6 +25,10 @@ _HEADERS = {
     "Accept-Encoding": "identity",  # dcgm-exporter does not compress, and what is not unpacked cannot be a bomb
     "User-Agent": "meterbridge",
 }
+
+
+_ADDRESSES = 100_000
+"""URLs that are remembered taken apart."""
 
 
 class FetchError(Exception):
@@ -78,6 +83,7 @@ class Fetcher:
         self._thread: threading.Thread | None = None
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
+        self._addresses: dict[str, URL] = {}
 
     def fetch(
         self,
@@ -162,7 +168,7 @@ class Fetcher:
 
     async def _get(self, session: aiohttp.ClientSession, url: str) -> bytes:
         try:
-            async with session.get(url, allow_redirects=False, ssl=self._tls or True) as response:
+            async with session.get(self._address(url), allow_redirects=False, ssl=self._tls or True) as response:
                 if response.status != 200:
                     raise FetchError(f"HTTP {response.status} {response.reason or ''}".strip())
                 encoding = response.headers.get("Content-Encoding", "identity")
@@ -179,6 +185,19 @@ class Fetcher:
             raise FetchError(f"cannot connect ({error.os_error.strerror or error.os_error})") from error
         except aiohttp.ClientError as error:
             raise FetchError(f"{type(error).__name__}: {error}".removesuffix(": ")) from error
+
+    def _address(self, url: str) -> URL:
+        """A URL, taken apart once. Raises `aiohttp.InvalidURL`."""
+        found = self._addresses.get(url)
+        if found is None:
+            try:
+                found = URL(url)
+            except ValueError as error:
+                raise aiohttp.InvalidURL(url) from error
+            if len(self._addresses) > _ADDRESSES:
+                self._addresses.clear()
+            self._addresses[url] = found
+        return found
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         chunks = []

@@ -5,6 +5,7 @@ What each position of a page means is worked out once per layout (`plan`) and us
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -119,24 +120,28 @@ def samples(plan: Plan, layout: Layout, values: Sequence[float], at: float) -> t
         return [], []
     raw = np.array(values, np.float64)[plan.positions]
     converted = raw / plan.divisor
-    converted[(plan.high == 1.0) & (converted > 1.0) & (converted <= SLACK)] = 1.0
     blank = blanks(raw)
-    possible = (converted >= plan.low) & (converted <= plan.high)
-    impossible = [
-        OutOfRange(plan.devices[plan.device[n]], layout.series[plan.positions[n]].name, float(raw[n]))
-        for n in np.flatnonzero(~possible & ~blank).tolist()
-    ]
-    converted[~possible | blank] = np.nan
-    matrix = np.full((len(plan.devices), len(COLUMN)), np.nan)
+    doubtful = blank | (converted < plan.low) | (converted > plan.high)
+    impossible: list[OutOfRange] = []
+    for n in np.flatnonzero(doubtful).tolist():
+        if not blank[n] and plan.high[n] == 1.0 and 1.0 < converted[n] <= SLACK:
+            converted[n] = 1.0
+            continue
+        converted[n] = math.nan
+        if not blank[n]:
+            name = layout.series[plan.positions[n]].name
+            impossible.append(OutOfRange(plan.devices[plan.device[n]], name, float(raw[n])))
+    matrix = np.empty((len(plan.devices), len(COLUMN)))
+    matrix.fill(math.nan)
     if plan.copies:
         np.fmax.at(matrix, (plan.device, plan.column), converted)
     else:
         matrix[plan.device, plan.column] = converted
-    told = ~np.isnan(matrix).all(axis=1)
+    told = (matrix == matrix).any(axis=1).tolist()  # noqa: PLR0124 - NaN is the only value that is not itself
     found = [
         Sample(d.host, d.uuid, d.index, d.model, Values(matrix, n), at, d.profile, d.instance, d.pods, d.hpc_jobs)
-        for n, (d, some) in enumerate(zip(plan.devices, told.tolist(), strict=True))
-        if some
+        for n, d in enumerate(plan.devices)
+        if told[n]
     ]
     return found, impossible
 

@@ -105,13 +105,14 @@ FIELDS: dict[str, FieldSpec] = {name: spec for spec, names in _TABLE.items() for
 """Series name to field; its keys are the families the source keeps."""
 
 # DCGM's words for "no value", "not found", "not supported", "not permitted" (dcgm_structs.h).
-_BLANKS = np.array(sorted(float(base + i) for base in (0x7FFFFFF0, 1 << 47) for i in range(4)))
+_BLANKS = frozenset({float(base + i) for base in (0x7FFFFFF0, 1 << 47) for i in range(4)})
+_LEAST_BLANK = min(_BLANKS)
 _INT64_BLANK = float(0x7FFFFFFFFFFFFFF0)  # and above: the four of them are one float64
 
 
 def blanks(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which values say that there is none: NaN, or one of DCGM's sentinels (they mean no physical quantity)."""
-    found: NDArray[np.bool_] = np.isnan(values) | (values >= _INT64_BLANK)
-    if (large := values >= _BLANKS[0]).any():
-        found |= large & np.isin(values, _BLANKS)
+    found: NDArray[np.bool_] = np.isnan(values)
+    for n in np.flatnonzero(values >= _LEAST_BLANK).tolist():  # few: energy, and what is not known
+        found[n] = values[n] >= _INT64_BLANK or values[n] in _BLANKS
     return found
