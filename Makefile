@@ -5,7 +5,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo record-demo test test-fast lint bench docs alerts dashboards chart lock servers clean
+.PHONY: help demo record-demo test test-fast test-matrix lint bench docs alerts dashboards chart lock servers clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -17,10 +17,14 @@ record-demo: servers ## the demo's data anew, from eight minutes of a real Slurm
 	$(PYTHON) -m tests.lab.record_demo
 
 test: lint servers ## everything, with the real servers (METERBRIDGE_TEST_WITHOUT=slurm,... leaves some out)
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile
 
 test-fast: $(VENV)/.package ## what needs no server
 	$(PYTHON) -m pytest -m "not server"
+
+test-matrix: servers ## every source of Slurm on 22.05, 24.11 and 26.05 (root; unpacks newer suites under build/, once)
+	$(PYTHON) -m tests.lab.suites
+	METERBRIDGE_SLURM_MATRIX=1 $(PYTHON) -m pytest tests/exporters/sources/test_slurm_contract.py
 
 lint: $(VENV)/.package ## style, types and the direction of imports
 	$(VENV)/bin/ruff check .
@@ -44,7 +48,7 @@ chart: $(VENV)/.package ## the parts of helm/meterbridge that are made from rule
 	$(PYTHON) -m helm.generate
 
 COMPILE := $(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-    --no-emit-find-links --no-header --quiet --extra postgres --extra grafana --extra dask
+    --no-emit-find-links --no-header --quiet --extra postgres --extra mariadb --extra grafana --extra dask
 
 lock: $(VENV)/.package ## requirements.lock, and requirements-runtime.lock without the tools of development
 	$(COMPILE) --group dev pyproject.toml -o requirements.lock
