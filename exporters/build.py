@@ -9,6 +9,7 @@ from exporters.collector import Collector, JoinSettings
 from exporters.config import Config, KubernetesCluster, SlurmCluster
 from exporters.config.devices import Agents, DcgmDiscovery, NodeExporters, PortDiscovery
 from exporters.config.devices import Dcgm as DcgmSection
+from exporters.config.slurm import SlurmRestd
 from exporters.recorder import Recorder
 from exporters.sources.base import Source
 from exporters.sources.dcgm import Dcgm
@@ -18,9 +19,13 @@ from exporters.sources.kube.endpoints import ExporterPods
 from exporters.sources.kube_history import KubeHistory
 from exporters.sources.pods import Pods
 from exporters.sources.prometheus import Prometheus
+from exporters.sources.pyslurm import PySlurm
 from exporters.sources.rdma import Rdma
 from exporters.sources.sacct import Sacct
+from exporters.sources.slurm.rest_http import RestClient
 from exporters.sources.slurmctld import Slurmctld
+from exporters.sources.slurmdbd import Slurmdbd
+from exporters.sources.slurmrestd import Slurmrestd, SlurmrestdHistory
 
 
 def join_settings(config: Config) -> JoinSettings:
@@ -37,15 +42,43 @@ def join_settings(config: Config) -> JoinSettings:
     )
 
 
-def history(cluster: SlurmCluster) -> Sacct:
-    """The history source of one Slurm cluster."""
+def history(cluster: SlurmCluster) -> Sacct | SlurmrestdHistory | Slurmdbd:
+    """The history source of one Slurm cluster, as its settings say."""
     h = cluster.history
+    if h.via == "slurmrestd" and cluster.slurmrestd:
+        client = rest_client(cluster.slurmrestd, h.timeout)
+        return SlurmrestdHistory(cluster.cluster, client, version=cluster.slurmrestd.version)
+    if h.via == "slurmdbd" and cluster.slurmdbd:
+        d = cluster.slurmdbd
+        return Slurmdbd(cluster.cluster, d.url, password_file=d.password_file, stored_as=d.cluster, timeout=h.timeout)
     return Sacct(
         cluster.cluster,
         command=h.sacct,
         sacctmgr=h.sacctmgr,
         environment=cluster.environment,
         timeout=h.timeout,
+    )
+
+
+def present(cluster: SlurmCluster) -> Source:
+    """The live source of one Slurm cluster, as its settings say."""
+    live, environment = cluster.live, cluster.environment
+    if live.via == "slurmrestd" and cluster.slurmrestd:
+        client = rest_client(cluster.slurmrestd, live.timeout)
+        return Slurmrestd(cluster.cluster, client, live.interval, version=cluster.slurmrestd.version)
+    if live.via == "pyslurm":
+        return PySlurm(cluster.cluster, live.scontrol, environment, live.interval, live.timeout)
+    return Slurmctld(cluster.cluster, live.scontrol, live.squeue, environment, live.interval, live.timeout)
+
+
+def rest_client(settings: SlurmRestd, timeout: float) -> RestClient:
+    """What asks a slurmrestd."""
+    return RestClient(
+        settings.url,
+        user=settings.user,
+        token_file=settings.token_file,
+        timeout=timeout,
+        max_bytes=settings.max_response,
     )
 
 
@@ -62,18 +95,7 @@ def past(cluster: KubernetesCluster) -> KubeHistory | None:
 
 def sources(config: Config, clock: Callable[[], float] = time.time) -> list[Source]:
     """Every live source of the settings, not yet polled."""
-    found: list[Source] = [
-        Slurmctld(
-            c.cluster,
-            scontrol=c.live.scontrol,
-            squeue=c.live.squeue,
-            environment=c.environment,
-            interval=c.live.interval,
-            timeout=c.live.timeout,
-        )
-        for c in config.slurm
-        if c.live.enabled
-    ]
+    found: list[Source] = [present(c) for c in config.slurm if c.live.enabled]
     found += [
         Pods(
             k.cluster,
@@ -145,7 +167,8 @@ def describe(config: Config) -> str:
     """What the settings mean, in sentences, for ``exporter --check``."""
     lines = [f"site {config.site}, billing months in {config.time_zone}"]
     for c in config.slurm:
-        parts = [name for name, on in (("live", c.live.enabled), ("history", c.history.enabled)) if on]
+        ways = (("live", c.live.enabled, c.live.via), ("history", c.history.enabled, c.history.via))
+        parts = [name + ("" if via in {"commands", "sacct"} else f" through {via}") for name, on, via in ways if on]
         lines.append(f"Slurm {c.cluster}: {' and '.join(parts) or 'nothing'}")
     lines += [f"Kubernetes {k.cluster}: cards count from {k.hold_from}" for k in config.kubernetes]
     if config.dcgm:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from exporters.config.section import Section
-from exporters.settingvalues import Command, Duration
+from exporters.settingvalues import Command, Duration, Size, masked
 
 
 class SlurmHistory(Section):
     """``sacct``: what the scheduler's own accounting says was true."""
 
     enabled: bool = True
+    via: Literal["sacct", "slurmrestd", "slurmdbd"] = "sacct"
     sacct: Command = ("sacct",)
     sacctmgr: Command = ("sacctmgr",)
     interval: Duration = 300.0
@@ -27,10 +30,37 @@ class SlurmLive(Section):
     """``squeue`` and ``scontrol``: what runs now, and on which cards."""
 
     enabled: bool = True
+    via: Literal["commands", "slurmrestd", "pyslurm"] = "commands"
     squeue: Command = ("squeue",)
     scontrol: Command = ("scontrol",)
     interval: Duration = 15.0
     timeout: Duration = 30.0
+
+
+class SlurmRestd(Section):
+    """A slurmrestd. Without ``token_file`` the token is in the variable SLURM_JWT; ``version`` pins one of its API."""
+
+    url: str = Field(pattern=r"^(unix:///.|https?://.)")
+    user: str = ""
+    token_file: Path | None = None
+    version: str = Field(default="", pattern=r"^(v0\.0\.\d+)?$")
+    max_response: Size = 256 << 20
+
+    def __repr_args__(self) -> list[tuple[str | None, Any]]:
+        """Mask a password in the URL in every repr and log."""
+        return [(name, masked(value) if name == "url" else value) for name, value in self]
+
+
+class SlurmDatabase(Section):
+    """The database of slurmdbd. ``cluster`` is the ClusterName in it, where the site calls the cluster otherwise."""
+
+    url: str = Field(pattern=r"^(mysql|mariadb)(\+\w+)?://.")
+    password_file: Path | None = None
+    cluster: str = ""
+
+    def __repr_args__(self) -> list[tuple[str | None, Any]]:
+        """Mask a password in the URL in every repr and log."""
+        return [(name, masked(value) if name == "url" else value) for name, value in self]
 
 
 class SlurmCluster(Section):
@@ -40,3 +70,13 @@ class SlurmCluster(Section):
     environment: dict[str, str] = Field(default_factory=dict)
     history: SlurmHistory = SlurmHistory()
     live: SlurmLive = SlurmLive()
+    slurmrestd: SlurmRestd | None = None
+    slurmdbd: SlurmDatabase | None = None
+
+    @model_validator(mode="after")
+    def _addressed(self) -> SlurmCluster:
+        ways = {"live": self.live.via if self.live.enabled else "", "history": self.history.via}
+        for key, via in ways.items():
+            if via in {"slurmrestd", "slurmdbd"} and getattr(self, via) is None:
+                raise ValueError(f"{key}.via is {via}, but there is no {via}: add {via}: {{url: ...}} to this cluster")
+        return self

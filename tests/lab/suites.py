@@ -80,6 +80,8 @@ NEWER = (Suite("trixie", "24.11"), Suite("forky", "26.05"))
 
 def main() -> int:
     """Make what is missing; 1 when something could not be had."""
+    if shutil.which("mmdebstrap") is None and not all(suite.there for suite in NEWER):
+        subprocess.run([str(Path(__file__).parent / "apt.sh"), "mmdebstrap"], check=False)
     made = [suite.there or suite.make() for suite in NEWER]
     for suite, worked in zip(NEWER, made, strict=True):
         print(f"Slurm {suite.release} of {suite.name}: {'there' if worked else 'cannot be had here'}")
