@@ -134,7 +134,8 @@ class _Timeline:
                 return [self._pool(s) for s in _merged([s for s in self.seen if s.start == first])]
             last = self.ends[before - 1]
             ending = [s for s in self.seen if s.end == last]
-            return [self._pool(s) for s in _merged(ending) if s.basis != LEFT]
+            # of two sources that saw the last of it, one may still have seen it there
+            return [self._pool(s) for s in _merged([s for s in ending if s.basis != LEFT])]
         if self.counted:
             told = [e for e in self.counted if e.start <= moment]
             return [("", (told[-1] if told else self.counted[0]).milligpu or 0, True, "")]
@@ -163,7 +164,7 @@ class _Timeline:
 def _merged(sightings: Sequence[Sighting]) -> list[Sighting]:
     """One sighting per model: where two sources saw the same cards, the larger number; up only if both say so."""
     best: dict[str, Sighting] = {}
-    for s in sorted(sightings, key=lambda s: (s.model, s.up, -s.milligpu, s.reason)):
+    for s in sorted(sightings, key=lambda s: (s.model, s.up, -s.milligpu, s.reason, s.basis)):
         other = best.get(s.model)
         if other is None:
             best[s.model] = s

@@ -113,6 +113,13 @@ def test_two_sources_that_see_the_same_cards_do_not_add_up() -> None:
     assert [(0, 100, "h100", 8000, False, "cordoned")] == told(facts)
 
 
+def test_a_node_that_one_source_lost_and_another_last_saw_there_stays_whatever_the_order() -> None:
+    there, gone = seen(10, 11, 8000, basis="silent"), seen(10, 11, 8000, basis="left")
+
+    assert [(0, 100, "h100", 8000, True, "")] == told(NodeFacts(gn(1), [there, gone], mentioned=0))
+    assert [(0, 100, "h100", 8000, True, "")] == told(NodeFacts(gn(1), [gone, there], mentioned=0))
+
+
 _SEEN = st.builds(
     lambda a, n, m, up, basis: seen(a, a + n, m, up=up, basis=basis),
     st.integers(0, 90),
