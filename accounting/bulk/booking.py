@@ -6,101 +6,100 @@ What is written is the same either way, in the same order, under the same ids.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
-from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from accounting.booking import POST, Booking, Entry, Posted, set_unplaced_aside
-from accounting.bulk.postings import VALUES, DayPostings
-from accounting.bulk.site import SiteDay
+from accounting.booking import POST, Booking, Entry, Head, Posted, set_unplaced_aside
+from accounting.bulk.postings import VALUES
 from accounting.database import insert_many, next_id, storable
 from accounting.ledger import heads
-from accounting.model import NodeDayResult
 from accounting.periods import OPEN, open_period
-from accounting.rulings import ruled
 from accounting.tables import node_days, postings, transactions
+from exporters.model import Claim
+
+Place = tuple[str, int]
+"""Machine and start of a node-day."""
+
+
+class New(NamedTuple):
+    """A node-day of which nothing was booked: how many postings it has, and what its rulings tell."""
+
+    machine: str
+    inputs_hash: bytes
+    author: str
+    reason: str
+    postings: int
+    unplaced: Sequence[tuple[Claim, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """New node-days one after the other, with the columns (`VALUES`) of all their postings."""
+
+    node_days: Sequence[New]
+    columns: Sequence[Sequence[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A day's reconciled node-days: ``which`` are numbers into the day's machines, ascending.
+    """The node-days over ``[start, end)`` that are new or changed, ready to be booked in the order of ``runs``.
 
-    ``columns`` tells for each its number among the sweep's columns, -1 for one that the scalar rules did: those are in
-    ``singly``.
+    ``seen`` are all machines there are, ``had`` where the books stood when that was found out, and ``is_open`` whether
+    the period was open then.
     """
 
-    day: SiteDay
-    which: Sequence[int]
-    columns: Sequence[int]
-    swept: DayPostings
-    singly: dict[int, NodeDayResult]
+    start: int
+    end: int
     rules_hash: bytes
+    seen: Sequence[str]
+    had: Mapping[Place, Head]
+    is_open: bool
+    runs: Sequence[Fresh | Sequence[Entry]]
+    changed: int
+    unplaced: int
 
-    def entry(self, n: int) -> Entry:
-        """One of the node-days, as `accounting.booking` takes it."""
-        machine, column = self.which[n], self.columns[n]
-        result = self.singly[machine] if column < 0 else self.swept.result(column)
-        told = ruled(self.day.machines[machine].rulings)
-        return Entry(result, self.day.end, self.day.hashes[machine], self.rules_hash, *told)
 
-    def unplaced(self, n: int) -> int:
-        """How many claims of one of the node-days found no cards."""
-        column = self.columns[n]
-        return len(self.singly[self.which[n]].unplaced if column < 0 else self.swept.unplaced(column))
+class OutdatedError(Exception):
+    """The books are not any more where they stood when a day was reconciled: do it again."""
 
 
 def book_day(connection: Connection, done: Done, *, now: int, zone: tzinfo) -> Counter[Posted]:
-    """Book the node-days of ``done`` in their order. Raises `LedgerError` when one does not balance."""
-    done.swept.refuse_unbalanced()
-    day = done.day
-    _, state = open_period(connection, day.start, zone)
-    had = heads(connection, day.start, day.start + 1)
+    """Book what is new or changed. Raises `OutdatedError` when somebody else has booked of that day meanwhile."""
+    _, state = open_period(connection, done.start, zone)
+    if (state == OPEN) != done.is_open or heads(connection, done.start, done.end) != done.had:
+        raise OutdatedError
     counts: Counter[Posted] = Counter()
-
-    def is_new(n: int) -> bool:
-        return state == OPEN and done.columns[n] >= 0 and (day.machines[done.which[n]].name, day.start) not in had
-
-    for new, some in groupby(range(len(done.which)), key=is_new):
-        numbers = [*some]
-        if new:
-            _post(connection, done, numbers, now=now, zone=zone)
-            counts[Posted.POSTED] += len(numbers)
+    for run in done.runs:
+        if isinstance(run, Fresh):
+            _post(connection, done, run, now=now, zone=zone)
+            counts[Posted.POSTED] += len(run.node_days)
         else:
-            counts.update(Booking(connection, now, zone).book([done.entry(n) for n in numbers]))
+            counts.update(Booking(connection, now, zone).book(run))
     return counts
 
 
-def _post(connection: Connection, done: Done, numbers: Sequence[int], *, now: int, zone: tzinfo) -> None:
-    """Write node-days of which nothing was booked before; their numbers follow each other."""
-    day, swept = done.day, done.swept
-    period, _ = open_period(connection, day.start, zone)
+def _post(connection: Connection, done: Done, run: Fresh, *, now: int, zone: tzinfo) -> None:
+    """Write node-days of which nothing was booked before."""
+    period, _ = open_period(connection, done.start, zone)
     number, posting = next_id(connection, transactions), next_id(connection, postings)
     booked: list[tuple[Any, ...]] = []
     heads_: list[tuple[Any, ...]] = []
-    for n, id_ in zip(numbers, range(number, number + len(numbers)), strict=True):
-        machine = day.machines[done.which[n]]
-        digest = day.hashes[done.which[n]]
-        author, reason = ruled(machine.rulings)
+    owners: list[int] = []
+    for id_, day in enumerate(run.node_days, start=number):
         booked.append(
             (
-                id_, POST, machine.name, day.start, day.end, period.name, None, digest, done.rules_hash, now,
-                storable(author), storable(reason),
+                id_, POST, day.machine, done.start, done.end, period.name, None, day.inputs_hash, done.rules_hash, now,
+                storable(day.author), storable(day.reason),
             )
         )  # fmt: skip
-        heads_.append((machine.name, day.start, day.end, digest, done.rules_hash, id_, None))
+        heads_.append((day.machine, done.start, done.end, day.inputs_hash, done.rules_hash, id_, None))
+        owners += [id_] * day.postings
     insert_many(connection, transactions, [c.name for c in transactions.columns], booked)
-    first, last = done.columns[numbers[0]], done.columns[numbers[-1]] + 1
-    counts = (swept.first[first + 1 : last + 1] - swept.first[first:last]).tolist()
-    owners = [
-        id_ for id_, count in zip(range(number, number + len(numbers)), counts, strict=True) for _ in range(count)
-    ]
-    columns = swept.columns(first, last)
-    rows = [*zip(range(posting, posting + len(owners)), owners, *columns, strict=True)]
+    rows = [*zip(range(posting, posting + len(owners)), owners, *run.columns, strict=True)]
     insert_many(connection, postings, ("id", "transaction_id", *VALUES), rows)
     insert_many(connection, node_days, [c.name for c in node_days.columns], heads_)
-    lost = [(day.machines[done.which[n]].name, day.start, swept.unplaced(done.columns[n])) for n in numbers]
-    set_unplaced_aside(connection, lost, now)
+    set_unplaced_aside(connection, [(day.machine, done.start, day.unplaced) for day in run.node_days], now)

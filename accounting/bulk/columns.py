@@ -30,13 +30,26 @@ class DayColumns:
         spans = [np.arange(day.first[m], day.first[m + 1]) for m in which]
         self.rows: Ints = np.concatenate([np.empty(0, dtype=np.int64), *spans])
         self.first = np.concatenate([[0], np.cumsum([len(span) for span in spans])]).astype(np.int64)
-        self.units = Codes()
-        self.unit = self.units.of(day.rows.raw[n][UNIT] for n in self.rows.tolist())
+        self.units = [raw[UNIT] for raw in day.rows.raw[self.rows]]
+        self.unit = self._numbered()
         self._leave_out_twins()
         self.jobs, job = np.unique(day.rows.job[self.rows], return_inverse=True)
         self.holder = np.zeros(len(self.jobs), dtype=np.int64)
         self.holder[job] = self.rows
         self.columns = self._columns(job)
+
+    def _numbered(self) -> Ints:
+        """The place of each row's unit in ``units``; those of one job and unit have one."""
+        found = np.arange(len(self.rows))
+        jobs = self.day.rows.job[self.rows]
+        order = np.argsort(jobs, kind="stable")
+        like = np.zeros(len(order), dtype=bool)
+        like[1:] = jobs[order][1:] == jobs[order][:-1]
+        like[:-1] |= like[1:]
+        first: dict[tuple[int, str], int] = {}
+        for n in order[like].tolist():
+            found[n] = first.setdefault((int(jobs[n]), self.units[n]), n)
+        return found
 
     def _leave_out_twins(self) -> None:
         """Claims that say the very same are one."""
@@ -93,7 +106,7 @@ class DayColumns:
             keys,
             [tuple(m.capacity) for m in machines],
             tuple(dict.fromkeys(s for m in machines for s in m.coverage)),
-            Names(_Jobs(day, self.holder), self.units.items, day.projects, reader.kinds.items, clusters),
+            Names(_Jobs(day, self.holder), self.units, day.projects, reader.kinds.items, clusters),
             _Claims(day, self.rows),
             {(scheduler, cluster): second for m in machines for scheduler, cluster, second in m.known_until},
             {n: tuple(m.rulings) for n, m in enumerate(machines) if m.rulings},

@@ -69,15 +69,15 @@ class Beside:
 
 
 @contextmanager
-def readers(ledger: Engine, *, much: bool) -> Iterator[Readers]:
-    """One process per processor where there is ``much`` to do: to start them takes longer than to do a little."""
-    number = cpu_count() or 1
-    if not much or number < 2:
+def readers(ledger: Engine, *, much: bool, number: int = 0) -> Iterator[Readers]:
+    """``number`` processes (0: one per processor) where there is ``much`` to do: to start them takes a while."""
+    number = number or cpu_count() or 1
+    if not much:
         yield Here(ledger)
         return
     address = ledger.url.render_as_string(hide_password=False)
     with ProcessPoolExecutor(number, get_context("spawn"), initializer=_begin, initargs=(address,)) as pool:
-        yield Beside(pool, 2 * number)
+        yield Beside(pool, number)
 
 
 _ledger: list[Engine] = []

@@ -20,7 +20,7 @@ from accounting.database import chunks
 from accounting.held import with_split
 from accounting.prints import claim_digest
 from accounting.rows import CLAIM_COLUMNS, claim_of, claim_values
-from accounting.sweep.columns import Ints
+from accounting.sweep.columns import Flags, Ints
 from accounting.tables import claims, jobs, records, splits
 from exporters.links import FOREVER
 from exporters.model import Claim, JobKey, NodeKey, Scheduler
@@ -79,8 +79,9 @@ class Codes:
 class Rows:
     """Some claims, one entry each. ``raw`` are the rows of `QUERY`; ``end`` is `FOREVER` for what is still held.
 
-    ``began`` is the job's start. ``payer`` numbers what says who pays (`Reader.payers`), ``kind`` model and profile
-    (`Reader.kinds`). ``told`` (shape n, 2) is the digest of what is known of the claim, as two big-endian numbers.
+    ``began`` is the job's start, ``named`` whether the claim names cards. ``payer`` numbers what says who pays
+    (`Reader.payers`), ``kind`` model and profile (`Reader.kinds`). ``told`` (shape n, 2) is the digest of what is known
+    of the claim, as two big-endian numbers.
     """
 
     raw: NDArray[np.object_]
@@ -92,6 +93,7 @@ class Rows:
     start: Ints
     end: Ints
     began: Ints
+    named: Flags
     payer: Ints
     kind: Ints
     told: NDArray[np.uint64]
@@ -147,6 +149,7 @@ class Reader:
             ints(START),
             known(END, FOREVER),
             known(BEGAN, NEVER),
+            _named(columns[INDICES], columns[UUIDS]),
             self._together(self.payers, columns, (SCHEDULER, CLUSTER, ACCOUNT, LABELS)),
             self._together(self.kinds, columns, (MODEL, PROFILE)),
             np.frombuffer(b"".join(columns[MEANING]), dtype=">u8").reshape(number, 2),
@@ -197,6 +200,13 @@ class Reader:
         for n, row in changed.items():
             raw[n] = row
         return self.rows(raw.tolist())
+
+
+def _named(indices: Sequence[str], uuids: Sequence[str]) -> Flags:
+    """Which claims name cards; mostly none does."""
+    if not any(indices) and not any(uuids):
+        return np.zeros(len(indices), dtype=bool)
+    return np.array([bool(one or other) for one, other in zip(indices, uuids, strict=True)])
 
 
 def _splits(connection: Connection, jobs_: Sequence[int]) -> dict[int, list[Any]]:

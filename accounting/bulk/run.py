@@ -3,60 +3,44 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
+from functools import partial
+from typing import Literal
+from uuid import uuid4
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
-from accounting.booking import Head, Posted
-from accounting.bulk.booking import Done, book_day
-from accounting.bulk.columns import DayColumns
-from accounting.bulk.days import Days
+from accounting.booking import Posted
+from accounting.bulk.booking import Done, OutdatedError, book_day
 from accounting.bulk.garbage import no_garbage
-from accounting.bulk.postings import DayPostings
-from accounting.bulk.rows import INDICES, UUIDS, Reader
-from accounting.bulk.site import Borders, SiteDay, World, site_day
-from accounting.capacity import stretches
-from accounting.database import chunks, read, write
-from accounting.evidence import Projects, Resolver
-from accounting.facts import load_facts, node_keys
-from accounting.ledger import heads
-from accounting.model import NodeDayResult
-from accounting.periods import segment_at, segments
+from accounting.bulk.readers import readers
+from accounting.bulk.working import Range, Site, Worker
+from accounting.database import LedgerError, read, write
+from accounting.periods import segments
 from accounting.prints import DayInputs
 from accounting.reconcile import Rules
-from accounting.reconciling import Progress, ReconcileReport, rules_hash, withdraw
-from accounting.rulings import in_force
-from accounting.sweep import Sweep
+from accounting.reconciling import Progress, ReconcileReport, withdraw
 from accounting.sweep.engines import Engine as Workers
-from accounting.sweep.engines import EngineName, engine
-from accounting.sweep.windows import reconcile_all
+from accounting.sweep.engines import One, engine
 
-_TOGETHER = 32
-"""Node-days that travel to a worker at once."""
+__all__ = ["HERE", "Range", "Site", "Work", "day_inputs", "reconcile_whole"]
 
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """A ledger's site: which machines its nodes are, when they are there, and who pays.
-
-    ``borders`` are the moments at which it may change who pays (None: nobody knows, and ``projects`` is asked often).
-    ``projects`` may only look at a job's scheduler, cluster, account and labels.
-    """
-
-    resolver: Resolver
-    projects: Projects
-    present: Resolver | None = None
-    borders: Borders | None = None
+TRIES = 5
+"""How often a day is reconciled anew because somebody else booked of it meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Where node-days are reconciled: see `accounting.sweep.engines.engine`."""
+    """Where node-days are reconciled.
 
-    engine: EngineName = "one"
+    ``one`` process; a ``pool`` of ``workers`` processes (0: as many as processors), which take on a day each; or
+    ``dask`` at the address ``scheduler``, whose workers need not reach the ledger: they sweep parts of a day.
+    """
+
+    engine: Literal["one", "pool", "dask"] = "one"
     workers: int = 0
     scheduler: str = ""
 
@@ -65,36 +49,17 @@ HERE = Work()
 """In the process that asks."""
 
 
-@contextmanager
-def site_days(ledger: Engine, site: Site, days: Sequence[tuple[int, int]]) -> Iterator[Iterator[SiteDay]]:
-    """All node-days of some segments, one day after the other. Meanwhile nobody looks for garbage among the rows."""
-    with no_garbage():
-        yield _site_days(ledger, site, days)
-
-
-def _site_days(ledger: Engine, site: Site, days: Sequence[tuple[int, int]]) -> Iterator[SiteDay]:
-    if not days:
-        return
-    first, last = days[0][0], days[-1][1]
-    with read(ledger) as connection:
-        facts = load_facts(connection, first, last)
-        rulings, nodes = in_force(connection), node_keys(connection)
-    capacity = {key: stretches(node, first, last) for key, node in facts.nodes.items()}
-    present = site.present or site.resolver
-    world = World(Reader(nodes), facts, capacity, site.resolver, present, site.projects, site.borders, rulings)
-    reading = Days(world.reader, days)
-    for a, b in days:
-        with read(ledger) as connection:
-            nodes.update(node_keys(connection))  # others may have written claims on new nodes since
-            found = site_day(connection, world, reading, a, b)
-        yield found
-
-
 def day_inputs(ledger: Engine, site: Site, start: int, end: int, zone: tzinfo) -> Iterator[DayInputs]:
     """The inputs of every node-day that touches ``[start, end)``, the last one up to ``end``."""
     days = [(a, min(b, end)) for a, b in segments(start, end, zone)]
-    with site_days(ledger, site, days) as found:
-        for day in found:
+    if not days:
+        return
+    with no_garbage():
+        with read(ledger) as connection:
+            worker = Worker(connection, Range(site, Rules(), days, zone))
+        for a, b in days:
+            with read(ledger) as connection:
+                day = worker.site_day(connection, a, b)
             for machine, digest in zip(day.machines, day.hashes, strict=True):
                 yield DayInputs(machine.name, day.start, day.end, machine.capacity, digest)
 
@@ -118,26 +83,13 @@ def reconcile_whole(
     """
     days = [(a, min(b, now)) for a, b in segments(start, min(end, now), zone) if unfinished or b <= now]
     counts: Counter[str] = Counter()
-    told = rules_hash(rules.text())
-    with (
-        engine(work.engine, workers=work.workers, scheduler=work.scheduler) as run,
-        site_days(ledger, site, days) as found,
-    ):
-        for day in found:
-            with read(ledger) as connection:
-                booked = heads(connection, day.start, segment_at(day.start, zone)[1])
-            which = _changed(day, booked, told)
-            counts["node_days"] += len(day.machines)
-            counts[Posted.UNCHANGED] += len(day.machines) - len(which)
-            if which:
-                done = _reconciled(day, which, rules, told, run)
-                counts["unplaced"] += sum(done.unplaced(n) for n in range(len(which)))
-                with write(ledger) as connection:
-                    counts.update(book_day(connection, done, now=now, zone=zone))
-            seen = {(machine.name, day.start) for machine in day.machines}
-            counts.update(withdraw(ledger, booked, seen, told, now=now, zone=zone))
-            if progress is not None:
-                progress(day.end - days[0][0], days[-1][1] - days[0][0], counts["node_days"])
+    if days:
+        range_ = Range(site, rules, days, zone)
+        with no_garbage(), _working(ledger, range_, work) as found:
+            for done in found:
+                counts.update(_booked(ledger, range_, done, now))
+                if progress is not None:
+                    progress(done.end - days[0][0], days[-1][1] - days[0][0], counts["node_days"])
     return ReconcileReport(
         counts["node_days"],
         counts[Posted.POSTED],
@@ -151,32 +103,54 @@ def reconcile_whole(
     )
 
 
-def _changed(day: SiteDay, booked: dict[tuple[str, int], Head], rules: bytes) -> list[int]:
-    """Machines whose node-day is not booked with these inputs and rules."""
-    found = []
-    for m, (machine, digest) in enumerate(zip(day.machines, day.hashes, strict=True)):
-        head = booked.get((machine.name, day.start))
-        if head is None or (head.inputs_hash, head.rules_hash) != (digest, rules):
-            found.append(m)
-    return found
+@contextmanager
+def _working(ledger: Engine, range_: Range, work: Work) -> Iterator[Iterator[Done]]:
+    """The days of a range in their order, reconciled."""
+    if work.engine == "pool":
+        with readers(ledger, much=True, number=work.workers) as beside:
+            yield beside.map(partial(_day, token=uuid4().hex, range_=range_), range_.days)
+        return
+    with engine(work.engine, scheduler=work.scheduler) as run:
+        yield _here(ledger, range_, run)
 
 
-def _reconciled(day: SiteDay, which: Sequence[int], rules: Rules, told: bytes, run: Workers) -> Done:
-    """The sweep for the machines of which cards are only counted, the scalar rules for the others."""
-    alone = [m for m in which if _has_cards(day, m)]
-    swept = [m for m in which if m not in set(alone)]
-    columns = DayColumns(day, swept)
-    sweep = Sweep(columns.columns, rules, (day.start, day.end), run=run)
-    postings = DayPostings(columns, sweep, [*sweep] if swept else [])
-    results: list[NodeDayResult] = []
-    for some in chunks(alone, _TOGETHER):
-        results += reconcile_all([day.node_day(m) for m in some], rules)
-    numbers = {m: n for n, m in enumerate(swept)}
-    return Done(day, which, [numbers.get(m, -1) for m in which], postings, dict(zip(alone, results, strict=True)), told)
+def _here(ledger: Engine, range_: Range, run: Workers) -> Iterator[Done]:
+    with read(ledger) as connection:
+        worker = Worker(connection, range_)
+    for a, b in range_.days:
+        with read(ledger) as connection:
+            done = worker.done(connection, a, b, run)
+        yield done
 
 
-def _has_cards(day: SiteDay, machine: int) -> bool:
-    """Whether some card of a machine is known by number or UUID."""
-    here = day.span(machine)
-    named = any(raw[INDICES] or raw[UUIDS] for raw in day.rows.raw[here.start : here.stop])
-    return named or bool(day.machines[machine].holdings)
+_workers: dict[str, Worker] = {}
+
+
+def _day(connection: Connection, day: tuple[int, int], token: str, range_: Range) -> Done:
+    """One day in a process of a pool, which keeps what the days of a range share."""
+    if token not in _workers:
+        _workers.clear()
+        _workers[token] = Worker(connection, range_)
+    return _workers[token].done(connection, *day, One())
+
+
+def _booked(ledger: Engine, range_: Range, done: Done, now: int) -> Counter[str]:
+    """Book a day; if somebody else has booked of it meanwhile, reconcile it once more."""
+    counts: Counter[str] = Counter()
+    for _ in range(TRIES):
+        try:
+            if done.runs:
+                with write(ledger) as connection:
+                    counts.update(book_day(connection, done, now=now, zone=range_.zone))
+            break
+        except OutdatedError:
+            with read(ledger) as connection:
+                done = Worker(connection, range_).done(connection, done.start, done.end, One())
+    else:
+        raise LedgerError(f"other writers keep booking the node-days from {done.start} on: stop them, and try again")
+    counts["node_days"] += len(done.seen)
+    counts[Posted.UNCHANGED] += len(done.seen) - done.changed
+    counts["unplaced"] += done.unplaced
+    seen = {(machine, done.start) for machine in done.seen}
+    counts.update(withdraw(ledger, done.had, seen, done.rules_hash, now=now, zone=range_.zone))
+    return counts

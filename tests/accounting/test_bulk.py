@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, select
 
-from accounting.bulk.run import Site, reconcile_whole, site_days
+from accounting.bulk.run import Range, Site, reconcile_whole
+from accounting.bulk.site import SiteDay
+from accounting.bulk.working import Worker
 from accounting.database import insert_many, read, write
 from accounting.evidence import node_days as scalar_days
 from accounting.holdings import close, take
@@ -196,13 +199,19 @@ def test_the_inputs_are_those_of_going_node_day_by_node_day(new_ledger: NewLedge
     end = FIRST + DAY // 2 + (END - START) * told[0].unit + DAY
     tell(engine, told, end)
     expected = list(scalar_days(engine, FIRST, end, wandering, projects=project))
-    with site_days(engine, Site(wandering, project), [(a, min(b, end)) for a, b in segments(FIRST, end)]) as found:
-        days = list(found)
+    days = site_days(engine, end)
 
     assert [inputs_hash(day) for day in expected] == [digest for day in days for digest in day.hashes]
     assert [content(day) for day in expected] == [
         content(day.node_day(m)) for day in days for m in range(len(day.machines))
     ]
+
+
+def site_days(engine: Engine, end: int) -> list[SiteDay]:
+    segments_ = [(a, min(b, end)) for a, b in segments(FIRST, end)]
+    with read(engine) as connection:
+        worker = Worker(connection, Range(Site(wandering, project), RULES, segments_, UTC))
+        return [worker.site_day(connection, a, b) for a, b in segments_]
 
 
 def content(day: NodeDay) -> NodeDay:

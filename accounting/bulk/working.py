@@ -1,0 +1,139 @@
+"""One day of a range: read, held against the books, reconciled where it is new or changed. The same in any process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+from itertools import groupby
+
+from sqlalchemy import Connection, select
+
+from accounting.booking import Entry, Head
+from accounting.bulk.booking import Done, Fresh, New, Place
+from accounting.bulk.columns import DayColumns
+from accounting.bulk.days import Days
+from accounting.bulk.postings import DayPostings
+from accounting.bulk.rows import Reader
+from accounting.bulk.site import Borders, SiteDay, World, site_day
+from accounting.capacity import stretches
+from accounting.database import chunks
+from accounting.evidence import Projects, Resolver
+from accounting.facts import load_facts, node_keys
+from accounting.ledger import heads
+from accounting.model import NodeDayResult
+from accounting.periods import OPEN, period_at
+from accounting.reconcile import Rules
+from accounting.reconciling import rules_hash
+from accounting.rulings import in_force, ruled
+from accounting.sweep import Sweep
+from accounting.sweep.engines import Engine
+from accounting.sweep.windows import reconcile_all
+from accounting.tables import periods
+
+_TOGETHER = 32
+"""Node-days that travel to a worker at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A ledger's site: which machines its nodes are, when they are there, and who pays.
+
+    ``borders`` are the moments at which it may change who pays (None: nobody knows, and ``projects`` is asked often).
+    ``projects`` may only look at a job's scheduler, cluster, account and labels.
+    """
+
+    resolver: Resolver
+    projects: Projects
+    present: Resolver | None = None
+    borders: Borders | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """What is to be reconciled: a site's node-days (``days``, in order) by some rules."""
+
+    site: Site
+    rules: Rules
+    days: Sequence[tuple[int, int]]
+    zone: tzinfo
+
+
+class Worker:
+    """Takes on the days of a range. What they share is read once."""
+
+    def __init__(self, connection: Connection, range_: Range) -> None:
+        self.range, site, days = range_, range_.site, range_.days
+        first, last = days[0][0], days[-1][1]
+        facts, rulings = load_facts(connection, first, last), in_force(connection)
+        capacity = {key: stretches(node, first, last) for key, node in facts.nodes.items()}
+        present = site.present or site.resolver
+        reader = Reader(node_keys(connection))
+        self.world = World(reader, facts, capacity, site.resolver, present, site.projects, site.borders, rulings)
+        self.days = Days(reader, days)
+        self.rules_hash = rules_hash(range_.rules.text())
+
+    def site_day(self, connection: Connection, a: int, b: int) -> SiteDay:
+        """All that is known of the node-days over ``[a, b)``."""
+        return site_day(connection, self.world, self.days, a, b)
+
+    def done(self, connection: Connection, a: int, b: int, run: Engine) -> Done:
+        """The node-days over ``[a, b)``, those reconciled that are not booked with these inputs and rules."""
+        day = self.site_day(connection, a, b)
+        had = heads(connection, a, b)
+        name = period_at(a, self.range.zone).name
+        state = connection.execute(select(periods.c.state).where(periods.c.name == name)).scalar_one_or_none()
+        is_open = state in (None, OPEN)
+        which = [m for m in range(len(day.machines)) if self._is_news(day, m, had)]
+        alone = [m for m in which if self._has_cards(day, m)]
+        swept = [m for m in which if m not in set(alone)]
+        columns = DayColumns(day, swept)
+        sweep = Sweep(columns.columns, self.range.rules, (a, b), run=run)
+        made = DayPostings(columns, sweep, [*sweep] if swept else [])
+        made.refuse_unbalanced()
+        results = dict(zip(alone, self._singly(day, alone), strict=True))
+        number = {m: n for n, m in enumerate(swept)}
+        runs: list[Fresh | Sequence[Entry]] = []
+        for new, some in groupby(which, key=lambda m: is_open and m in number and (day.machines[m].name, a) not in had):
+            if new:
+                runs.append(_fresh(day, made, [(m, number[m]) for m in some]))
+            else:
+                found = ((m, results[m] if m in results else made.result(number[m])) for m in some)
+                runs.append([self._entry(day, m, result) for m, result in found])
+        lost = sum(len(r.unplaced) for r in results.values()) + sum(len(made.unplaced(n)) for n in range(len(swept)))
+        seen = [machine.name for machine in day.machines]
+        return Done(a, b, self.rules_hash, seen, had, is_open, runs, len(which), lost)
+
+    def _is_news(self, day: SiteDay, machine: int, had: Mapping[Place, Head]) -> bool:
+        head = had.get((day.machines[machine].name, day.start))
+        return head is None or (head.inputs_hash, head.rules_hash) != (day.hashes[machine], self.rules_hash)
+
+    @staticmethod
+    def _has_cards(day: SiteDay, machine: int) -> bool:
+        """Whether some card of a machine is known: then the scalar rules divide it."""
+        here = day.span(machine)
+        return bool(day.machines[machine].holdings) or bool(day.rows.named[here.start : here.stop].any())
+
+    def _singly(self, day: SiteDay, alone: Sequence[int]) -> Iterator[NodeDayResult]:
+        for some in chunks(alone, _TOGETHER):
+            yield from reconcile_all([day.node_day(m) for m in some], self.range.rules)
+
+    def _entry(self, day: SiteDay, machine: int, result: NodeDayResult) -> Entry:
+        told = ruled(day.machines[machine].rulings)
+        return Entry(result, day.end, day.hashes[machine], self.rules_hash, *told)
+
+
+def _fresh(day: SiteDay, made: DayPostings, numbers: Sequence[tuple[int, int]]) -> Fresh:
+    """New node-days (numbers among the day's machines and among the sweep's), which follow each other in the sweep."""
+    first, last = numbers[0][1], numbers[-1][1] + 1
+    found = [
+        New(
+            day.machines[m].name,
+            day.hashes[m],
+            *ruled(day.machines[m].rulings),
+            int(made.first[n + 1] - made.first[n]),
+            made.unplaced(n),
+        )
+        for m, n in numbers
+    ]
+    return Fresh(found, made.columns(first, last))
