@@ -39,6 +39,7 @@ def join_settings(config: Config) -> JoinSettings:
         config.join_interval,
         config.job_linger,
         config.rdma.lossless_priorities if config.rdma else (),
+        config.max_jobs,
     )
 
 

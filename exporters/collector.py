@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from exporters.attribution import Memory, attribute
@@ -26,9 +26,11 @@ from exporters.model import Claim, Job, JobKey, LinkKind, Snapshot
 from exporters.picture import Reading
 from exporters.projects import ProjectMap
 from exporters.recorder import Forget, Later, Recorder, Round, SourceReading
+from exporters.roster import Roster
 from exporters.series import families
 from exporters.sources.base import Source, SourceError
 from exporters.sources.fanout import Target
+from exporters.stages import Stages
 from exporters.view import SourceStatus, View
 
 log = logging.getLogger(__name__)
@@ -52,6 +54,7 @@ class JoinSettings:
     interval: float = 15.0
     linger: float = 300.0
     lossless_priorities: tuple[int, ...] = ()
+    max_jobs: int = 50_000
 
 
 @dataclass
@@ -124,6 +127,8 @@ class Collector:
         gap = STALE_AFTER * device_interval
         self.meter = Meter(gap=gap, linger=settings.linger)
         self.fabric = FabricMeter(gap, math.ceil(gap / settings.interval), settings.lossless_priorities)
+        self.roster = Roster(settings.max_jobs)
+        self.stages = Stages()
         self._memory = Memory()
         self._writer = Writer()
         self._page: Page | None = None
@@ -191,16 +196,24 @@ class Collector:
         began = time.perf_counter()
         now = self.clock()
         with self._lock:
-            view = self._joined(now)
-            telemetry = self.meter.step(view.picture, view.projects)
+            with self.stages.timed("join"):
+                view = self._joined(now)
+                telemetry = self.meter.step(view.picture, view.projects, self.roster.folded)
+                self.roster.step(_shown(view))
+                fabric = self.fabric.step(view.picture, view.projects, self.meter.jobs)
             view = replace(
                 view,
-                fabric=self.fabric.step(view.picture, view.projects, self.meter.jobs),
+                fabric=fabric,
                 join_seconds=time.perf_counter() - began,
                 recorder_pending=len(self._pending),
                 recorder_last=self._recorded_at,
+                folded=self.roster.folded,
+                stages=self.stages.plus(s for p in self._polled if (s := getattr(p.source, "stages", None))),
             )
-            self._page = Page(self._writer.render(families(view)))
+            with self.stages.timed("write"):
+                page = Page(self._writer.render(families(view)), self.stages)
+            self.stages.add("write", 0.0, len(page.body()))
+            self._page = page
             self._view = view
             self._pending.append(Round(now, self._unrecorded(), Later(lambda: holdings(view.picture)), telemetry))
             while len(self._pending) > PENDING_ROUNDS:
@@ -344,6 +357,16 @@ class Collector:
         for thread in self._threads:
             thread.join(timeout=30)
         self.recorder.close()
+
+
+def _shown(view: View) -> Iterator[JobKey]:
+    """The jobs that series name: those with cards first, then those that lately had some, then those that wait."""
+    picture = view.picture
+    yield from (h.claim.job for h in picture.held)
+    yield from (h.claim.job for h in picture.shown)
+    yield from view.meter.jobs
+    yield from (claim.job for _, claim in picture.unplaced)
+    yield from (d.job for d in picture.demands)
 
 
 def _nameless(claim: Claim) -> Job:

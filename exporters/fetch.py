@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import threading
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from typing import Any, Generic, TypeVar
 
 import aiohttp
 from yarl import URL
+
+from exporters.stages import Stages
 
 T = TypeVar("T")
 
@@ -83,6 +86,7 @@ class Fetcher:
         self._thread: threading.Thread | None = None
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
+        self.stages = Stages()
         self._addresses: dict[str, URL] = {}
 
     def fetch(
@@ -145,6 +149,7 @@ class Fetcher:
         end = None if within is None else clock() + within
         order = sorted(range(len(urls)), key=lambda i: urls[i] in self._failed)
         answers: list[Answer[T]] = [Answer(url) for url in urls]
+        cpu, before = time.thread_time(), self.stages.seconds["read"]
 
         async def one(i: int) -> None:
             began = clock()
@@ -155,7 +160,9 @@ class Fetcher:
                     async with free:
                         began = clock()
                         body = await self._get(session, urls[i])
-                    answers[i] = Answer(urls[i], handle(urls[i], body), "", clock() - began, len(body))
+                    with self.stages.timed("read"):
+                        value = handle(urls[i], body)
+                    answers[i] = Answer(urls[i], value, "", clock() - began, len(body))
             except (FetchError, ValueError) as error:
                 answers[i] = Answer(urls[i], error=str(error) or type(error).__name__, seconds=clock() - began)
             except TimeoutError:
@@ -164,6 +171,9 @@ class Fetcher:
         async with asyncio.TaskGroup() as tasks:
             for i in order:
                 tasks.create_task(one(i))
+        size = sum(answer.size for answer in answers)
+        self.stages.add("fetch", time.thread_time() - cpu - (self.stages.seconds["read"] - before), size)
+        self.stages.add("read", 0.0, size)
         return answers
 
     async def _get(self, session: aiohttp.ClientSession, url: str) -> bytes:

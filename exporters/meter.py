@@ -10,7 +10,7 @@ show as expected but not seen.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from exporters.cardmeter import CardMeter, Observed, Shares, shares_of, sums_by
 from exporters.model import MILLI_PER_GPU, Disposition, JobKey
 from exporters.picture import Held, Picture
 from exporters.recorder import Later, Telemetry
+from exporters.roster import other
 from exporters.use import NUMBER, Floats, Totals, Uses
 
 Owner = tuple[JobKey, str, str]
@@ -46,8 +47,13 @@ class Meter:
         self._next = 0
         self._known: set[int] = set()
 
-    def step(self, picture: Picture, projects: Mapping[JobKey, str]) -> Sequence[Telemetry]:
-        """Add the time since the previous picture to the totals; return the same per claim, for the recorder."""
+    def step(
+        self, picture: Picture, projects: Mapping[JobKey, str], folded: Collection[JobKey] = ()
+    ) -> Sequence[Telemetry]:
+        """Add the time since the previous picture to the totals; return the same per claim, for the recorder.
+
+        Of ``folded`` jobs that are dropped the totals stay, as those of `exporters.roster.other`.
+        """
         started = picture.at if self._at is None else self._at
         shares = shares_of(picture.cards)
         users = np.array([self._number((c.job, c.unit, machine)) for c, machine in shares.claims], np.int64)
@@ -66,6 +72,7 @@ class Meter:
         uses.amounts[:, seen] = np.minimum(uses.amounts[:, seen], uses.amounts[:, expected])
         owners = [self._owners[number] for number in active.tolist()]
         self._add(owners, uses, picture.at, projects)
+        self._drop(picture.at, folded)
         self.memory = _memory(shares, observed)
         self._at, at = picture.at, picture.at
         self._forget({*active.tolist(), *self._cards.owners()})
@@ -95,15 +102,21 @@ class Meter:
         return seconds
 
     def _add(self, owners: Sequence[Owner], uses: Uses, at: float, projects: Mapping[JobKey, str]) -> None:
-        """Add a round's uses to jobs and projects, and drop jobs that ended long enough ago."""
+        """Add a round's uses to jobs and projects."""
         jobs = [job for job, _, _ in owners]
         self.jobs.add(self.jobs.rows(jobs), uses)
-        payers = [(job.scheduler.value, job.cluster, projects[job]) for job in jobs]
+        payers = [(job.scheduler, job.cluster, projects[job]) for job in jobs]
         self.projects.add(self.projects.rows(payers), uses)
         self._seen.update(dict.fromkeys(jobs, at))
+
+    def _drop(self, at: float, folded: Collection[JobKey]) -> None:
+        """Drop jobs that ended long enough ago."""
         for key in [key for key, seen in self._seen.items() if at - seen > self.linger]:
             del self._seen[key]
-            self.jobs.forget(key)
+            if key in folded:
+                self.jobs.move(key, other(key))
+            else:
+                self.jobs.forget(key)
 
     def _forget(self, live: set[int]) -> None:
         """Drop owners that are gone, so that job churn does not grow the memory."""

@@ -20,6 +20,7 @@ from exporters.meter import Meter
 from exporters.model import MILLI_PER_GPU, Disposition, Job, JobKey, Scheduler
 from exporters.picture import CardUse, Picture
 from exporters.projects import UNMAPPED
+from exporters.stages import Stages
 from exporters.use import Floats, Truths, Whole
 
 _WORDS = tuple(word.value for word in Disposition)
@@ -77,6 +78,8 @@ class View:
     recorder_pending: int = 0
     recorder_last: float = 0.0
     fabric: Fabric = field(default_factory=Fabric)
+    folded: frozenset[JobKey] = frozenset()
+    stages: Stages = field(default_factory=Stages)
 
     def project(self, job: JobKey) -> str:
         """The project that pays for a job."""
@@ -232,6 +235,30 @@ def job_info(view: View) -> Iterable[Row]:
         if job is not None:
             names = (job.display_id, job.name, job.user, job.account, job.partition, job.qos, job.kind, job.state)
             yield ((*_job(key), view.project(key), *names), 1.0)
+
+
+def final(view: View) -> Iterable[Row]:
+    """The jobs whose totals stay as they are."""
+    return [(_job(key), 1.0) for key in view.meter.final()]
+
+
+def folded(view: View) -> Iterable[Row]:
+    """Jobs without series of their own, by scheduler and cluster; each scheduler always has a row."""
+    counts: dict[tuple[str, ...], int] = {(s.scheduler, s.cluster): 0 for s in view.sources if s.scheduler is not None}
+    for key in view.folded:
+        place = (key.scheduler, key.cluster)
+        counts[place] = counts.get(place, 0) + 1
+    return [(labels, float(count)) for labels, count in counts.items()]
+
+
+def stage_seconds(view: View) -> Iterable[Row]:
+    """CPU seconds of each stage of a round."""
+    return [((stage,), seconds) for stage, seconds in view.stages.seconds.items()]
+
+
+def stage_bytes(view: View) -> Iterable[Row]:
+    """Bytes of each stage of a round."""
+    return [((stage,), float(count)) for stage, count in view.stages.bytes.items()]
 
 
 def job_uses(name: str) -> Rows:

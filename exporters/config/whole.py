@@ -32,6 +32,7 @@ class Config(Section):
     link_grace: Duration = 120.0
     join_interval: Duration = 15.0
     job_linger: Duration = 300.0
+    max_jobs: int = Field(default=50_000, gt=0)
     ledger: Ledger | None = None
     rates: Rates = Rates()
     web: Web = Web()

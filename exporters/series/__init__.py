@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from exporters import view as v
 from exporters.exposition.family import Columns, Family, Row
+from exporters.roster import fold
 from exporters.series import cards, fabric, fleet, itself, jobs
 from exporters.series.itself import version
 from exporters.series.row import SeriesRow
@@ -22,7 +23,12 @@ TABLE: tuple[SeriesRow, ...] = (*jobs.ROWS, *fleet.ROWS, *cards.ROWS, *fabric.RO
 
 def families(view: v.View) -> list[Family]:
     """Every family of the table with its rows in a stable order."""
-    return [Family(r.name, r.help, r.type, r.labels, in_order(r.rows(view))) for r in TABLE]
+    return [Family(r.name, r.help, r.type, r.labels, in_order(_rows(r, view))) for r in TABLE]
+
+
+def _rows(row: SeriesRow, view: v.View) -> Iterable[Row]:
+    rows = row.rows(view)
+    return fold(rows, row.labels, row.fold, view.folded) if view.folded else rows
 
 
 def in_order(rows: Iterable[Row]) -> Sequence[Row]:

@@ -66,6 +66,7 @@ def _owners() -> list[SeriesRow]:
                 f"{text}, on the job's ports; whole, not a part, where the ports are shared.",
                 (*JOB, "shared"),
                 f.job_counter(q),
+                folded="drop",
             )
         )
         rows.append(
@@ -125,9 +126,17 @@ ROWS: tuple[SeriesRow, ...] = (
     ),
     *_ports(),
     *_owners(),
-    SeriesRow("meterbridge_job_nodes", "gauge", "", "Machines on which the job holds cards.", JOB, f.job_nodes),
     SeriesRow(
-        "meterbridge_job_rdma_ports", "gauge", "", "Ports of the job's machines that were read.", JOB, f.job_ports
+        "meterbridge_job_nodes", "gauge", "", "Machines on which the job holds cards.", JOB, f.job_nodes, folded="drop"
+    ),
+    SeriesRow(
+        "meterbridge_job_rdma_ports",
+        "gauge",
+        "",
+        "Ports of the job's machines that were read.",
+        JOB,
+        f.job_ports,
+        folded="drop",
     ),
     SeriesRow(
         "meterbridge_job_fabric_suspect",
@@ -136,6 +145,7 @@ ROWS: tuple[SeriesRow, ...] = (
         "A port of the job whose pauses say that its machine is the slow_receiver, or a victim; always 1.",
         (*JOB, "project", *PORT, "role", "shared"),
         f.suspects,
+        folded="keep",
     ),
     SeriesRow(
         "meterbridge_job_fabric_stalled_seconds",
@@ -145,5 +155,6 @@ ROWS: tuple[SeriesRow, ...] = (
         "Of jobs on several machines that did talk before, while every machine can be read.",
         JOB,
         f.stalled,
+        folded="drop",
     ),
 )

@@ -86,6 +86,16 @@ ROWS: tuple[SeriesRow, ...] = (
         (*JOB, "project", "display_id", "name", "user", "account", "partition", "qos", "kind", "state"),
         v.job_info,
     ),
+    SeriesRow(
+        "meterbridge_job_final",
+        "gauge",
+        "",
+        "1 while a job that holds nothing any more is still shown (job_linger): its totals are final, unless it takes "
+        "cards again, as a workload between two pods does.",
+        JOB,
+        v.final,
+        folded="drop",
+    ),
     SeriesRow("meterbridge_job_gpus", "gauge", "", "Cards counted on the job now.", (*JOB, "gpu_model"), v.held_by_job),
     SeriesRow(
         "meterbridge_project_gpus",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from exporters import view as v
+from exporters.roster import Fold
 
 Stability = Literal["stable", "experimental"]
 JOB = ("scheduler", "cluster", "job_id")
@@ -24,3 +25,10 @@ class SeriesRow:
     labels: tuple[str, ...]
     rows: v.Rows
     stability: Stability = "experimental"
+    folded: Fold = "sum"
+    """What becomes of the rows of jobs beyond ``max_jobs``; an info's are always left out."""
+
+    @property
+    def fold(self) -> Fold:
+        """What becomes of the rows of jobs that have no series of their own."""
+        return "drop" if self.type == "info" else self.folded

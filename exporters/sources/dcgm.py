@@ -25,6 +25,7 @@ from exporters.sources.base import Source
 from exporters.sources.dcgm_cards import OutOfRange, Plan, merge, plan, samples
 from exporters.sources.dcgm_fields import FIELDS
 from exporters.sources.fanout import Discovery, Fanout, Kind, Target, whole
+from exporters.stages import Stages
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,11 @@ class Dcgm(Source):
             complete=not round_.problems,
             problems=(*round_.problems, *_remarks(round_.pages), *twice),
         )
+
+    @property
+    def stages(self) -> Stages:
+        """What fetching and reading have cost."""
+        return self._fanout.stages
 
     def targets(self) -> list[Target]:
         """How every endpoint did in the last round."""

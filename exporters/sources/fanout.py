@@ -13,6 +13,7 @@ from typing import Generic, Protocol, TypeVar
 
 from exporters.fetch import Answer, ClosedError, Fetcher, FetchError
 from exporters.sources.base import SourceError
+from exporters.stages import Stages
 
 _NAMED = 3  # endpoints named in a sentence about many
 
@@ -148,6 +149,11 @@ class Fanout(Generic[P]):
         if not pages:
             raise SourceError(f"no {self._what()} endpoint could be read: {'; '.join([*problems, *missing])}")
         return Round(pages, (*problems, *missing, *_bad_lines(answers)))
+
+    @property
+    def stages(self) -> Stages:
+        """What fetching and reading have cost."""
+        return self._fetcher.stages
 
     def targets(self) -> list[Target]:
         """How every endpoint of the last round did."""

@@ -24,6 +24,7 @@ from exporters.sources.fanout import Discovery, Fanout, Kind, Target, whole
 from exporters.sources.rdma_fields import WANTED
 from exporters.sources.rdma_join import join
 from exporters.sources.rdma_pages import Page, Plan, plan, read
+from exporters.stages import Stages
 
 MAX_PORTS = 20_000
 """Ports that are kept in all, unless the settings say otherwise: 1,000 machines of twenty."""
@@ -87,6 +88,11 @@ class Rdma(Source):
             problems=(*round_.problems, *joined.problems),
             ports=joined.ports,
         )
+
+    @property
+    def stages(self) -> Stages:
+        """What fetching and reading have cost."""
+        return self._fanout.stages
 
     def targets(self) -> list[Target]:
         """How every endpoint did in the last round."""
