@@ -60,12 +60,12 @@ def _ref(name: str, target: str, *, nullable: bool = False) -> Column[int]:
     return Column(name, Big, ForeignKey(target), nullable=nullable)
 
 
-def _of(name: str) -> Column[int]:
+def _of(name: str, *, nullable: bool = False) -> Column[int]:
     """The id of a row of another table, without a foreign key: looking each up was half of PostgreSQL's work in intake.
 
     `accounting.check` proves that it leads somewhere (docs/adr/0014-references.md).
     """
-    return Column(name, Big, nullable=False)
+    return Column(name, Big, nullable=nullable)
 
 
 jobs = Table(
@@ -147,7 +147,7 @@ claims = Table(
     Column("current", Boolean, nullable=False),
 )
 Index(None, claims.c.record_id)
-Index(None, claims.c.end_at)
+Index(None, claims.c.end_at, claims.c.start_at)
 
 claim_keys = Table(
     "claim_keys",
@@ -337,18 +337,18 @@ postings = Table(
     "postings",
     metadata,
     _id(),
-    _ref("transaction_id", "transactions.id"),
+    _of("transaction_id"),
     Column("account", Text, nullable=False),  # a disposition, capacity, or empty for a record shown but not counted
     Column("model", Text, nullable=False),
     Column("quantity", Big, nullable=False),
     _text("project"),
-    _ref("job_id", "jobs.id", nullable=True),
+    _of("job_id", nullable=True),
     _text("unit"),
     _time("start_at"),
     _time("end_at"),
     Column("held", Big, nullable=False),
     _text("link"),
-    _ref("linked_id", "jobs.id", nullable=True),
+    _of("linked_id", nullable=True),
     _text("reason"),
 )
 Index(None, postings.c.transaction_id)

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
+from accounting.bulk.pages import among_ids, listed_ids
 from accounting.bulk.rows import QUERY, Reader, Rows, joined
-from accounting.database import chunks
 from accounting.model import DAY
 from accounting.sweep.columns import Flags, Ints
 from accounting.tables import claims, records
@@ -41,10 +41,11 @@ class Days:
             self.kept = self.kept.take(np.isin(self.kept.id, there))
         missing = there if self.kept is None else there[~np.isin(there, self.kept.id)]
         some = [rows] if self.kept is None else [rows, self.kept]
-        late = [self.reader.read(connection, QUERY.where(_C.id.in_(part))) for part in chunks(missing.tolist())]
-        kept = late if self.kept is None else [self.kept, *late]
-        self.kept = joined(kept) if kept else None
-        return joined([*some, *late])
+        dialect = connection.dialect.name
+        found = QUERY.where(among_ids(_C.id, dialect))
+        late = self.reader.read(connection, found, listed_ids(missing.tolist(), dialect))
+        self.kept = late if self.kept is None else joined([self.kept, late])
+        return joined([*some, late])
 
     def _find_long(self, connection: Connection) -> None:
         """Claims that do not lie within one segment, anew when records have come since."""

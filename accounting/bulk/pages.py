@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Select, Text, any_, bindparam, func, select
+from sqlalchemy.dialects.postgresql import ARRAY
 
 PAGE = 50_000
 """Rows at a time."""
+
+
+def among_ids(column: ColumnElement[int], dialect: str) -> ColumnElement[bool]:
+    """Whether a column is one of ``ids`` (`listed_ids`): one parameter, however many they are."""
+    if dialect == "postgresql":
+        return column == any_(bindparam("ids", type_=ARRAY(BigInteger)))
+    return column.in_(select(func.json_each(bindparam("ids", type_=Text)).table_valued("value").c.value))
+
+
+def listed_ids(ids: Sequence[int], dialect: str) -> dict[str, Any]:
+    """The parameter of `among_ids`."""
+    return {"ids": list(ids) if dialect == "postgresql" else json.dumps(list(ids))}
 
 
 def every(connection: Connection, query: Select[Any], parameters: dict[str, Any] | None = None) -> list[Sequence[Any]]:

@@ -123,9 +123,9 @@ class Reader:
         self.payers, self.kinds, self.machines = Codes(), Codes(), Codes()
         self._texts: dict[int, Codes] = defaultdict(Codes)
 
-    def read(self, connection: Connection, query: Select[Any]) -> Rows:
+    def read(self, connection: Connection, query: Select[Any], parameters: dict[str, Any] | None = None) -> Rows:
         """The claims of a query that is made from `QUERY`."""
-        return self.rows(every(connection, query))
+        return self.rows(every(connection, query, parameters))
 
     def rows(self, raw: Sequence[Sequence[Any]]) -> Rows:
         """Raw rows with their numbers."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import BigInteger, ColumnElement, Connection, Text, any_, bindparam, func, select
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import ColumnElement, Connection, func, select
 
-from accounting.bulk.pages import every, pages
+from accounting.bulk.pages import among_ids, every, listed_ids, pages
 from accounting.sweep.columns import Ints
 from accounting.tables import jobs
 
@@ -42,17 +40,9 @@ def job_names(connection: Connection, ids: Ints) -> Mapping[int, tuple[str, str,
 
 
 def _rows(connection: Connection, ids: Ints, columns: Sequence[ColumnElement[str]]) -> list[Sequence[Any]]:
-    postgresql = connection.dialect.name == "postgresql"
-    wanted = np.unique(ids[ids > 0]).tolist()
-    query = select(_J.id, *columns).where(_among(postgresql=postgresql))
-    return every(connection, query, {"ids": wanted if postgresql else json.dumps(wanted)})
-
-
-def _among(*, postgresql: bool) -> ColumnElement[bool]:
-    """Whether a job is one of ``ids``, which are one parameter, however many they are."""
-    if postgresql:
-        return _J.id == any_(bindparam("ids", type_=ARRAY(BigInteger)))
-    return _J.id.in_(select(func.json_each(bindparam("ids", type_=Text)).table_valued("value").c.value))
+    dialect = connection.dialect.name
+    query = select(_J.id, *columns).where(among_ids(_J.id, dialect))
+    return every(connection, query, listed_ids(np.unique(ids[ids > 0]).tolist(), dialect))
 
 
 class Places:

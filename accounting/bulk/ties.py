@@ -14,7 +14,7 @@ import numpy as np
 from sqlalchemy import Connection, or_
 
 from accounting.bulk.rows import CLUSTER, ID, KEYS, NATIVE, QUERY, SCHEDULER, Reader, Rows, joined
-from accounting.database import chunks
+from accounting.database import among, listed
 from accounting.held import NEAR
 from accounting.tables import claim_keys, claims, jobs, records
 from exporters.links import FOREVER
@@ -83,10 +83,8 @@ def _runs(connection: Connection, reader: Reader, names: set[Name], a: int, b: i
     once = {(cluster, value) for cluster, value in names if not cluster or ("", value) not in names}
     for cluster, values in _by_cluster(once):
         slurm = [_J.scheduler == Scheduler.SLURM.value, outside, *([_J.cluster == cluster] if cluster else [])]
-        found += [
-            reader.read(connection, QUERY.where(*slurm, _J.native_id.in_(part), _R.job_id == _J.id))
-            for part in chunks(values)
-        ]
+        named = QUERY.where(*slurm, among(_J.native_id, connection.dialect.name), _R.job_id == _J.id)
+        found.append(reader.read(connection, named, {"values": listed(values)}))
     return reader.exact(connection, joined(found))
 
 
@@ -96,7 +94,8 @@ def _pods(connection: Connection, reader: Reader, bearing: dict[Name, list[Span]
     found = [reader.rows([])]
     for cluster, values in _by_cluster(bearing):
         here = (_K.kind.in_(TIES), _K.cluster == cluster)
-        found += [reader.read(connection, naming.where(*here, _K.value.in_(part))) for part in chunks(values)]
+        named = naming.where(*here, among(_K.value, connection.dialect.name))
+        found.append(reader.read(connection, named, {"values": listed(values)}))
     rows = reader.exact(connection, joined(found))
     near = {n for n, name, span in _named(rows) if any(_near(span, other) for other in bearing.get(name, ()))}
     ids, first = np.unique(rows.id, return_index=True)
