@@ -25,6 +25,18 @@ def listed_ids(ids: Sequence[int], dialect: str) -> dict[str, Any]:
     return {"ids": list(ids) if dialect == "postgresql" else json.dumps(list(ids))}
 
 
+def among_texts(column: ColumnElement[str], dialect: str) -> ColumnElement[bool]:
+    """Whether a column is one of ``texts`` (`listed_texts`): one parameter, however many they are."""
+    if dialect == "postgresql":
+        return column == any_(bindparam("texts", type_=ARRAY(Text)))
+    return column.in_(select(func.json_each(bindparam("texts", type_=Text)).table_valued("value").c.value))
+
+
+def listed_texts(texts: Sequence[str], dialect: str) -> dict[str, Any]:
+    """The parameter of `among_texts`."""
+    return {"texts": list(texts) if dialect == "postgresql" else json.dumps(list(texts), ensure_ascii=False)}
+
+
 def every(connection: Connection, query: Select[Any], parameters: dict[str, Any] | None = None) -> list[Sequence[Any]]:
     """All rows of a query, as the driver has them: that takes a third of the time."""
     cursor = connection.execute(query, parameters or {}).cursor

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, or_
 
+from accounting.bulk.pages import among_texts, listed_texts
 from accounting.bulk.rows import CLUSTER, ID, KEYS, NATIVE, QUERY, SCHEDULER, Reader, Rows, joined
-from accounting.database import among, listed
 from accounting.held import NEAR
 from accounting.tables import claim_keys, claims, jobs, records
 from exporters.links import FOREVER
@@ -83,19 +83,19 @@ def _runs(connection: Connection, reader: Reader, names: set[Name], a: int, b: i
     once = {(cluster, value) for cluster, value in names if not cluster or ("", value) not in names}
     for cluster, values in _by_cluster(once):
         slurm = [_J.scheduler == Scheduler.SLURM.value, outside, *([_J.cluster == cluster] if cluster else [])]
-        named = QUERY.where(*slurm, among(_J.native_id, connection.dialect.name), _R.job_id == _J.id)
-        found.append(reader.read(connection, named, {"values": listed(values)}))
+        named = QUERY.where(*slurm, among_texts(_J.native_id, dialect), _R.job_id == _J.id)
+        found.append(reader.read(connection, named, listed_texts(values, dialect)))
     return reader.exact(connection, joined(found))
 
 
 def _pods(connection: Connection, reader: Reader, bearing: dict[Name, list[Span]], a: int, b: int) -> Rows:
     """Claims outside ``[a, b)`` that name one of these, near it in time."""
     naming = QUERY.join(claim_keys, _K.claim_id == _C.id).where(or_(_C.end_at + 0 <= a, _C.start_at + 0 >= b))
-    found = [reader.rows([])]
+    found, dialect = [reader.rows([])], connection.dialect.name
     for cluster, values in _by_cluster(bearing):
         here = (_K.kind.in_(TIES), _K.cluster == cluster)
-        named = naming.where(*here, among(_K.value, connection.dialect.name))
-        found.append(reader.read(connection, named, {"values": listed(values)}))
+        named = naming.where(*here, among_texts(_K.value, dialect))
+        found.append(reader.read(connection, named, listed_texts(values, dialect)))
     rows = reader.exact(connection, joined(found))
     near = {n for n, name, span in _named(rows) if any(_near(span, other) for other in bearing.get(name, ()))}
     ids, first = np.unique(rows.id, return_index=True)
