@@ -121,9 +121,9 @@ def test_every_folder_of_code_is_a_package() -> None:
     assert [] == sorted(folder for folder in folders if not (folder / "__init__.py").exists())
 
 
-def test_continuous_integration_runs_make_test() -> None:
+def test_continuous_integration_runs_all_tests_and_the_matrix() -> None:
     script = ROOT / ".ci/run"
 
     assert script.stat().st_mode & stat.S_IXUSR
     assert "set -euo pipefail" in script.read_text()
-    assert "make test" == script.read_text().splitlines()[-1].removeprefix("exec ")
+    assert ["make test", "exec make test-matrix"] == script.read_text().splitlines()[-2:]

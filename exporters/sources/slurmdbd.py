@@ -66,7 +66,7 @@ class Slurmdbd:
         self.step = step
         self._stored_as = stored_as or cluster
         self._where = f"the slurmdbd database {masked(url)}"
-        self._engine = _engine(url, password_file, timeout)
+        self._engine = read_only_engine(url, password_file, timeout)
         self._identity = identity
 
     def records(self, start: int, end: int) -> Iterator[Record | Reject]:
@@ -174,8 +174,8 @@ class Slurmdbd:
         return {str(row[0]) for row in connection.execute(text(query), {"name": f"{self._stored_as}_{table}"})}
 
 
-def _engine(url: str, password_file: Path | None, timeout: float) -> Engine:
-    """An engine whose sessions cannot write."""
+def read_only_engine(url: str, password_file: Path | None, timeout: float) -> Engine:
+    """An engine whose sessions cannot write. Raises `SourceError` for no address of a database, or without a driver."""
     try:
         address = make_url(url)
         options = {"connect_timeout": min(timeout, 30.0), "read_timeout": timeout, "charset": "utf8mb4"}

@@ -38,11 +38,7 @@ class Backoff:
     @contextmanager
     def asking(self, now: float) -> Iterator[None]:
         """Around one poll. Raises `BusyError` instead of asking while the controller is left alone."""
-        if self._pause and now < self._until:
-            raise BusyError(
-                f"the controller is left alone for another {self._until - now:.0f} s (pauses double up to "
-                f"{self._most:g} s while it is busy): {self._why}"
-            )
+        self.wait(now)
         try:
             yield
         except SourceError as error:
@@ -54,6 +50,14 @@ class Backoff:
             self._pause = 0.0
             raise
         self._pause = 0.0
+
+    def wait(self, now: float) -> None:
+        """Raises `BusyError` while the controller is left alone: it says for how long, and why."""
+        if self._pause and now < self._until:
+            raise BusyError(
+                f"the controller is left alone for another {self._until - now:.0f} s (pauses double up to "
+                f"{self._most:g} s while it is busy): {self._why}"
+            )
 
 
 def is_busy(said: str) -> bool:
