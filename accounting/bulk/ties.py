@@ -79,7 +79,7 @@ def _runs(connection: Connection, reader: Reader, names: set[Name], a: int, b: i
     """Slurm runs outside ``[a, b)`` of these names."""
     # by way of the jobs of that name: the sums keep the database from going through all other days' claims
     outside = or_(_C.end_at + 0 <= a, _C.start_at + 0 >= b)
-    found = [reader.rows([])]
+    found, dialect = [reader.rows([])], connection.dialect.name
     once = {(cluster, value) for cluster, value in names if not cluster or ("", value) not in names}
     for cluster, values in _by_cluster(once):
         slurm = [_J.scheduler == Scheduler.SLURM.value, outside, *([_J.cluster == cluster] if cluster else [])]
@@ -92,8 +92,8 @@ def _pods(connection: Connection, reader: Reader, bearing: dict[Name, list[Span]
     """Claims outside ``[a, b)`` that name one of these, near it in time."""
     naming = QUERY.join(claim_keys, _K.claim_id == _C.id).where(or_(_C.end_at + 0 <= a, _C.start_at + 0 >= b))
     found, dialect = [reader.rows([])], connection.dialect.name
-    for cluster, values in _by_cluster(bearing):
-        here = (_K.kind.in_(TIES), _K.cluster == cluster)
+    for cluster, values in _by_cluster(name for name in bearing if name[0]):
+        here = (_K.kind.in_(TIES), _K.cluster.in_((cluster, "")))
         named = naming.where(*here, among_texts(_K.value, dialect))
         found.append(reader.read(connection, named, listed_texts(values, dialect)))
     rows = reader.exact(connection, joined(found))
