@@ -20,13 +20,15 @@ from accounting.commands import COMMANDS
 from accounting.shell import EXIT_BREACH, Refused, config_option, refusals
 from alerts.command import rdma
 from dashboards.commands import dashboards
-from exporters import build
+from exporters import build, memory
 from exporters.collector import Collector
 from exporters.config import Config, load
 from exporters.logs import log_options, set_up_logging, wait_for_signal
+from exporters.mergecommand import merge
 from exporters.node.command import node
 from exporters.series import version
 from exporters.server import Server, create_app
+from exporters.shard import Shard, ShardError
 from exporters.sources.base import SourceError
 
 EPILOG = """\b
@@ -58,18 +60,23 @@ def main(log_level: str, log_format: str) -> None:
 @click.option("--once", is_flag=True, help="Poll every source once, print the exposition and exit.")
 @click.option("--check", "check_only", is_flag=True, help="Check the settings, say what they mean, and exit.")
 @click.option("--web.listen-address", "listen", help="Listen here instead of web.listen (HOST:PORT).")
-def exporter(config_file: Path, once: bool, check_only: bool, listen: str | None) -> None:
+@click.option(
+    "--shard", "shard_text", default="0/1", metavar="INDEX/COUNT", help="Join this part of the machines only."
+)
+def exporter(config_file: Path, once: bool, check_only: bool, listen: str | None, shard_text: str) -> None:
     """Serve per-job and per-project series to Prometheus.
 
     With `ledger` configured it also records what only the live side can know: pods, and which card each job holds.
+    Several exporters share a fleet by --shard 0/4 to 3/4; `merge` serves their sum.
     """
     with refusals():
         config = load(config_file)
         if check_only:
             click.echo(build.describe(config))
             return
-        recorder = book.recorder(config) if config.ledger else None
-        collector = build.collector(config, recorder)
+        shard = _shard(shard_text)
+        recorder = book.recorder(config, shard) if config.ledger else None
+        collector = build.collector(config, recorder, shard=shard)
         if once:
             collector.poll_all()
             collector.join()
@@ -83,9 +90,21 @@ def exporter(config_file: Path, once: bool, check_only: bool, listen: str | None
         serve_exporter(config, collector, listen or config.web.listen)
 
 
+def _shard(text: str) -> Shard:
+    try:
+        return Shard.parse(text)
+    except ShardError as error:
+        raise click.BadParameter(str(error), param_hint="--shard") from error
+
+
 def serve_exporter(config: Config, collector: Collector, listen: str) -> None:
     """Run the exporter until it is told to stop."""
-    server = Server(create_app(collector.page, collector.ready, collector.statuses), listen, config.web.config_file)
+    server = Server(
+        create_app(collector.page, collector.ready, collector.statuses, targets=collector.targets),
+        listen,
+        config.web.config_file,
+    )
+    memory.settle()
     collector.start()
     server.start()
     log.info("serving %s/metrics", server.url)
@@ -259,6 +278,7 @@ for command in (*COMMANDS, rdma):
     main.add_command(command)
 main.add_command(dashboards)
 main.add_command(node)
+main.add_command(merge)
 
 
 if __name__ == "__main__":

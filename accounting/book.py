@@ -45,6 +45,7 @@ from accounting.usage import corrections, usage
 from exporters import build
 from exporters.config import Config, SlurmCluster
 from exporters.machines import Machines, machines_of
+from exporters.shard import WHOLE, Shard
 
 Progress = Callable[[int, int, int], None]
 
@@ -73,10 +74,11 @@ def zone(config: Config) -> ZoneInfo:
     return ZoneInfo(config.time_zone)
 
 
-def recorder(config: Config) -> LedgerRecorder:
-    """The recorder for an exporter whose settings name a ledger."""
+def recorder(config: Config, shard: Shard = WHOLE) -> LedgerRecorder:
+    """The recorder for an exporter whose settings name a ledger; each shard has its own."""
     gap = config.ledger.gap if config.ledger else 0.0
-    return LedgerRecorder(ledger(config), gap=gap, zone=zone(config))
+    name = "exporter" if shard.alone else f"exporter {shard}"
+    return LedgerRecorder(ledger(config), gap=gap, name=name, zone=zone(config))
 
 
 def rules(config: Config) -> Rules:

@@ -23,6 +23,7 @@ from exporters.occupancy import Part, divide
 from exporters.picture import CardUse, Held, Picture, Reading
 from exporters.pools import Pool, allot, merge_pools, pool_of
 from exporters.samples import one_per_card
+from exporters.shard import WHOLE, Shard
 
 NodeSeen = tuple[Node, bool]
 """A node, and whether its scheduler was read lately."""
@@ -68,10 +69,12 @@ def attribute(
     grace: int,
     now: float,
     memory: Memory | None = None,
+    shard: Shard = WHOLE,
 ) -> Picture:
     """Join everything known now. ``models`` maps spellings of GPU models to the site's; ``grace`` is as in links.
 
-    ``memory`` is of earlier joins with the same ``models`` and ``grace``.
+    ``memory`` is of earlier joins with the same ``models`` and ``grace``. Of several ``shard``s each joins its own
+    machines.
     """
     memory = memory or Memory()
     jobs = {job.key: job for r in readings for job in r.jobs}
@@ -100,7 +103,7 @@ def attribute(
         samples[place(sample.host)].append(sample)
     parts: dict[str, MachinePart] = {}
     cards: list[CardUse] = []
-    for machine in sorted({*claims, *nodes, *samples}):
+    for machine in sorted(filter(shard.owns, {*claims, *nodes, *samples})):
         here, seen, read = claims[machine], nodes[machine], one_per_card(samples[machine])
         told = [(s.uuid, s.index, s.mig_instance, s.pods, s.hpc_jobs) for s in read]
         part = memory.part(
@@ -119,12 +122,12 @@ def attribute(
         {(machine, model): (word, left) for machine, part in parts.items() for model, word, left in part.rest},
         {(machine, model): milligpu for machine, part in parts.items() for model, milligpu in part.capacity},
         tuple(cards),
-        tuple([d for r in readings for d in r.demands]),
+        tuple([d for r in readings for d in r.demands]) if shard.first else (),
         _orphaned(parts.values()),
         tuple([(machine, claim) for machine, part in parts.items() for claim in part.unplaced]),
         machines,
-        tuple([(place(p.port.host), p) for r in readings for p in r.ports]),
-        nodes_up(nodes),
+        tuple([(machine, p) for r in readings for p in r.ports if shard.owns(machine := place(p.port.host))]),
+        nodes_up({machine: here for machine, here in nodes.items() if shard.owns(machine)}),
     )
 
 

@@ -11,6 +11,7 @@ from exporters.config.devices import Agents, DcgmDiscovery, NodeExporters, PortD
 from exporters.config.devices import Dcgm as DcgmSection
 from exporters.config.slurm import SlurmRestd
 from exporters.recorder import Recorder
+from exporters.shard import WHOLE, Shard
 from exporters.sources.base import Source
 from exporters.sources.dcgm import Dcgm
 from exporters.sources.fanout import Discovery, together
@@ -28,7 +29,7 @@ from exporters.sources.slurmdbd import Slurmdbd
 from exporters.sources.slurmrestd import Slurmrestd, SlurmrestdHistory
 
 
-def join_settings(config: Config) -> JoinSettings:
+def join_settings(config: Config, shard: Shard = WHOLE) -> JoinSettings:
     """What a join depends on besides what sources say."""
     return JoinSettings(
         config.project_map(),
@@ -40,6 +41,7 @@ def join_settings(config: Config) -> JoinSettings:
         config.job_linger,
         config.rdma.lossless_priorities if config.rdma else (),
         config.max_jobs,
+        shard,
     )
 
 
@@ -159,9 +161,11 @@ def discovery(config: Config, wanted: DcgmDiscovery | PortDiscovery | None) -> E
     return ExporterPods(kubeconfig, cluster.context, wanted.selector, wanted.port, path=path)
 
 
-def collector(config: Config, recorder: Recorder | None = None, clock: Callable[[], float] = time.time) -> Collector:
+def collector(
+    config: Config, recorder: Recorder | None = None, clock: Callable[[], float] = time.time, shard: Shard = WHOLE
+) -> Collector:
     """The exporter of these settings, not yet started."""
-    return Collector(sources(config, clock), join_settings(config), recorder, clock)
+    return Collector(sources(config, clock), join_settings(config, shard), recorder, clock)
 
 
 def describe(config: Config) -> str:

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from exporters.attribution import Memory, attribute
+from exporters.attribution import Memory, attribute, host_names
 from exporters.exposition.page import Page
 from exporters.exposition.writer import Writer
 from exporters.fabricmeter import FabricMeter
@@ -28,6 +28,7 @@ from exporters.projects import ProjectMap
 from exporters.recorder import Forget, Later, Recorder, Round, SourceReading
 from exporters.roster import Roster
 from exporters.series import families
+from exporters.shard import WHOLE, Shard
 from exporters.sources.base import Source, SourceError
 from exporters.sources.fanout import Target
 from exporters.stages import Stages
@@ -55,6 +56,7 @@ class JoinSettings:
     linger: float = 300.0
     lossless_priorities: tuple[int, ...] = ()
     max_jobs: int = 50_000
+    shard: Shard = WHOLE
 
 
 @dataclass
@@ -134,6 +136,11 @@ class Collector:
         self._page: Page | None = None
         self._view: View | None = None
         self._jobs: dict[JobKey, Job] = {}
+        self._hosts: dict[str, str] = {}
+        for p in self._polled:
+            leave_out = getattr(p.source, "leave_out", None)
+            if leave_out is not None and not settings.shard.alone:
+                leave_out(self._elsewhere)
         self._lenders: dict[tuple[str, str], Claim] = {}
         self._pending: deque[Round] = deque()
         self._dropped = 0
@@ -246,11 +253,19 @@ class Collector:
             rule=self.settings.match,
             names=self.settings.machine_names,
         )
+        if not self.settings.shard.alone:
+            self._hosts = host_names([n for r in readings for n in r.nodes], machines)
         for problem in set(machines.problems) - self._said:
             log.warning("machines: %s", problem)
         self._said = set(machines.problems)
         picture = attribute(
-            readings, machines, self.settings.models, grace=self.settings.grace, now=now, memory=self._memory
+            readings,
+            machines,
+            self.settings.models,
+            grace=self.settings.grace,
+            now=now,
+            memory=self._memory,
+            shard=self.settings.shard,
         )
         self._jobs.update(picture.jobs)
         keep = {*picture.jobs, *self.meter.jobs}
@@ -265,6 +280,11 @@ class Collector:
             projects.setdefault(h.claim.job, self.settings.projects.project(_nameless(h.claim), now))
         return View(picture, self._jobs, projects, self.meter, tuple(self.statuses()))
 
+    def _elsewhere(self, host: str) -> bool:
+        """Whether a host is a machine that is known, and another shard's: its endpoints need not be read here."""
+        machine = self._hosts.get(host.lower())
+        return machine is not None and not self.settings.shard.owns(machine)
+
     def _remember_lenders(self, readings: Sequence[Reading], polled: Sequence[tuple[_Polled, Snapshot]]) -> list[Claim]:
         """NodeSet pods seen so far, the latest of each Slurm node: its node is resolved by it even after it is gone."""
         claims = [c for r in readings for c in r.claims] + [c for _, s in polled for c in s.ended]
@@ -275,7 +295,9 @@ class Collector:
         return list(self._lenders.values())
 
     def _unrecorded(self) -> list[SourceReading]:
-        """The part of each source that was read since it was last recorded."""
+        """The part of each source that was read since it was last recorded: the first shard's to record, for all."""
+        if not self.settings.shard.first:
+            return []
         found = []
         for p in self._polled:
             s = p.snapshot
@@ -312,6 +334,8 @@ class Collector:
             for p in self._polled:
                 acknowledge = getattr(p.source, "acknowledge", None)
                 polled_at = next((r.polled_at for r in round_.readings if r.source == p.name), None)
+                if not self.settings.shard.first and p.snapshot is not None:
+                    polled_at = p.snapshot.at  # what ended is for the first shard to record
                 if acknowledge is not None and polled_at is not None:
                     acknowledge(polled_at)
 

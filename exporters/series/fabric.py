@@ -123,6 +123,7 @@ ROWS: tuple[SeriesRow, ...] = (
         "A priority that the site says is lossless (rdma.lossless_priorities).",
         ("priority",),
         f.lossless,
+        merge="max",
     ),
     *_ports(),
     *_owners(),
@@ -146,6 +147,7 @@ ROWS: tuple[SeriesRow, ...] = (
         (*JOB, "project", *PORT, "role", "shared"),
         f.suspects,
         folded="keep",
+        merge="max",
     ),
     SeriesRow(
         "meterbridge_job_fabric_stalled_seconds",
@@ -156,5 +158,6 @@ ROWS: tuple[SeriesRow, ...] = (
         JOB,
         f.stalled,
         folded="drop",
+        merge="max",
     ),
 )

@@ -25,6 +25,7 @@ ROWS: tuple[SeriesRow, ...] = (
         "1 when the source's last poll succeeded, else 0: its data is then the last good, and stale.",
         SOURCE,
         v.source(lambda s: s.success),
+        merge="min",
     ),
     SeriesRow(
         "meterbridge_source_complete",
@@ -33,6 +34,7 @@ ROWS: tuple[SeriesRow, ...] = (
         "1 when the last successful poll read all of the system, 0 when some of it (a few targets) was missing.",
         SOURCE,
         v.source(lambda s: s.complete),
+        merge="min",
     ),
     SeriesRow(
         "meterbridge_source_last_success_timestamp_seconds",
@@ -41,6 +43,7 @@ ROWS: tuple[SeriesRow, ...] = (
         "When the source was last read; 0 = never. Its age is time() minus this.",
         SOURCE,
         v.source(lambda s: s.last_success),
+        merge="min",
     ),
     SeriesRow(
         "meterbridge_source_age_seconds",
@@ -49,6 +52,7 @@ ROWS: tuple[SeriesRow, ...] = (
         "Age of the source's data at the last join; +Inf = never read.",
         SOURCE,
         v.source_age,
+        merge="max",
     ),
     SeriesRow(
         "meterbridge_source_poll_duration_seconds",
@@ -57,6 +61,7 @@ ROWS: tuple[SeriesRow, ...] = (
         "How long the source's last poll took.",
         SOURCE,
         v.source(lambda s: s.duration),
+        merge="max",
     ),
     SeriesRow(
         "meterbridge_source_polls_total", "counter", "", "Polls of the source.", SOURCE, v.source(lambda s: s.polls)
@@ -92,6 +97,7 @@ ROWS: tuple[SeriesRow, ...] = (
         "How long the last join of all sources took.",
         (),
         lambda view: [((), view.join_seconds)],
+        merge="max",
     ),
     SeriesRow(
         "meterbridge_join_timestamp_seconds",
@@ -100,6 +106,7 @@ ROWS: tuple[SeriesRow, ...] = (
         "When the last join was made; a scrape serves it unchanged.",
         (),
         lambda view: [((), view.picture.at)],
+        merge="min",
     ),
     SeriesRow(
         "meterbridge_stage_cpu_seconds_total",
@@ -140,6 +147,7 @@ ROWS: tuple[SeriesRow, ...] = (
         "When a round was last recorded in the ledger; 0 = never, or no ledger is configured.",
         (),
         lambda view: [((), view.recorder_last)],
+        merge="min",
     ),
     SeriesRow(
         "meterbridge_build_info",
@@ -148,5 +156,6 @@ ROWS: tuple[SeriesRow, ...] = (
         "Version of meterbridge and of Python.",
         ("version", "python"),
         lambda _: [((version(), platform.python_version()), 1.0)],
+        merge="max",
     ),
 )

@@ -95,6 +95,7 @@ ROWS: tuple[SeriesRow, ...] = (
         JOB,
         v.final,
         folded="drop",
+        merge="max",
     ),
     SeriesRow("meterbridge_job_gpus", "gauge", "", "Cards counted on the job now.", (*JOB, "gpu_model"), v.held_by_job),
     SeriesRow(

@@ -9,6 +9,8 @@ from exporters import view as v
 from exporters.roster import Fold
 
 Stability = Literal["stable", "experimental"]
+Merge = Literal["sum", "max", "min"]
+"""What rows of several shards with the same labels become together. Machines and their cards are in one shard only."""
 JOB = ("scheduler", "cluster", "job_id")
 PROJECT = ("project", "scheduler", "cluster")
 SOURCE = ("source", "cluster")
@@ -27,6 +29,8 @@ class SeriesRow:
     stability: Stability = "experimental"
     folded: Fold = "sum"
     """What becomes of the rows of jobs beyond ``max_jobs``; an info's are always left out."""
+
+    merge: Merge = "sum"
 
     @property
     def fold(self) -> Fold:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import ssl
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
@@ -84,6 +84,10 @@ class Dcgm(Source):
             complete=not round_.problems,
             problems=(*round_.problems, *_remarks(round_.pages), *twice),
         )
+
+    def leave_out(self, elsewhere: Callable[[str], bool]) -> None:
+        """From now on do not read endpoints on a host that is another shard's."""
+        self._fanout.leave_out(elsewhere)
 
     @property
     def stages(self) -> Stages:

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
+from urllib.parse import urlsplit
 
 from exporters.fetch import Answer, ClosedError, Fetcher, FetchError
 from exporters.sources.base import SourceError
@@ -123,6 +124,7 @@ class Fanout(Generic[P]):
         self._round = max(interval, timeout)
         self._spread, self._burst = interval / 3, concurrency
         self._targets: dict[str, Target] = {}
+        self._elsewhere: Callable[[str], bool] | None = None
         self._fetcher = Fetcher(
             timeout=timeout,
             concurrency=concurrency,
@@ -132,10 +134,17 @@ class Fanout(Generic[P]):
             tls=tls,
         )
 
+    def leave_out(self, elsewhere: Callable[[str], bool]) -> None:
+        """From now on do not read endpoints on a host that is another's to read, as far as their names tell that."""
+        self._elsewhere = elsewhere
+
     def read(self, now: float) -> Round[P]:
         """One round of all endpoints. Raises `SourceError` when there is none, or none could be read."""
         problems = self._meet()
         endpoints = self.endpoints
+        if not endpoints:  # every one is another shard's
+            self._targets = {}
+            return Round([], tuple(problems))
         spread = min(self._spread, PACE * len(endpoints)) if len(endpoints) > self._burst else 0.0
         try:
             answers = self._fetcher.fetch(
@@ -181,6 +190,7 @@ class Fanout(Generic[P]):
         problems = []
         known: dict[str, Endpoint[P]] = {}
         self._found = {}
+        others = 0
         for n, kind in enumerate(self._kinds):
             if kind.discover is not None:
                 try:
@@ -194,11 +204,13 @@ class Fanout(Generic[P]):
                 else:
                     self._discovered[n] = dict(found) if isinstance(found, Mapping) else dict.fromkeys(found, "")
             for url, node in (*dict.fromkeys(kind.targets, "").items(), *self._discovered[n].items()):
-                if url not in known:
+                if self._elsewhere is not None and self._elsewhere(node or urlsplit(url).hostname or ""):
+                    others += 1
+                elif url not in known:
                     self._found[url] = "listed" if url in kind.targets else "discovered"
                     known[url] = self.endpoints.get(url) or kind.meet(url, node)
         self.endpoints = known
-        if not known:
+        if not known and not others:
             searched = any(kind.discover for kind in self._kinds)
             settings = " or ".join(kind.setting for kind in self._kinds)
             hint = "no pod carries the selector's labels" if searched else f"list them under {settings}"

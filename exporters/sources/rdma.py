@@ -12,7 +12,7 @@ endpoint could not be read whole, and fails when none could.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
@@ -88,6 +88,10 @@ class Rdma(Source):
             problems=(*round_.problems, *joined.problems),
             ports=joined.ports,
         )
+
+    def leave_out(self, elsewhere: Callable[[str], bool]) -> None:
+        """From now on do not read endpoints on a host that is another shard's."""
+        self._fanout.leave_out(elsewhere)
 
     @property
     def stages(self) -> Stages:
