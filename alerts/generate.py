@@ -22,7 +22,17 @@ from alerts.durations import milliseconds
 from alerts.links import links
 from alerts.thresholds import RulesError, Settings
 
-GROUPS = ("recording", "fabric", "fabric-ecn", "fabric-ordered", "gpu", "scheduler", "accounting", "exporter")
+GROUPS = (
+    "recording",
+    "fabric",
+    "fabric-ecn",
+    "fabric-ordered",
+    "gpu",
+    "scheduler",
+    "accounting",
+    "exporter",
+    "shards",
+)
 """The rule files, in the order in which Prometheus should load them. Any but the first may be left out."""
 
 LOWER = {"page": "warning", "warning": "info", "info": "info"}

@@ -180,7 +180,8 @@ def test_services_and_monitors_find_pods_and_ports(name: str) -> None:
 def test_the_rules_are_those_that_promtool_accepts(tmp_path: Path) -> None:
     rules = of_kind(render(case("bare-values.yaml")), "PrometheusRule")
 
-    assert len(rules) == len(list(Path("alerts/rules").glob("*.yaml")))
+    files = {file.stem for file in Path("alerts/rules").glob("*.yaml")}
+    assert files - {"shards"} == {rule["metadata"]["name"].removeprefix("mb-meterbridge-") for rule in rules}
     for rule in rules:
         file = tmp_path / f"{rule['metadata']['name']}.yaml"
         file.write_text(yaml.safe_dump(rule["spec"]))
@@ -247,3 +248,37 @@ def test_a_digest_decides_instead_of_a_tag() -> None:
     }
 
     assert {f"meterbridge@{digest}"} == images
+
+
+def test_shards_share_the_machines_and_one_page_has_their_sum() -> None:
+    manifests = render({"config": case("bare-values.yaml")["config"], "exporter": {"shards": 3}})
+    found = {m["metadata"]["name"]: m["spec"] for m in of_kind(manifests, "Deployment")}
+    services = {m["metadata"]["name"]: m["spec"]["selector"] for m in of_kind(manifests, "Service")}
+    arguments = {name: spec["template"]["spec"]["containers"][0]["args"] for name, spec in found.items()}
+
+    shards = [name for name in found if "exporter-" in name]
+    assert [f"{n}/3" for n in range(3)] == [arguments[name][arguments[name].index("--shard") + 1] for name in shards]
+    (merge,) = (name for name in found if name.endswith("-merge"))
+    assert [f"http://{name}:9810/metrics" for name in shards] == arguments[merge][2:]
+    for name in (*shards, next(n for n in services if n.endswith("-exporter"))):
+        chosen = [
+            deployment
+            for deployment, spec in found.items()
+            if services[name].items() <= spec["template"]["metadata"]["labels"].items()
+        ]
+        assert [name if name in shards else merge] == chosen
+
+
+def test_shards_cannot_share_a_file() -> None:
+    values = case("bare-values.yaml") | {"exporter": {"shards": 2}, "accounting": {"enabled": True}}
+
+    with pytest.raises(Exception, match="postgresql"):
+        render(values)
+
+
+def test_one_exporter_is_named_as_ever() -> None:
+    manifests = render({"config": case("bare-values.yaml")["config"]})
+    (deployment,) = of_kind(manifests, "Deployment")
+
+    assert deployment["metadata"]["name"].endswith("-exporter")
+    assert "--shard" not in deployment["spec"]["template"]["spec"]["containers"][0]["args"]

@@ -129,7 +129,7 @@ readinessProbe:
 - name: exporter
   image: {{ include "meterbridge.image" . }}
   imagePullPolicy: {{ .Values.image.pullPolicy }}
-  args: [exporter, --config, /etc/meterbridge/config/meterbridge.yaml{{ range .Values.exporter.args }}, {{ . | quote }}{{ end }}]
+  args: [exporter, --config, /etc/meterbridge/config/meterbridge.yaml{{ with .shard }}, --shard, {{ . | quote }}{{ end }}{{ range .Values.exporter.args }}, {{ . | quote }}{{ end }}]
   {{- $env := include "meterbridge.env" . | trim }}
   {{- if or $env .Values.exporter.env }}
   env:
