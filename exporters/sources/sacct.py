@@ -98,7 +98,8 @@ class Sacct:
     def close(self) -> None:
         """Nothing is held open between calls."""
 
-    def _rows(self, start: int, end: int) -> Iterator[reading.Row | Reject]:
+    def _rows(self, start: int, end: int, *, new: bool) -> Iterator[reading.Row | Reject]:
+        del new  # it can only be asked for all
         fields = self._known_fields()
         delimiter = f"|{secrets.token_urlsafe(9)}|"
         form = (f"--delimiter={delimiter}", f"--format={','.join(fields)}")

@@ -135,7 +135,8 @@ class SlurmrestdHistory:
     def close(self) -> None:
         """Nothing is held open between calls."""
 
-    def _rows(self, start: int, end: int) -> Iterator[reading.Row | Reject]:
+    def _rows(self, start: int, end: int, *, new: bool) -> Iterator[reading.Row | Reject]:
+        del new  # it can only be asked for all
         body = self._api.ask("slurmdb", "jobs", lambda number: _window(start, end, number))
         try:
             yield from rest_json.read_rows(body, sluids=self._sluids)

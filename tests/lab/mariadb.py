@@ -21,13 +21,17 @@ class MariaDB:
     def start(self) -> None:
         """Install, start, and create the database and its user."""
         data, socket = self.root / "data", self.root / "sock"
-        self.root.mkdir(parents=True)
+        temporary = (
+            self.root / "tmp"
+        )  # a server that starts clears away every server's temporary tables in a shared one
+        temporary.mkdir(parents=True)
         subprocess.run(
             [
                 servers.program("mariadb-install-db"),
                 "--no-defaults",
                 "--user=root",
                 f"--datadir={data}",
+                f"--tmpdir={temporary}",
                 "--auth-root-authentication-method=normal",
                 "--skip-test-db",
             ],
@@ -47,6 +51,7 @@ class MariaDB:
                 "--no-defaults",
                 "--user=root",
                 f"--datadir={data}",
+                f"--tmpdir={temporary}",
                 f"--socket={socket}",
                 f"--port={self.port}",
                 "--bind-address=127.0.0.1",

@@ -45,7 +45,12 @@ FLAGS = (
 """Bits beside a job's base state; the first one set is the word that sacct prints (slurm.h, job_state_string)."""
 
 NODE_BASES = ("UNK", "DOWN", "IDLE", "ALLOC", "ERROR", "MIX", "FUTR")
-_NODE_DRAIN, _NODE_COMPLETING, _NODE_NO_RESPOND, _NODE_FAIL, _NODE_MAINT = 0x200, 0x400, 0x800, 0x2000, 0x8000
+NODE_SUFFIXES = (
+    (1 << 15, "$"), (1 << 20, "^"), (1 << 16, "@"), (1 << 14, "#"), (1 << 18, "%"), (1 << 23, "!"), (1 << 12, "~"),
+    (1 << 11, "*"),
+)  # fmt: skip
+"""In maintenance, rebooting, to be rebooted, powering up, powering down, to be powered down, powered down, silent."""
+_NODE_DRAIN, _NODE_COMPLETING, _NODE_FAIL, _NODE_MAINT, _NODE_INVALID = 0x200, 0x400, 0x2000, 0x8000, 1 << 22
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
@@ -94,16 +99,22 @@ def state_word(state: int) -> str:
 
 
 def node_word(state: int) -> str:
-    """The word that sacctmgr prints for a node's state in an event (node_state_string_compact)."""
-    base, silent = state & 0xF, "*" if state & _NODE_NO_RESPOND else ""
+    """The word that sacctmgr prints for a node's state in an event (node_state_string_compact): a bare base state is a
+    node that takes work, and no other word is.
+    """
+    base = state & 0xF
     busy = bool(state & _NODE_COMPLETING) or base in {3, 5}
+    silent = "*" if state & (1 << 11) else ""
+    if state & _NODE_MAINT and base not in {1, 3, 5}:
+        return f"MAINT{silent}"
     if state & _NODE_DRAIN:
         return ("DRNG" if busy else "DRAIN") + silent
     if state & _NODE_FAIL:
         return ("FAILG" if busy else "FAIL") + silent
-    if state & _NODE_MAINT and base not in {1, 3, 5}:
-        return f"MAINT{silent}"
-    return (NODE_BASES[base] if base < len(NODE_BASES) else "?") + silent
+    if state & _NODE_INVALID:
+        return "INVAL"
+    suffix = next((mark for bit, mark in NODE_SUFFIXES if state & bit), "")
+    return (NODE_BASES[base] if base < len(NODE_BASES) else "?") + suffix
 
 
 @lru_cache(maxsize=4096)

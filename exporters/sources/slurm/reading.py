@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Protocol
 
 from exporters.model import Record, Reject
 from exporters.sources.slurm import rows
@@ -28,8 +29,16 @@ def windows(cursor: int, now: int, overlap: int, step: int) -> Iterator[tuple[in
         start = end
 
 
+class Ask(Protocol):
+    """Tells the rows of one window ``[start, end)``; with ``new`` those that could start before it are not needed."""
+
+    def __call__(self, start: int, end: int, *, new: bool) -> Iterable[Row | Reject]:
+        """Rows, and rejects for what is none."""
+        ...
+
+
 def records(
-    ask: Callable[[int, int], Iterable[Row | Reject]],
+    ask: Ask,
     start: int,
     end: int,
     step: int,
@@ -43,7 +52,7 @@ def records(
     A run is told again in every sub-window that it touches: it was there before if it could start before.
     """
     for a, b in windows(start, end, 0, step):
-        for row in ask(a, b):
+        for row in ask(a, b, new=a > start):
             if isinstance(row, Reject):
                 yield row
             elif a == start or not 0 <= rows.eligible(row) < a:

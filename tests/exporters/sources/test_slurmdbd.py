@@ -63,6 +63,7 @@ def test_a_state_that_nobody_knows_is_refused() -> None:
     [
         (0, "UNK"), (1, "DOWN"), (1 | 0x800, "DOWN*"), (2, "IDLE"), (2 | 0x200, "DRAIN"), (5 | 0x200, "DRNG"),
         (2 | 0x200 | 0x400, "DRNG"), (2 | 0x2000, "FAIL"), (2 | 0x8000, "MAINT"), (3, "ALLOC"), (9, "?"),
+        (2 | 0x1000, "IDLE~"), (2 | 1 << 22, "INVAL"), (3 | 0x8000, "ALLOC$"), (2 | 1 << 21, "IDLE"),
     ],
 )  # fmt: skip
 def test_a_nodes_state_is_the_word_that_sacctmgr_prints(state: int, word: str) -> None:
@@ -149,9 +150,7 @@ def test_a_schema_that_is_not_known_is_named_and_refused(slurm_lab: SlurmLab) ->
     with as_root(slurm_lab) as cursor:
         cursor.execute("UPDATE convert_version_table SET version = version + 90")
         try:
-            with pytest.raises(
-                SourceError, match=r"version 10\d of slurmdbd's schema, and known .*12.*slurmrestd"
-            ):
+            with pytest.raises(SourceError, match=r"version 10\d of slurmdbd's schema, and known .*12.*slurmrestd"):
                 list(source.records(0, 10))
         finally:
             cursor.execute("UPDATE convert_version_table SET version = version - 90")
