@@ -9,6 +9,7 @@ from typing import Any
 from exporters.sources.kube.api import KubeApi, resource_of
 from exporters.sources.kube.endpoints import ExporterPods
 from exporters.sources.pods import Pods
+from tests.exporters.sources.pods_world import until
 from tests.helm.test_chart import case, of_kind, render
 from tests.lab.kube_replay import KubeReplay, owner_objects
 
@@ -43,9 +44,9 @@ def recorded() -> set[Right]:
     with KubeReplay(KUBE, owner_objects(KUBE)) as kube:
         source = Pods("recorded", api_client=kube.client())
         try:
-            source.poll(1.0)
+            until(source, lambda _: True, "a first snapshot")  # the recording cuts connections
             kube.wait(20)
-            source.poll(2.0)
+            until(source, lambda _: True, "a last snapshot")
         finally:
             source.close()
         ExporterPods(None, None, "app=dcgm", 9400, api=KubeApi(kube.client()))()

@@ -17,7 +17,7 @@ from typing import TextIO
 import httpx2
 
 from accounting import book, office
-from demo.site import DemoSite
+from demo.site import EVERY, DemoSite
 from exporters import build
 from exporters.config import parse
 from tests.lab.daemons import wait_for
@@ -29,11 +29,12 @@ _SAMPLE = re.compile(r"^([a-zA-Z_:][\w:]*)(\{.*\})? (\S+)$")
 
 
 @contextmanager
-def scraped_demo(root: Path) -> Iterator[tuple[Prometheus, Span]]:
-    """The Prometheus, and the time it has seen: the month, and the day after it. ``root`` takes everything."""
+def scraped_demo(root: Path, every: int = EVERY) -> Iterator[tuple[Prometheus, Span]]:
+    """The Prometheus, and the time it has seen: the month, and the day after it. ``root`` takes everything;
+    ``every`` is `demo.site.DemoSite`'s."""
     text = root / "month.om"
     with text.open("w", encoding="utf-8") as file:
-        span = _month(root, file)
+        span = _month(root, file, every)
         file.write("# EOF\n")
     data = root / "data"
     done = promtool(
@@ -46,9 +47,9 @@ def scraped_demo(root: Path) -> Iterator[tuple[Prometheus, Span]]:
         yield prometheus, span
 
 
-def _month(root: Path, file: TextIO) -> Span:
+def _month(root: Path, file: TextIO, every: int) -> Span:
     """Write what every scrape of the month would have got."""
-    with DemoSite(root / "site") as site:
+    with DemoSite(root / "site", every) as site:
         (root / "tokens.yaml").write_text(
             f"tokens: [{{name: prometheus, role: admin, sha256: {hashlib.sha256(TOKEN.encode()).hexdigest()}}}]\n"
         )
