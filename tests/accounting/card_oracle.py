@@ -25,7 +25,8 @@ def seen_at(day: NodeDay, claims: Sequence[Claim], there: Sequence[int], second:
             for h in day.holdings
             if (h.job.scheduler, h.job.cluster, h.unit) == _unit(claim) and h.start <= second < h.end
         ]
-        most = {index: max(m for n, _, m in rows if n == index) for index, _, _ in rows}
+        cards = {(index, uuid if index < 0 else "") for index, uuid, _ in rows}
+        most = {(c, u): max(m for n, uuid, m in rows if n == c and u in ("", uuid)) for c, u in cards}
         if len(same) == 1 and rows and sum(most.values()) <= claim.milligpu:
             told[i] = rows
         elif not claim.profile and claim.milligpu >= 1000 and 0 < 1000 * len(claim.indices) <= claim.milligpu:

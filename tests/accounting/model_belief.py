@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from accounting.model import CapacityStretch, CoverageStretch, NodeDay, Ruling
+from accounting.model import CapacityStretch, CoverageStretch, HoldingStretch, NodeDay, Ruling
 from exporters.model import Claim, JobKey, LinkKind, NodeEvent, NodeKey, Record, Scheduler
-from exporters.recorder import SourceReading
+from exporters.recorder import Holding, SourceReading
 from tests.accounting.model_site import HOUR, KUBE, NODESET, SLURM, START, snode
 from tests.accounting.oracle import paint
 
@@ -50,6 +50,7 @@ class Belief:
         default_factory=lambda: {SLURM: [], KUBE: []}
     )
     held: dict[tuple[str, NodeKey], Claim] = field(default_factory=dict)
+    cards: list[tuple[int, Sequence[Holding]]] = field(default_factory=list)
     events: dict[tuple[NodeKey, int], dict[NodeEvent, int]] = field(default_factory=lambda: defaultdict(dict))
     read_until: int | None = None
     rulings: dict[tuple[str, tuple[JobKey, ...]], Ruling | None] = field(default_factory=dict)
@@ -93,7 +94,18 @@ class Belief:
                 self.told[unit].append((2, at, (gone,)))
         self.held = held
 
+    def hear_holdings(self, at: int, holdings: Sequence[Holding]) -> None:
+        if not self.cards or at > self.cards[-1][0]:
+            self.cards.append((at, holdings))
+
     # believing
+
+    def seen_on(self, machine: str, moment: int) -> Sequence[Holding]:
+        """The cards of a machine as the last round told them, if the next one was not long in coming."""
+        for (at, holdings), (following, _) in pairwise(self.cards):
+            if at <= moment < following and following - at <= GAP:
+                return [h for h in holdings if h.machine == machine]
+        return ()
 
     def claims(self) -> list[Claim]:
         """The most final sentence about each run and pod, of several the last; with the shares that were seen."""
@@ -175,8 +187,11 @@ class Belief:
 
     # what the books must say
 
-    def books(self, now: int, days: Sequence[tuple[int, int]]) -> dict[tuple[str, int], Sums]:
-        """Per machine and node-day: milliGPU-seconds by account, model, project and job, and what each job held."""
+    def books(self, now: int, days: Sequence[tuple[int, int]], *, cards: bool = True) -> dict[tuple[str, int], Sums]:
+        """Per machine and node-day: milliGPU-seconds by account, model, project and job, and what each job held.
+
+        Without ``cards`` as if nobody had ever told a card.
+        """
         claims = self.claims()
         places = Places(claims)
         nodes = {c.node for c in claims} | {n for polls in self.polls.values() for _, at in polls for n in at}
@@ -201,13 +216,24 @@ class Belief:
                 for machine, piece in places.pieces(c, b):
                     pieces[machine].append(_folded(piece))
             for machine in capacity.keys() | pieces.keys():
-                day = self._node_day(machine, a, b, pieces[machine], capacity[machine])
+                seen = [
+                    HoldingStretch(u, u + 1, h.job, h.unit, h.index, h.uuid, h.milligpu)
+                    for u in units if cards and pieces[machine]
+                    for h in self.seen_on(machine, unfold(u))
+                ]  # fmt: skip
+                day = self._node_day(machine, a, b, pieces[machine], capacity[machine], seen)
                 if sums := self._sums(day):
                     found[machine, a] = sums
         return found
 
     def _node_day(
-        self, machine: str, a: int, b: int, claims: Sequence[Claim], capacity: Sequence[CapacityStretch]
+        self,
+        machine: str,
+        a: int,
+        b: int,
+        claims: Sequence[Claim],
+        capacity: Sequence[CapacityStretch],
+        seen: Sequence[HoldingStretch],
     ) -> NodeDay:
         coverage = [
             CoverageStretch(u, u + 1, s, "lab" if s is SLURM else "kube")
@@ -222,8 +248,9 @@ class Belief:
             until.append((KUBE, "kube", fold(min(b, self.polls[KUBE][-1][0]))))
         rulings = [r for (where, _), r in self.rulings.items() if r is not None and where == machine]
         return NodeDay(
-            machine, fold(a), fold(b), tuple(claims), tuple(capacity), tuple(coverage), (), tuple(until), tuple(rulings)
-        )
+            machine, fold(a), fold(b), tuple(claims), tuple(capacity), tuple(coverage), (), tuple(until),
+            tuple(rulings), tuple(seen),
+        )  # fmt: skip
 
     def _sums(self, day: NodeDay) -> Sums:
         weighted = [(u, 1 if u % 2 == 0 else HOUR - 1) for u in range(day.start, day.end)]

@@ -30,7 +30,7 @@ from accounting.tables import jobs, postings, transactions
 from accounting.usage import corrections, usage
 from exporters.machines import machines_of
 from exporters.model import JobKey, NodeEvent, Record, Reject, Scheduler
-from exporters.recorder import Round, SourceReading
+from exporters.recorder import Holding, Round, SourceReading
 from tests.accounting import views
 from tests.accounting.model_belief import GAP, GRACE, Sums
 from tests.accounting.model_site import HOUR, START
@@ -49,6 +49,7 @@ class Told:
     readings: Sequence[SourceReading] = ()
     records: Sequence[Record | Reject] | None = None
     events: Sequence[NodeEvent] = ()
+    holdings: Sequence[Holding] = ()
 
 
 class Books:
@@ -60,7 +61,7 @@ class Books:
 
     def tell(self, told: Told, batch: int = intake.BATCH) -> None:
         if told.readings:
-            self.recorder.record(Round(told.now, told.readings, [], []))
+            self.recorder.record(Round(told.now, told.readings, told.holdings, []))
         if told.records is not None:
             with mock.patch.object(intake, "BATCH", batch):
                 source = History(told.records, told.events)

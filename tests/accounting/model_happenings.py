@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from exporters.model import LinkKey, LinkKind
+from tests.accounting.model_cards import TELLINGS, things
 from tests.accounting.model_site import HOUR, NODESET, SLICE, ModelSite, NodeTruth, Run
 
 _number = st.integers(1, 3)
@@ -167,6 +168,12 @@ def reslice(site: ModelSite) -> None:
     site.kube["n4"].sliced = not site.kube["n4"].sliced
 
 
+def tell_cards(site: ModelSite, pick: int, how: str) -> None:
+    """What the live side tells of somebody's cards from now on: all, a part, nothing, or what is not so."""
+    if there := things(site):
+        site.tellings[there[pick % len(there)].unit] = how
+
+
 def hide_or_show(site: ModelSite, pick: int) -> None:
     """A record reaches the scheduler's database late: only when it is shown again."""
     if site.runs:
@@ -226,6 +233,7 @@ happening = st.one_of(
     _of("leave_or_join", st.sampled_from(["n3", "n4", "n2"])),
     _of("change_cards", st.sampled_from(["n3", "n2"]), st.sampled_from([2, 4])),
     _of("reslice"),
+    _of("tell_cards", _pick, st.sampled_from(TELLINGS)),
     _of("hide_or_show", _pick),
     _of("change_record", _pick, st.integers(-6, 6), st.sampled_from([0, 0, 1000])),
 )

@@ -136,7 +136,11 @@ class NodeTruth:
 
 @dataclass
 class ModelSite:
-    """What happens, and what is said of it. ``now`` is the site's clock."""
+    """What happens, and what is said of it. ``now`` is the site's clock.
+
+    ``cards``: index and milliGPU of what each unit truly has of a machine, and ``tellings`` how the live side tells
+    it (`tests.accounting.model_cards`).
+    """
 
     now: int = START
     runs: list[Run] = field(default_factory=list)
@@ -146,6 +150,8 @@ class ModelSite:
     events: list[NodeEvent] = field(default_factory=list)
     kube_polled: int | None = None
     kube_missed: bool = False
+    cards: dict[tuple[str, str], tuple[tuple[int, int], ...]] = field(default_factory=dict)
+    tellings: dict[str, str] = field(default_factory=dict)
     count: int = 0
 
     def __post_init__(self) -> None:
