@@ -92,6 +92,8 @@ class CardMeter:
         known = before >= 0
         last_at, last = np.full(len(names), np.nan), np.full((len(names), len(_KEPT)), np.nan)
         last_at[known], last[known] = self._at[before[known]], self._values[before[known]]
+        if picture.at < started:  # the clock was set back: times of earlier readings say nothing, their counters do
+            last_at[:] = np.nan
         told: Truths = np.asarray(~np.isnan(table.values).all(axis=1))  # of the others only the owner is told
         repeated = told & known & (table.at <= last_at)  # the same reading: its source was not read since
         fresh = told & ~repeated

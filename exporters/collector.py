@@ -288,7 +288,9 @@ class Collector:
     def _remember_lenders(self, readings: Sequence[Reading], polled: Sequence[tuple[_Polled, Snapshot]]) -> list[Claim]:
         """NodeSet pods seen so far, the latest of each Slurm node: its node is resolved by it even after it is gone."""
         claims = [c for r in readings for c in r.claims] + [c for _, s in polled for c in s.ended]
-        for claim in sorted(claims, key=lambda c: (FOREVER if c.end is None else c.end, c.start)):
+        for claim in sorted(
+            (c for c in claims if c.keys), key=lambda c: (FOREVER if c.end is None else c.end, c.start)
+        ):
             for key in claim.keys:
                 if key.kind is LinkKind.LENDS:
                     self._lenders[key.cluster, key.value] = claim

@@ -64,6 +64,9 @@ class JobKey:
     cluster: str
     id: str
 
+    def __hash__(self) -> int:
+        return hash(self.id)  # nearly unique, and a third of the time: a join looks up some hundred thousand
+
     def __str__(self) -> str:
         return f"{self.scheduler.value}/{self.cluster}/{self.id}"
 
@@ -75,6 +78,9 @@ class NodeKey:
     scheduler: Scheduler
     cluster: str
     name: str
+
+    def __hash__(self) -> int:
+        return hash(self.name)  # as that of a job
 
     def __str__(self) -> str:
         return f"{self.scheduler.value}/{self.cluster}/{self.name}"

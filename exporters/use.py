@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Generic, TypeVar
 
@@ -93,9 +93,8 @@ class Totals(Mapping[K, Use], Generic[K]):
         np.add.at(self._uses.amounts, rows, uses.amounts)
         np.logical_or.at(self._uses.told, rows, uses.told)
 
-    def column(self, keys: Sequence[K], name: str) -> tuple[Floats, Truths]:
-        """One number of each of these keys, and whether it is told."""
-        rows = np.fromiter(map(self._rows.__getitem__, keys), np.int64, len(keys))
+    def column(self, rows: Whole, name: str) -> tuple[Floats, Truths]:
+        """One number of each of these rows, and whether it is told."""
         n = NUMBER[name]
         told = self._uses.told[rows, n - _FIRST_TOLD] if name in TELEMETRY else np.ones(len(rows), dtype=bool)
         return self._uses.amounts[rows, n], told

@@ -88,7 +88,12 @@ class View:
     @cached_property
     def job_keys(self) -> list[JobKey]:
         """The jobs whose counters are served, in order."""
-        return sorted(self.meter.jobs)
+        return sorted(self.meter.jobs, key=_job)
+
+    @cached_property
+    def job_rows(self) -> Whole:
+        """Their rows in the meter."""
+        return self.meter.jobs.rows(self.job_keys)
 
     @cached_property
     def job_labels(self) -> list[tuple[str, ...]]:
@@ -265,8 +270,7 @@ def job_uses(name: str) -> Rows:
     """The counter ``name`` (a field of `Use`) of each job; telemetry only of jobs that some reading told it of."""
 
     def rows(view: View) -> Iterable[Row]:
-        keys = view.job_keys
-        values, told = view.meter.jobs.column(keys, name)
+        values, told = view.meter.jobs.column(view.job_rows, name)
         return columns(view.job_labels, values, told)
 
     return rows
@@ -277,7 +281,7 @@ def project_uses(name: str) -> Rows:
 
     def rows(view: View) -> Iterable[Row]:
         keys = list(view.meter.projects)
-        values, told = view.meter.projects.column(keys, name)
+        values, told = view.meter.projects.column(view.meter.projects.rows(keys), name)
         return [
             ((project, scheduler, cluster), value)
             for (scheduler, cluster, project), value, one in zip(keys, values.tolist(), told.tolist(), strict=True)

@@ -31,13 +31,14 @@ class Limits:
     """What one body may cost. Beyond ``size`` (bytes), ``lines`` or ``label`` it is refused (the label: its line).
 
     ``label`` is the most characters in one label value; ``odd`` the most lines that only the slow reference parser
-    understands, or nobody does, in one body.
+    understands, or nobody does, in one body; ``series`` the most wanted series in one body.
     """
 
     size: int = 16 << 20
     lines: int = 1_000_000
     label: int = 4096
     odd: int = 10_000
+    series: int = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,6 +143,8 @@ class Reader:
                 page.bad.append((number, f"{error or 'malformed'}: {line[:200]!r}"))
                 if self._strict:
                     raise ExpositionError(f"line {number} is not Prometheus text: {page.bad[-1][1]}") from error
+            if len(page.values) > self._limits.series:
+                raise ExpositionError(f"the body has more than {self._limits.series} wanted series, the limit")
             if page.odd + len(page.bad) > self._limits.odd:
                 raise ExpositionError(f"more than {self._limits.odd} unreadable lines (the limit): not a metrics page")
         layout = page.layout()

@@ -28,6 +28,10 @@ from exporters.sources.fanout import Discovery, Fanout, Kind, Target, whole
 from exporters.stages import Stages
 
 
+SERIES = 50_000
+"""The most readings of one endpoint: ten times those of sixteen cards in seven parts each, shared by several pods."""
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """What one endpoint served: its samples, and what was wrong with it."""
@@ -62,7 +66,7 @@ class Dcgm(Source):
         self.cluster = ""
         self.scheduler: Scheduler | None = None
         self.interval = interval
-        limits = Limits(size=max_bytes)
+        limits = Limits(size=max_bytes, series=SERIES)
         self._fanout: Fanout[Page] = Fanout(
             name,
             [Kind("dcgm-exporter", "dcgm.targets", lambda url, node: _Endpoint(url, node, limits), targets, discover)],

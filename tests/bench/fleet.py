@@ -1,6 +1,6 @@
-"""A simulated fleet over real HTTP: one process serves every machine's dcgm-exporter, each on a loopback address of its own.
+"""A simulated fleet over real HTTP: one process serves every machine's dcgm-exporter, each on an address of its own.
 
-``python -m tests.bench.fleet NODES`` prints ``ADDRESS PORT`` of its first machine, then serves until its input ends.
+``python -m tests.bench.fleet NODES`` prints its port, then serves on loopback addresses until its input ends.
 A page has eight cards of thirty fields, in dcgm-exporter's own form; its values change from one answer to the next.
 """
 
@@ -12,36 +12,37 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from demo.dcgm_text import DRIVER
 
 CARDS = 8
-PAGES = 4
+PAGES = 8
 NOBODY = "gn00000"
 
 FIELDS = (
-    ("DCGM_FI_DEV_SM_CLOCK", "gauge", lambda n: "1980"),
-    ("DCGM_FI_DEV_MEM_CLOCK", "gauge", lambda n: "2619"),
+    ("DCGM_FI_DEV_SM_CLOCK", "gauge", lambda _: "1980"),
+    ("DCGM_FI_DEV_MEM_CLOCK", "gauge", lambda _: "2619"),
     ("DCGM_FI_DEV_MEMORY_TEMP", "gauge", lambda n: str(50 + n % 9)),
     ("DCGM_FI_DEV_GPU_TEMP", "gauge", lambda n: str(40 + n % 30)),
     ("DCGM_FI_DEV_POWER_USAGE", "gauge", lambda n: f"{300 + n % 97:.6f}"),
     ("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", "counter", lambda n: str(4_500_000 * n + 7_000_000_000)),
-    ("DCGM_FI_DEV_PCIE_REPLAY_COUNTER", "counter", lambda n: "0"),
+    ("DCGM_FI_DEV_PCIE_REPLAY_COUNTER", "counter", lambda _: "0"),
     ("DCGM_FI_DEV_GPU_UTIL", "gauge", lambda n: str(n % 101)),
     ("DCGM_FI_DEV_MEM_COPY_UTIL", "gauge", lambda n: str(n % 47)),
-    ("DCGM_FI_DEV_ENC_UTIL", "gauge", lambda n: "0"),
-    ("DCGM_FI_DEV_DEC_UTIL", "gauge", lambda n: "0"),
-    ("DCGM_FI_DEV_XID_ERRORS", "gauge", lambda n: "0"),
+    ("DCGM_FI_DEV_ENC_UTIL", "gauge", lambda _: "0"),
+    ("DCGM_FI_DEV_DEC_UTIL", "gauge", lambda _: "0"),
+    ("DCGM_FI_DEV_XID_ERRORS", "gauge", lambda _: "0"),
     ("DCGM_FI_DEV_POWER_VIOLATION", "counter", lambda n: str(1000 * n)),
     ("DCGM_FI_DEV_THERMAL_VIOLATION", "counter", lambda n: str(100 * n)),
     ("DCGM_FI_DEV_FB_FREE", "gauge", lambda n: str(20_000 + n % 900)),
     ("DCGM_FI_DEV_FB_USED", "gauge", lambda n: str(61_000 - n % 900)),
-    ("DCGM_FI_DEV_FB_RESERVED", "gauge", lambda n: "575"),
-    ("DCGM_FI_DEV_UNCORRECTABLE_REMAPPED_ROWS", "counter", lambda n: "0"),
-    ("DCGM_FI_DEV_CORRECTABLE_REMAPPED_ROWS", "counter", lambda n: "0"),
-    ("DCGM_FI_DEV_ROW_REMAP_FAILURE", "gauge", lambda n: "0"),
-    ("DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", "counter", lambda n: "0"),
-    ("DCGM_FI_DEV_VGPU_LICENSE_STATUS", "gauge", lambda n: "0"),
+    ("DCGM_FI_DEV_FB_RESERVED", "gauge", lambda _: "575"),
+    ("DCGM_FI_DEV_UNCORRECTABLE_REMAPPED_ROWS", "counter", lambda _: "0"),
+    ("DCGM_FI_DEV_CORRECTABLE_REMAPPED_ROWS", "counter", lambda _: "0"),
+    ("DCGM_FI_DEV_ROW_REMAP_FAILURE", "gauge", lambda _: "0"),
+    ("DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", "counter", lambda _: "0"),
+    ("DCGM_FI_DEV_VGPU_LICENSE_STATUS", "gauge", lambda _: "0"),
     ("DCGM_FI_PROF_GR_ENGINE_ACTIVE", "gauge", lambda n: f"{n % 100 / 100:.6f}"),
     ("DCGM_FI_PROF_SM_ACTIVE", "gauge", lambda n: f"{n % 83 / 100:.6f}"),
     ("DCGM_FI_PROF_PIPE_TENSOR_ACTIVE", "gauge", lambda n: f"{n % 61 / 100:.6f}"),
@@ -104,10 +105,9 @@ async def serve(nodes: int) -> None:
     pages = [page(step) for step in range(PAGES)]
     port = 0
     for node in range(nodes):
-        host = name(node).encode()
-        server = await loop.create_server(
-            lambda host=host: _Machine(itertools.cycle(pages), host), address(node), port, backlog=64
-        )
+        host, first = name(node).encode(), node % PAGES
+        turns = itertools.cycle(pages[first:] + pages[:first])
+        server = await loop.create_server(partial(_Machine, turns, host), address(node), port, backlog=64)
         port = port or server.sockets[0].getsockname()[1]
     print(port, flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
@@ -118,7 +118,8 @@ def running(nodes: int) -> Iterator[list[str]]:
     """The URLs of a fleet, for as long as it runs."""
     command = [sys.executable, "-m", "tests.bench.fleet", str(nodes)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin and process.stdout
+        assert process.stdin
+        assert process.stdout
         port = int(process.stdout.readline())
         yield [f"http://{address(node)}:{port}/metrics" for node in range(nodes)]
         process.stdin.close()

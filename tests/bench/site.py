@@ -56,9 +56,7 @@ def _job(number: int) -> Job:
 
 def _claim(job: Job, node: NodeKey, index: int, count: int) -> Claim:
     cards = tuple(range(index, index + count))
-    return Claim(
-        job.key, job.key.id, node, 1000 * count, BEGAN, None, "h100", indices=cards, native_id=job.native_id
-    )
+    return Claim(job.key, job.key.id, node, 1000 * count, BEGAN, None, "h100", indices=cards, native_id=job.native_id)
 
 
 def projects() -> ProjectMap:

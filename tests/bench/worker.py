@@ -17,6 +17,7 @@ from typing import Any
 from exporters.collector import Collector, JoinSettings
 from exporters.exposition.negotiate import Form
 from exporters.memory import settle
+from exporters.server import Server, create_app
 from exporters.sources.dcgm import Dcgm
 from tests.bench.site import Queue, projects
 
@@ -30,6 +31,7 @@ class Order:
     turnover: int = 0
     rounds: int = 5
     interval: float = 3.0
+    linger: float = 300.0
 
 
 def work(order: Order) -> dict[str, Any]:
@@ -37,7 +39,7 @@ def work(order: Order) -> dict[str, Any]:
     queue = Queue(len(order.targets), order.jobs, order.turnover)
     now = [time.time()]
     dcgm = Dcgm(targets=order.targets, interval=order.interval)
-    collector = Collector([queue, dcgm], JoinSettings(projects()), clock=lambda: now[0])
+    collector = Collector([queue, dcgm], JoinSettings(projects(), linger=order.linger), clock=lambda: now[0])
     settle()
     seconds, stages = [], []
     for n in range(order.rounds + 2):
@@ -68,6 +70,43 @@ def work(order: Order) -> dict[str, Any]:
     }
 
 
+def answers(order: Order) -> dict[str, Any]:
+    """How long /metrics took, asked all the time from another process while rounds ran."""
+    collector = Collector(
+        [Queue(len(order.targets), order.jobs), Dcgm(targets=order.targets, interval=order.interval)],
+        JoinSettings(projects()),
+    )
+    settle()
+    collector.poll_all()
+    collector.join()
+    server = Server(create_app(collector.page, collector.ready), "127.0.0.1:0")
+    server.start()
+    with subprocess.Popen(
+        [sys.executable, "-c", _ASK, server.url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as client:
+        for _ in range(order.rounds):
+            collector.poll_all()
+            collector.join()
+        seconds = sorted(json.loads(client.communicate("stop\n")[0]))
+    server.stop()
+    collector.stop()
+    return {"p99": seconds[int(len(seconds) * 0.99)], "median": seconds[len(seconds) // 2], "asked": len(seconds)}
+
+
+_ASK = """
+import http.client, json, select, sys, time
+from urllib.parse import urlsplit
+connection = http.client.HTTPConnection(urlsplit(sys.argv[1]).netloc)
+seconds = []
+while not select.select([sys.stdin], [], [], 0.1)[0]:
+    begun = time.perf_counter()
+    connection.request("GET", "/metrics", headers={"Accept-Encoding": "gzip"})
+    connection.getresponse().read()
+    seconds.append(time.perf_counter() - begun)
+json.dump(seconds, sys.stdout)
+"""
+
+
 def resident(pid: int | str = "self") -> int:
     """Resident bytes of a process."""
     status = Path(f"/proc/{pid}/status").read_text()
@@ -75,9 +114,18 @@ def resident(pid: int | str = "self") -> int:
 
 
 def run(order: Order) -> dict[str, Any]:
-    """Have a process of its own do it."""
+    """Have a process of its own measure rounds."""
+    return _apart("work", order)
+
+
+def serve(order: Order) -> dict[str, Any]:
+    """Have a process of its own measure answers."""
+    return _apart("answers", order)
+
+
+def _apart(what: str, order: Order) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.bench.worker"],
+        [sys.executable, "-m", "tests.bench.worker", what],
         input=json.dumps(asdict(order)),
         capture_output=True,
         text=True,
@@ -90,4 +138,5 @@ def run(order: Order) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    json.dump(work(Order(**json.load(sys.stdin))), sys.stdout)
+    measure = {"work": work, "answers": answers}[sys.argv[1]]
+    json.dump(measure(Order(**json.load(sys.stdin))), sys.stdout)

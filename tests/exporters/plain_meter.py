@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -83,6 +84,8 @@ class PlainMeter:
                 continue  # a card of which only the owner is told
             name = (card.machine, sample.uuid, sample.mig_instance)
             last = self._devices.get(name)
+            if last is not None and picture.at < started:  # the clock was set back
+                last = _Last(-math.inf, last.values, last.owners)
             owners = frozenset((c.job, c.unit) for c, _ in card.shares)
             if last is not None and sample.at <= last.at:  # the same reading again: its source was not read since
                 devices[name] = last
@@ -107,7 +110,7 @@ class PlainMeter:
         whole card that MIG has cut tells only that; what was done is told by its instances.
         """
         sample, values = card.sample, card.sample.values
-        since = max(last.at if last else started, claim.start)
+        since = max(last.at if last and last.at > -math.inf else started, claim.start)
         seconds = max(0.0, sample.at - since)
         whole_of_slices = claim.profile not in ("", TIME_SLICED) and not sample.mig_instance
         use = Use(samples_seen=0 if whole_of_slices else 1)

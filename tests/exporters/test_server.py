@@ -4,17 +4,22 @@ import gzip
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 import pytest
 
+from exporters.collector import Collector, JoinSettings
 from exporters.exposition.family import Family
 from exporters.exposition.negotiate import Form
 from exporters.exposition.page import Page
 from exporters.exposition.writer import Writer
 from exporters.landing import landing_page
+from exporters.model import Snapshot
+from exporters.projects import ProjectMap
 from exporters.server import ListenError, Server, create_app, split_listen
 from exporters.view import SourceStatus
+from tests.exporters import world as w
 
 FAMILIES = [
     Family(
@@ -212,3 +217,27 @@ def test_the_page_for_people_says_where_files_are() -> None:
     page = landing_page([], True, 0.0, files={"/var/lib/meterbridge/<x>.csv": "every line"})
 
     assert "<code>/var/lib/meterbridge/&lt;x&gt;.csv</code>: every line" in page
+
+
+def test_fifty_scrapers_at_once_call_no_source_and_each_is_answered() -> None:
+    source = w.StubSource("slurmctld", "lab", w.SLURM)
+    job = w.slurm_job(1)
+    source.says = Snapshot(0, jobs=(job,), claims=(w.slurm_claim(job, "gn01", 1000),), nodes=(w.slurm_node("gn01"),))
+    collector = Collector([source], JoinSettings(ProjectMap.of([])))
+    collector.poll_all()
+    collector.join()
+    server = Server(create_app(collector.page, collector.ready, collector.statuses), "127.0.0.1:0")
+    server.start()
+
+    def scrape(_: int) -> tuple[int, bytes]:
+        answer = httpx2.get(f"{server.url}/metrics")
+        return answer.status_code, answer.content
+
+    with ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(scrape, range(200)))
+    server.stop()
+
+    page = collector.page()
+    assert page is not None
+    assert {(200, page.body())} == set(answers)
+    assert 1 == source.polls

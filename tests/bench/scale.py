@@ -1,0 +1,87 @@
+"""The live side at fleet size: whole rounds over real HTTP, against Prometheus, against more nodes, against churn."""
+
+from __future__ import annotations
+
+import gzip
+import statistics
+import sys
+from collections.abc import Iterator
+
+from exporters.exposition.negotiate import Form
+from exporters.exposition.page import Page
+from exporters.exposition.writer import Writer
+from tests.bench import worker
+from tests.bench.exposition import series_rounds
+from tests.bench.fleet import running
+from tests.bench.measure import RUNS, Figure, figure, race, ratio
+from tests.bench.prometheus import scraping
+from tests.bench.worker import Order
+
+NODES, JOBS = 1000, 2000
+GROWTH = (1000, 2000, 4000, 8000)
+PER_SECOND, ROUND = 200, 15
+SCRAPE_SECONDS = 5
+
+
+def figures() -> Iterator[Figure]:
+    """Every figure of this file; it takes some four minutes."""
+    yield compressing()
+    with running(max(GROWTH)) as urls:
+        yield from against_prometheus(urls[:NODES])
+        yield churn(urls[:NODES])
+        yield growth(urls)
+        yield answering(urls[:NODES])
+
+
+def compressing() -> Figure:
+    """A page of 80,000 series, against what prometheus-client's handler does by default."""
+    blocks = Writer().render(series_rounds(80_000)[:1])
+    plain = Page(blocks).body()
+    seconds = race({"ours": lambda: Page(blocks).body(Form.TEXT, True), "theirs": lambda: gzip.compress(plain)}, runs=3)
+    return figure("compress_vs_prometheus_client", ratio(seconds["theirs"], seconds["ours"]), "times faster", 10)
+
+
+def against_prometheus(urls: list[str]) -> Iterator[Figure]:
+    """A round of ours, and one of Prometheus over the same endpoints just before and after it."""
+    ours, theirs = [], []
+    with scraping(urls, SCRAPE_SECONDS) as server:
+        server.wait(3)
+        for _ in range(RUNS):
+            began, used = server.rounds(), server.cpu()
+            server.wait(began + 1)
+            theirs.append((server.cpu() - used) / (server.rounds() - began))
+            found = worker.run(Order(urls, JOBS, rounds=1))
+            ours.append(statistics.median(found["seconds"]))
+            memory = found["rss"] / server.memory()
+    yield figure("round_vs_prometheus_cpu", ratio(ours, theirs), "of its CPU", 0.5, "lower")
+    yield figure("round_vs_prometheus_memory", [memory], "of its memory", 0.4, "lower")
+
+
+def churn(urls: list[str]) -> Figure:
+    """A round in which 200 jobs a second began and as many ended, to one without; one card each.
+
+    Ended jobs are shown for two scrapes: at this pace five minutes of them would be 60,000.
+    """
+    calm, busy = [], []
+    for _ in range(3):
+        calm.append(_round(Order(urls, 8 * NODES, linger=30.0)))
+        busy.append(_round(Order(urls, 8 * NODES, PER_SECOND * ROUND, linger=30.0)))
+    return figure("churn_200_per_second", ratio(busy, calm), "times a calm round", 1.2, "lower")
+
+
+def growth(urls: list[str]) -> Figure:
+    """CPU per node of the largest fleet to the smallest."""
+    cost = {n: _round(Order(urls[:n], 2 * n, rounds=3)) / n for n in GROWTH}
+    print("CPU per node and round, microseconds:", {n: round(1e6 * c) for n, c in cost.items()}, file=sys.stderr)
+    return figure("growth_cpu_per_node", [max(cost.values()) / cost[GROWTH[0]]], "times at 1,000 nodes", 1.15, "lower")
+
+
+def answering(urls: list[str]) -> Figure:
+    """How long /metrics takes at p99 while rounds run, asked as Prometheus asks."""
+    found = worker.serve(Order(urls, JOBS, rounds=8))
+    return figure("metrics_p99_in_a_round", [found["p99"] * 1000], "ms", 150, "lower")
+
+
+def _round(order: Order) -> float:
+    seconds: list[float] = worker.run(order)["seconds"]
+    return statistics.median(seconds)
