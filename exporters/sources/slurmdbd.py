@@ -83,6 +83,7 @@ class Slurmdbd:
         self._where = f"the slurmdbd database {masked(url)}"
         self._engine = read_only_engine(url, password_file, timeout)
         self._identity = identity
+        self._known: dict[str, frozenset[str]] = {}  # columns of the tables that were looked at
 
     def records(self, start: int, end: int) -> Iterator[Record | Reject]:
         """Every run that was or could have been running in ``[start, end)`` (epoch seconds), each once.
@@ -133,7 +134,8 @@ class Slurmdbd:
         where: dict[str, Any] = {"start": start, "end": end, "since": start if new else 1}
         where |= {"delimiter": delimiter, "row_end": f"|{secrets.token_hex(9)}|"}
         with self._reading() as connection:
-            table, sluids = self._table(connection, "job_table"), self._has_sluids(connection)
+            table = self._table(connection, "job_table")
+            sluids = "sluid" in self._known["job_table"]
             qos = _numbered(connection, "SELECT id, '', name FROM qos_table")
             tres = _numbered(connection, "SELECT id, type, name FROM tres_table")
             told = (*dbd_rows.TOLD, "sluid") if sluids else dbd_rows.TOLD
@@ -161,6 +163,7 @@ class Slurmdbd:
             with self._engine.connect() as connection:
                 yield connection
         except SQLAlchemyError as error:
+            self._known.clear()  # the release may be another next time
             said = " ".join(str(getattr(error, "orig", None) or error).split())[:500]
             raise SourceError(f"{self._where} cannot be read: {said}. {MEND}") from error
         except ModuleNotFoundError as error:
@@ -170,7 +173,13 @@ class Slurmdbd:
         return f"`{self._stored_as.replace('`', '``')}_{table}`"
 
     def _table(self, connection: Connection, table: str) -> str:
-        """The cluster's table, after a look at the schema: its version, and that it has what is asked for."""
+        """The cluster's table, after one look at the schema: its version, and that it has what is asked for."""
+        if table not in self._known:
+            self._known[table] = self._checked(connection, table)
+        return self._name(table)
+
+    def _checked(self, connection: Connection, table: str) -> frozenset[str]:
+        """The columns of a table that can be read right. Raises `SourceError` for any other."""
         version = connection.execute(text("SELECT MAX(version) FROM convert_version_table")).scalar()
         if version not in dbd_rows.SCHEMAS:
             known = f"{dbd_rows.SCHEMAS[0]} (Slurm 22.05) to {dbd_rows.SCHEMAS[-1]} (26.05)"
@@ -178,7 +187,10 @@ class Slurmdbd:
                 f"{self._where} has version {version} of slurmdbd's schema, and known here are {known}: read this "
                 "history through sacct or slurmrestd instead (slurm.history.via)"
             )
-        found = self._columns(connection, table)
+        where = "table_schema = DATABASE() AND table_name = :name"
+        query = f"SELECT column_name FROM information_schema.columns WHERE {where}"  # noqa: S608 - no value in it
+        asked = {"name": f"{self._stored_as}_{table}"}
+        found = frozenset(str(row[0]) for row in connection.execute(text(query), asked))
         if not found:
             raise SourceError(
                 f"{self._where} has no table {self._name(table)}, or this user may not read it: is "
@@ -187,16 +199,7 @@ class Slurmdbd:
         missing = [name for name in dbd_rows.NEEDED if table == "job_table" and name not in found]
         if missing:
             raise SourceError(f"{self._where}: {self._name(table)} has no column {', '.join(missing)}")
-        return self._name(table)
-
-    def _has_sluids(self, connection: Connection) -> bool:
-        return "sluid" in self._columns(connection, "job_table")
-
-    def _columns(self, connection: Connection, table: str) -> set[str]:
-        query = (
-            "SELECT column_name FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = :name"
-        )
-        return {str(row[0]) for row in connection.execute(text(query), {"name": f"{self._stored_as}_{table}"})}
+        return found
 
 
 def read_only_engine(url: str, password_file: Path | None, timeout: float) -> Engine:
@@ -248,11 +251,14 @@ def _lines(
 
 
 def _suspensions(jobs: str, suspensions: str) -> str:
-    """DBIndex as text, and when that row's job was suspended: ``start-end``, commas between."""
+    """DBIndex as text, and when that row's job was suspended: ``start-end``, commas between.
+
+    Few jobs ever are: the suspensions come first, and not the window's jobs.
+    """
     stretches = "GROUP_CONCAT(CONCAT(s.time_start, '-', s.time_end) ORDER BY s.time_start)"
     return (
         f"SELECT CAST(s.job_db_inx AS CHAR), {stretches} FROM {suspensions} s"  # noqa: S608
-        f" JOIN {jobs} j ON j.job_db_inx = s.job_db_inx WHERE {_WINDOW} GROUP BY s.job_db_inx"
+        f" STRAIGHT_JOIN {jobs} j ON j.job_db_inx = s.job_db_inx WHERE {_WINDOW} GROUP BY s.job_db_inx"
     )
 
 

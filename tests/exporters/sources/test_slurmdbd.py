@@ -79,7 +79,8 @@ def test_tres_are_named_and_what_was_not_counted_is_left_out() -> None:
 
 
 def test_a_sluid_is_written_as_slurm_writes_it() -> None:
-    assert "sC0HM819ZGS700" == dbd_rows.sluid(13854910882314492928)
+    assert "sC0HM819ZGS700" == dbd_rows.sluid(13854910882314492928)  # as 26.05 printed it: beyond 63 bits
+    assert ("s0000000000000", "sFZZZZZZZZZZZZ") == (dbd_rows.sluid(0), dbd_rows.sluid(2**64 - 1))
 
 
 @given(st.sets(st.integers(0, 300), min_size=1), st.integers(0, 9))
