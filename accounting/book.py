@@ -104,7 +104,12 @@ def machines(config: Config, engine: Engine) -> Machines:
 def site(config: Config, engine: Engine) -> Site:
     """Which machines the ledger's nodes are, when they are there, and who pays."""
     places, projects = machines(config, engine), config.project_map()
-    return Site(places.resolve, projects.project, places.stays, projects.borders)
+    return Site(places.resolve, projects.project, places.stays, projects.borders, _settings(config))
+
+
+def _settings(config: Config) -> str:
+    """Everything configured that says who pays, and which machine a node is."""
+    return repr((config.projects, config.machines, config.time_zone))
 
 
 def first_second(cluster: SlurmCluster, now: int, config: Config) -> int:

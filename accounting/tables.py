@@ -9,7 +9,8 @@ BIGINT milliGPU-seconds; only ``telemetry`` holds floats. Five kinds of tables:
 * evidence as seen live: ``capacity``, ``holdings``, ``splits``, ``telemetry``, ``recorders``;
 * the books: ``transactions`` and ``postings``, to which rows are only ever added;
 * decisions of people, to which rows are only ever added: ``rulings``;
-* pointers into the books, which do change: ``node_days`` (the current transaction of each) and ``periods``.
+* pointers into the books, which do change: ``node_days`` (the current transaction of each), ``periods``, and
+  ``day_marks``, by which a day is known of which nothing has changed.
 
 An ``end_at`` that is NULL means *still so*. `accounting.schema` brings a database to these tables.
 """
@@ -367,6 +368,14 @@ node_days = Table(
     _ref("correction_id", "transactions.id", nullable=True),  # the last correction of it, booked elsewhere
 )
 Index(None, node_days.c.start_at)
+
+day_marks = Table(
+    "day_marks",
+    metadata,
+    Column("start_at", Big, primary_key=True, autoincrement=False),  # of its node-days
+    _time("end_at"),
+    Column("mark", LargeBinary, nullable=False),  # as long as it is the same, nothing they are made from has changed
+)
 
 rulings = Table(
     "rulings",

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from accounting.booking import POST, Booking, Entry, Head, Posted, set_unplaced_aside
+from accounting.bulk.marks import store
 from accounting.bulk.postings import VALUES
 from accounting.database import insert_many, next_id, storable
 from accounting.ledger import heads
@@ -49,7 +50,8 @@ class Done:
     """The node-days over ``[start, end)`` that are new or changed, ready to be booked in the order of ``runs``.
 
     ``seen`` are all machines there are, ``had`` where the books stood when that was found out, and ``is_open`` whether
-    the period was open then.
+    the period was open then. ``mark`` is by which the day is known again (`accounting.bulk.marks`), empty if it need
+    not be kept.
     """
 
     start: int
@@ -61,6 +63,7 @@ class Done:
     runs: Sequence[Fresh | Sequence[Entry]]
     changed: int
     unplaced: int
+    mark: bytes
 
 
 class OutdatedError(Exception):
@@ -79,6 +82,8 @@ def book_day(connection: Connection, done: Done, *, now: int, zone: tzinfo) -> C
             counts[Posted.POSTED] += len(run.node_days)
         else:
             counts.update(Booking(connection, now, zone).book(run))
+    if done.mark:
+        store(connection, done.start, done.end, done.mark)
     return counts
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
 from functools import partial
 from typing import Literal
@@ -22,7 +22,7 @@ from accounting.database import LedgerError, read, write
 from accounting.periods import segments
 from accounting.prints import DayInputs
 from accounting.reconcile import Rules
-from accounting.reconciling import Progress, ReconcileReport, withdraw
+from accounting.reconciling import Progress, ReconcileReport, no_evidence, withdraw
 from accounting.sweep.engines import Engine as Workers
 from accounting.sweep.engines import One, engine
 
@@ -137,9 +137,12 @@ def _day(connection: Connection, day: tuple[int, int], token: str, range_: Range
 def _booked(ledger: Engine, range_: Range, done: Done, now: int) -> Counter[str]:
     """Book a day; if somebody else has booked of it meanwhile, reconcile it once more."""
     counts: Counter[str] = Counter()
+    gone = {machine for machine, _ in done.had} - set(done.seen)
+    if any(done.had[machine, done.start].inputs_hash != no_evidence(machine, done.start) for machine in gone):
+        done = replace(done, mark=b"")  # what is withdrawn is withdrawn below, and the day not done before that
     for _ in range(TRIES):
         try:
-            if done.runs:
+            if done.runs or done.mark:
                 with write(ledger) as connection:
                     counts.update(book_day(connection, done, now=now, zone=range_.zone))
             break

@@ -13,6 +13,7 @@ from accounting.booking import Entry, Head
 from accounting.bulk.booking import Done, Fresh, New, Place
 from accounting.bulk.columns import DayColumns
 from accounting.bulk.days import Days
+from accounting.bulk.marks import Marks, stored
 from accounting.bulk.postings import DayPostings
 from accounting.bulk.rows import Reader
 from accounting.bulk.site import Borders, SiteDay, World, site_day
@@ -24,7 +25,7 @@ from accounting.ledger import heads
 from accounting.model import NodeDayResult
 from accounting.periods import OPEN, period_at
 from accounting.reconcile import Rules
-from accounting.reconciling import rules_hash
+from accounting.reconciling import no_evidence, rules_hash
 from accounting.rulings import in_force, ruled
 from accounting.sweep import Sweep
 from accounting.sweep.engines import Engine
@@ -40,13 +41,15 @@ class Site:
     """A ledger's site: which machines its nodes are, when they are there, and who pays.
 
     ``borders`` are the moments at which it may change who pays (None: nobody knows, and ``projects`` is asked often).
-    ``projects`` may only look at a job's scheduler, cluster, account and labels.
+    ``projects`` may only look at a job's scheduler, cluster, account and labels. ``settings`` is a text that changes
+    whenever they may answer otherwise for other reasons than what the ledger says; without it every day is read.
     """
 
     resolver: Resolver
     projects: Projects
     present: Resolver | None = None
     borders: Borders | None = None
+    settings: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,8 @@ class Worker:
         self.world = World(reader, facts, capacity, site.resolver, present, site.projects, site.borders, rulings)
         self.days = Days(reader, days)
         self.rules_hash = rules_hash(range_.rules.text())
+        told = f"{range_.rules.text()} {site.settings}"
+        self.marks = Marks(connection, self.world, told, first, last) if site.settings else None
 
     def site_day(self, connection: Connection, a: int, b: int) -> SiteDay:
         """All that is known of the node-days over ``[a, b)``."""
@@ -79,8 +84,12 @@ class Worker:
 
     def done(self, connection: Connection, a: int, b: int, run: Engine) -> Done:
         """The node-days over ``[a, b)``, those reconciled that are not booked with these inputs and rules."""
-        day = self.site_day(connection, a, b)
         had = heads(connection, a, b)
+        mark = self.marks.of(connection, a, b) if self.marks else b""
+        if mark and mark == stored(connection, a, b):
+            seen = [machine for (machine, start), h in had.items() if h.inputs_hash != no_evidence(machine, start)]
+            return Done(a, b, self.rules_hash, seen, had, True, (), 0, 0, b"")
+        day = self.site_day(connection, a, b)
         name = period_at(a, self.range.zone).name
         state = connection.execute(select(periods.c.state).where(periods.c.name == name)).scalar_one_or_none()
         is_open = state in (None, OPEN)
@@ -102,7 +111,7 @@ class Worker:
                 runs.append([self._entry(day, m, result) for m, result in found])
         lost = sum(len(r.unplaced) for r in results.values()) + sum(len(made.unplaced(n)) for n in range(len(swept)))
         seen = [machine.name for machine in day.machines]
-        return Done(a, b, self.rules_hash, seen, had, is_open, runs, len(which), lost)
+        return Done(a, b, self.rules_hash, seen, had, is_open, runs, len(which), lost, mark)
 
     def _is_news(self, day: SiteDay, machine: int, had: Mapping[Place, Head]) -> bool:
         head = had.get((day.machines[machine].name, day.start))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC
 from functools import partial
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, select
@@ -20,7 +22,7 @@ from accounting.evidence import node_days as scalar_days
 from accounting.holdings import close, take
 from accounting.identities import LIVE, node_ids, put_jobs
 from accounting.ledger import inputs_hash
-from accounting.model import DAY, NodeDay
+from accounting.model import DAY, CapacityStretch, CoverageStretch, NodeDay
 from accounting.periods import segments
 from accounting.reconcile import Rules, reconcile
 from accounting.reconciling import ReconcileReport, reconcile_range, rules_hash
@@ -28,12 +30,23 @@ from accounting.records import keep, version_of_claim, version_of_record
 from accounting.rejects import UNPLACED
 from accounting.rows import compact
 from accounting.rulings import add_ruling
-from accounting.tables import capacity, coverage, jobs, node_days, periods, postings, rejects, splits, transactions
+from accounting.tables import (
+    capacity,
+    coverage,
+    jobs,
+    node_days,
+    periods,
+    postings,
+    rejects,
+    splits,
+    transactions,
+)
 from exporters.model import Claim, Job, NodeKey, Record, Scheduler
 from exporters.recorder import Holding
 from tests.accounting.conftest import NewLedger
 from tests.accounting.node_days import END, GRACE, START
 from tests.accounting.node_days import node_days as drawn_days
+from tests.exporters.records import made_by, pod, run
 
 FIRST = 20_454 * DAY
 """2026-01-01."""
@@ -52,9 +65,10 @@ class Told:
     unit: int
     split: bool
     ruled: bool
+    zero: int = FIRST + DAY // 2
 
     def at(self, moment: int | None) -> int | None:
-        return None if moment is None else FIRST + DAY // 2 + (moment - START) * self.unit
+        return None if moment is None else self.zero + (moment - self.day.start) * self.unit
 
     def moved(self, item: Any) -> Any:
         return replace(item, start=self.at(item.start), end=self.at(item.end))
@@ -153,8 +167,9 @@ def singly(engine: Engine, end: int, now: int) -> ReconcileReport:
     return reconcile_range(engine, FIRST, end, wandering, rule, projects=project, rules_hash=told, now=now)
 
 
-def together(engine: Engine, end: int, now: int, **more: Any) -> ReconcileReport:
-    return reconcile_whole(engine, FIRST, end, Site(wandering, project, borders=borders), RULES, now=now, **more)
+def together(engine: Engine, end: int, now: int, settings: str = "", **more: Any) -> ReconcileReport:
+    site = Site(wandering, project, borders=borders, settings=settings)
+    return reconcile_whole(engine, FIRST, end, site, RULES, now=now, **more)
 
 
 def forget(engine: Engine) -> None:
@@ -172,9 +187,7 @@ def sites(draw: st.DrawFn) -> list[Told]:
     return [Told(day, n, unit, draw(st.booleans()), draw(st.booleans())) for n, day in enumerate(days, start=1)]
 
 
-@settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=15, deadline=None, suppress_health_check=SLOW)
 @given(told=sites())
 def test_the_books_are_those_of_going_node_day_by_node_day(new_ledger: NewLedger, told: list[Told]) -> None:
     engine = new_ledger()
@@ -190,9 +203,87 @@ def test_the_books_are_those_of_going_node_day_by_node_day(new_ledger: NewLedger
     assert now == dump(engine)
 
 
-@settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=15, deadline=None, suppress_health_check=SLOW)
+@given(told=sites(), rng=st.randoms(use_true_random=False))
+def test_no_day_that_has_changed_is_taken_for_one_that_has_not(
+    new_ledger: NewLedger, told: list[Told], rng: random.Random
+) -> None:
+    engine = new_ledger()
+    end = FIRST + DAY // 2 + (END - START) * told[0].unit + DAY
+    early = [replace(t, day=part_of(t.day, rng), split=False, ruled=False) for t in told]
+    tell(engine, early, end)
+    together(engine, end, end, settings="as they are")
+    tell(engine, [rest_of(t, e) for t, e in zip(told, early, strict=True)], end + 1)
+    together(engine, end, end, settings="as they are")
+    again = singly(engine, end, end)
+
+    assert (again.node_days, 0) == (again.unchanged, again.withdrawn)
+
+
+def part_of(day: NodeDay, rng: random.Random) -> NodeDay:
+    """What is known of a day before the rest is."""
+    known = (day.claims, day.capacity, day.coverage, day.holdings)
+    claims, sizes, covered, seen = (tuple(x for x in some if rng.random() < 0.8) for some in known)
+    return replace(day, claims=claims, capacity=sizes, coverage=covered, holdings=seen)
+
+
+def rest_of(told: Told, early: Told) -> Told:
+    """What comes later."""
+    names = ("claims", "capacity", "coverage", "holdings")
+    rest = {name: tuple(x for x in getattr(told.day, name) if x not in getattr(early.day, name)) for name in names}
+    return replace(told, day=replace(told.day, **rest))
+
+
+def test_a_day_of_which_nothing_has_changed_is_not_read_again(
+    new_ledger: NewLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = new_ledger()
+    end = FIRST + 9 * DAY
+    runs = tuple(run(n, 1000, n * DAY - DAY + 60, n * DAY - DAY + 600, node="n1-slurm") for n in range(1, 10))
+    sizes = (CapacityStretch(0, 9 * DAY, Scheduler.SLURM, "hpc1", "n1-slurm", "h100", 1000, up=True),)
+    covered = (CoverageStretch(0, 9 * DAY, Scheduler.SLURM, "hpc1"),)
+    told = Told(NodeDay("n1", 0, 9 * DAY, runs, sizes, covered), 1, 1, split=False, ruled=False, zero=FIRST)
+    tell(engine, [told], end)
+    first = together(engine, end, end, settings="these")
+    days: list[int] = []
+    whole = Worker.site_day
+
+    def counting(worker: Worker, connection: Any, a: int, b: int) -> SiteDay:
+        days.append(a)
+        return whole(worker, connection, a, b)
+
+    monkeypatch.setattr(Worker, "site_day", counting)
+    second = together(engine, end, end, settings="these")
+    unread = [*days]
+    late = NodeDay("n1", 0, 9 * DAY, (run(10, 1000, 4 * DAY + 700, 4 * DAY + 900, node="n1-slurm"),), (), ())
+    tell(engine, [replace(told, day=late)], end)
+    third = together(engine, end, end, settings="these")
+    changed = [*days]
+    together(engine, end, end, settings="others")
+
+    assert (9, 9, []) == (first.posted, second.unchanged, unread)
+    assert (1, 8) == (third.reposted, third.unchanged)
+    assert [FIRST + n * DAY for n in (3, 4, 5)] == changed  # and its neighbours, lest a key ties them
+    assert 9 == len(days) - len(changed)
+
+
+def test_a_day_whose_claims_are_tied_to_what_has_changed_is_read_again(new_ledger: NewLedger) -> None:
+    engine = new_ledger()
+    end = FIRST + 3 * DAY
+    named = pod("late", 1000, DAY + 600, DAY + 3000, made_by(7))
+    sizes = (CapacityStretch(0, 3 * DAY, Scheduler.SLURM, "hpc1", "n1-slurm", "h100", 1000, up=True),)
+    told = Told(NodeDay("n1", 0, 3 * DAY, (named,), sizes, ()), 1, 1, split=False, ruled=False, zero=FIRST)
+    tell(engine, [told], end)
+    together(engine, end, end, settings="these")
+    yesterday = NodeDay("n1", 0, 3 * DAY, (run(7, 1000, DAY - 7000, DAY - 60, node="n1-slurm"),), (), ())
+    tell(engine, [replace(told, day=yesterday)], end)
+    together(engine, end, end, settings="these")
+    again = singly(engine, end, end)
+
+    assert (3, 0) == (again.unchanged, again.reposted)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=SLOW)
 @given(told=sites())
 def test_the_inputs_are_those_of_going_node_day_by_node_day(new_ledger: NewLedger, told: list[Told]) -> None:
     engine = new_ledger()
