@@ -92,8 +92,9 @@ def past(cluster: KubernetesCluster) -> KubeHistory | None:
         return None
     prometheus = Prometheus(h.prometheus, token_file=h.token_file, timeout=h.timeout)
     return KubeHistory(
-        cluster.cluster, prometheus, interval=h.scrape_interval, matcher=h.matcher, hold_from=cluster.hold_from
-    )
+        cluster.cluster, prometheus, interval=h.scrape_interval, matcher=h.matcher, hold_from=cluster.hold_from,
+        slurm_clusters=cluster.slurm_clusters,
+    )  # fmt: skip
 
 
 def sources(config: Config, clock: Callable[[], float] = time.time) -> list[Source]:

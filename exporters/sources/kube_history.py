@@ -16,7 +16,19 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from exporters.model import NodeEvent, NodeKey, Record, Reject, Scheduler
-from exporters.sources.kube_past import PodPast, record_of, root_of, spans, within, worth
+from exporters.sources.kube.nodes import NodeFacts, nodes_of
+from exporters.sources.kube_past import (
+    NODE_LABELS,
+    POD_LABELS,
+    WHOLE,
+    PodPast,
+    labels_of,
+    node_past,
+    record_of,
+    root_of,
+    spans,
+    within,
+)
 from exporters.sources.prometheus import Prometheus, Series
 
 _GPU = 'resource=~"nvidia_com_.*|amd_com_gpu"'
@@ -30,7 +42,7 @@ class KubeHistory:
     """A history of one cluster's pods (`accounting.intake.HistorySource`, and `covered`).
 
     ``matcher`` is PromQL label matchers that every series must meet (``cluster="prod"``) where one Prometheus serves
-    several clusters.
+    several clusters; ``slurm_clusters`` is as on the live side (`exporters.sources.kube.claims.link_keys`).
     """
 
     name = "kube-state-metrics"
@@ -44,8 +56,10 @@ class KubeHistory:
         interval: float = 30.0,
         matcher: str = "",
         hold_from: Literal["scheduled", "started"] = "scheduled",
+        slurm_clusters: Mapping[str, str] | None = None,
     ) -> None:
         self.cluster = cluster
+        self._slurm_clusters = slurm_clusters or {}
         self._prometheus, self._interval, self._matcher, self._hold_from = prometheus, interval, matcher, hold_from
 
     def covered(self, start: int, end: int) -> list[tuple[int, int]]:
@@ -55,21 +69,23 @@ class KubeHistory:
     def records(self, start: int, end: int) -> Iterator[Record | Reject]:
         """Every pod with GPUs that was there in ``[start, end)``, whole; pending while the last scrape shows it."""
         seen = self._scraped(start, end)
+        nodes = self._nodes(start, end)
         for pod in sorted(self._pods(start, end).values(), key=lambda p: (p.first, p.uid)):
-            found = record_of(pod, self.cluster, seen, hold_from=self._hold_from, raw=_raw(pod))
+            node = nodes.get(pod.node)
+            found = record_of(
+                pod, self.cluster, seen, hold_from=self._hold_from, raw=_raw(pod, node), node=node,
+                slurm_clusters=self._slurm_clusters,
+            )  # fmt: skip
             if found is not None:
                 yield found
 
     def events(self, start: int, end: int) -> Iterator[NodeEvent | Reject]:
         """What nodes had, and when they were not ready or took no pods, in the parts of ``[start, end)`` seen."""
         seen = self.covered(start, end)
-        cards: dict[str, int] = {}
-        for labels, samples in self._last("kube_node_status_capacity", start, end, _GPU):
-            try:
-                milligpu, _ = worth(labels.get("resource", ""), int(samples[-1][1]))
-            except ValueError:
-                continue  # replicas: the node's sighting or another resource tells its cards
-            cards[labels.get("node", "")] = cards.get(labels.get("node", ""), 0) + milligpu
+        cards = {
+            name: sum(n.milligpu for n in nodes_of(self.cluster, node, {}))  # 0: replicas whose cards nothing tells
+            for name, node in self._nodes(start, end).items()
+        }
         for node, milligpu in sorted(cards.items()):
             key = NodeKey(Scheduler.KUBERNETES, self.cluster, node)
             yield from (NodeEvent(key, a, b, up=True, milligpu=milligpu) for a, b in seen if milligpu)
@@ -95,6 +111,17 @@ class KubeHistory:
         scrapes = [int(value) for _, samples in self._ask(query, end) for _, value in samples]
         return spans(scrapes, _HOLE * self._interval)
 
+    def _nodes(self, start: int, end: int) -> dict[str, NodeFacts]:
+        """Nodes with GPUs, as they last were."""
+        capacity: dict[str, dict[str, int]] = {}
+        for labels, samples in self._last("kube_node_status_capacity", start, end, _GPU):
+            if name := labels.get("node", ""):
+                capacity.setdefault(name, {})[labels.get("resource", "")] = int(samples[-1][1])
+        told: dict[str, dict[str, str]] = {}
+        for labels, _ in self._last("kube_node_labels", start, end) if capacity else ():
+            told.setdefault(labels.get("node", ""), {}).update(labels_of(labels, NODE_LABELS))
+        return {name: node_past(name, told.get(name, {}), slots) for name, slots in capacity.items()}
+
     def _pods(self, start: int, end: int) -> dict[str, PodPast]:
         pods: dict[str, PodPast] = {}
         for metric, init in (
@@ -119,6 +146,10 @@ class KubeHistory:
             self._times(pods, start, end)
             self._owners(pods, start, end)
             self._cards(pods, start, end)
+            query = f"last_over_time({self._series('kube_pod_labels')}[{end - start}s])"
+            for labels, _ in self._of_pods(query, start, end):
+                if (labelled := pods.get(labels.get("uid", ""))) is not None:
+                    labelled.labels = {**labelled.labels, **labels_of(labels, POD_LABELS)}
         return pods
 
     def _times(self, pods: Mapping[str, PodPast], start: int, end: int) -> None:
@@ -194,7 +225,7 @@ class KubeHistory:
         return self._prometheus.ask(query, at)
 
 
-def _raw(pod: PodPast) -> str:
+def _raw(pod: PodPast, node: NodeFacts | None) -> str:
     """The samples that a record was made of, canonically. Scrapes are among them only where they decided something."""
     told: dict[str, object] = {
         "namespace": pod.namespace,
@@ -212,4 +243,8 @@ def _raw(pod: PodPast) -> str:
         told["first_scrape"] = pod.first
     if pod.completed is None:
         told["last_scrape"], told["ended_seen"] = pod.last, pod.ended_seen
+    if pod.labels:
+        told["labels"] = dict(pod.labels)
+    if node is not None and any(resource not in WHOLE for _, resource, _ in pod.requests):
+        told["slots"] = {name: [p.slots, p.milligpu, p.profile] for name, p in node.pools.items()}
     return json.dumps(told, sort_keys=True, separators=(",", ":"))

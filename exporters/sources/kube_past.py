@@ -3,22 +3,54 @@
 Exactness: a pod's start is the very second that kube-state-metrics exports (bound, or first container started), its end
 the second its last container finished. Where those were not exported, they are the first and the last scrape that
 showed the pod: a start at most a scrape interval late, an end at most one early. Nothing is held that no sample shows.
+
+What a slot is worth and which keys a pod carries is read by the very rules of the live side (`exporters.sources.kube`):
+the samples are put back into the objects that they were taken from, as far as kube-state-metrics was told to export
+them (``--metric-labels-allowlist``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from exporters.model import MILLI_PER_GPU, Claim, Job, JobKey, NodeKey, Record, Reject, Scheduler
+from exporters.model import MILLI_PER_GPU, Claim, Job, JobKey, LinkKey, NodeKey, Record, Reject, Scheduler
 from exporters.shares import mig_weight
+from exporters.sources.kube.claims import link_keys
+from exporters.sources.kube.facts import pod_facts
+from exporters.sources.kube.nodes import NodeFacts, node_facts
 
 SOURCE = "kube-state-metrics"
 RECOVERED, SAMPLED = "recovered", "recovered by sampling"
 """What ended a claim: told to the second afterwards, or bounded by the last scrape that showed the pod."""
 
 WHOLE = ("nvidia_com_gpu", "amd_com_gpu")
+POD_LABELS = (
+    "scheduler.slinky.slurm.net/slurm-jobid",
+    "meterbridge.io/slurm-job-id",
+    "meterbridge.io/slurm-cluster",
+    "slinky.slurm.net/cluster",
+    "nodeset.slinky.slurm.net/pod-hostname",
+    "nodeset.slinky.slurm.net/scaling-mode",
+    "app.kubernetes.io/name",
+    "app.kubernetes.io/managed-by",
+)
+"""What ties a pod to Slurm."""
+
+NODE_LABELS = (
+    "type",
+    "nvidia.com/gpu.count",
+    "nvidia.com/gpu.memory",
+    "nvidia.com/gpu.product",
+    "nvidia.com/gpu.replicas",
+    "amd.com/gpu.product-name",
+    "cloud.google.com/gke-accelerator",
+)
+"""What tells the cards behind a node's slots."""
+
+_MIG = re.compile(r"nvidia_com_mig_(?P<profile>\w+?)(?P<shared>_shared)?")
 Spans = Sequence[tuple[int, int]]
 
 
@@ -39,6 +71,46 @@ class PodPast:
     ended_seen: int | None = None
     owners: list[tuple[str, str]] = field(default_factory=list)  # kind and name, from the pod's own to the root
     cards: set[str] = field(default_factory=set)
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+def labels_of(series: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+    """Kubernetes' own labels out of those that kube-state-metrics makes of them, where it exports them.
+
+    >>> labels_of({"label_nvidia_com_gpu_count": "8", "node": "gn01"}, NODE_LABELS)
+    {'nvidia.com/gpu.count': '8'}
+    """
+    told = {name: series.get("label_" + re.sub(r"\W", "_", name), "") for name in names}
+    return {name: value for name, value in told.items() if value}
+
+
+def resource_name(told: str) -> str:
+    """Kubernetes' name of a resource, in which kube-state-metrics writes _ for all that is no letter or digit.
+
+    >>> [resource_name(r) for r in ("nvidia_com_gpu_shared", "nvidia_com_mig_3g_40gb", "amd_com_gpu")]
+    ['nvidia.com/gpu.shared', 'nvidia.com/mig-3g.40gb', 'amd.com/gpu']
+    """
+    if mig := _MIG.fullmatch(told):
+        shared = ".shared" if mig["shared"] else ""
+        return f"nvidia.com/mig-{mig['profile'].replace('_', '.')}{shared}"
+    vendor, _, kind = told.partition("_com_")
+    return f"{vendor}.com/{kind.replace('_', '.')}"
+
+
+def node_past(name: str, labels: Mapping[str, str], capacity: Mapping[str, int]) -> NodeFacts:
+    """A node as the live side would have read it; ``capacity`` by kube-state-metrics' names of resources."""
+    slots = {resource_name(resource): str(count) for resource, count in capacity.items()}
+    return node_facts({"metadata": {"name": name, "labels": dict(labels)}, "status": {"capacity": slots}})
+
+
+def keys_of(pod: PodPast, node: NodeFacts | None, slurm_clusters: Mapping[str, str]) -> tuple[LinkKey, ...]:
+    """The keys to Slurm that the pod's labels carry."""
+    if not pod.labels and (node is None or not node.virtual):
+        return ()
+    meta = {"namespace": pod.namespace, "name": pod.name, "uid": pod.uid, "labels": dict(pod.labels)}
+    born = {"creationTimestamp": "1970-01-01T00:00:00Z"}  # its start is told by other samples
+    facts = pod_facts({"metadata": meta | born, "spec": {"nodeName": pod.node}})
+    return link_keys(facts, node, slurm_clusters)
 
 
 def counts(pod: PodPast) -> dict[str, int]:
@@ -53,8 +125,14 @@ def counts(pod: PodPast) -> dict[str, int]:
     return {r: max(plain.get(r, 0), init.get(r, 0)) for r in sorted(plain.keys() | init.keys())}
 
 
-def worth(resource: str, count: int) -> tuple[int, str]:
-    """MilliGPU and MIG profile of so many of a resource. Raises ValueError where the name does not tell."""
+def worth(resource: str, count: int, node: NodeFacts | None = None) -> tuple[int, str]:
+    """MilliGPU and profile of so many of a resource: what the node's slots are worth, as live.
+
+    Of a node whose capacity was not exported it is what the name tells; raises ValueError where that is not enough.
+    """
+    pool = node.pools.get(resource_name(resource)) if node is not None else None
+    if pool is not None and pool.milligpu:
+        return pool.worth(count), pool.profile
     if resource in WHOLE:
         return count * MILLI_PER_GPU, ""
     profile = resource.partition("_com_mig_")[2].replace("_", ".")  # kube-state-metrics writes _ for . - and /
@@ -64,15 +142,22 @@ def worth(resource: str, count: int) -> tuple[int, str]:
 
 
 def record_of(
-    pod: PodPast, cluster: str, seen: Spans, *, hold_from: Literal["scheduled", "started"], raw: str
+    pod: PodPast,
+    cluster: str,
+    seen: Spans,
+    *,
+    hold_from: Literal["scheduled", "started"],
+    raw: str,
+    node: NodeFacts | None = None,
+    slurm_clusters: Mapping[str, str] | None = None,
 ) -> Record | Reject | None:
-    """What a pod held; None when it never had a node. ``seen`` is when there were scrapes."""
+    """What a pod held; None when it never had a node. ``seen`` is when there were scrapes, ``node`` what that had."""
     if not pod.node:
         return None
     held, profiles = 0, []
     try:
         for resource, count in counts(pod).items():
-            milligpu, profile = worth(resource, count)
+            milligpu, profile = worth(resource, count, node)
             held += milligpu
             profiles += [profile] if profile else []
     except ValueError as e:
@@ -94,8 +179,10 @@ def record_of(
         held,
         start,
         end if end is None else max(start, end),
+        node.model if node is not None else "",
         profile="+".join(profiles),
         uuids=tuple(sorted(pod.cards)) if len(pod.cards) * MILLI_PER_GPU == held else (),
+        keys=keys_of(pod, node, slurm_clusters or {}),
         end_basis=basis,
         native_id=f"{pod.namespace}/{pod.name}",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tests.accounting.site import T0
@@ -27,6 +27,7 @@ class Seen:
     owner: tuple[str, str] = ("", "")
     uuids: Sequence[str] = ()
     started: int | None = None
+    told: Mapping[str, str] = field(default_factory=dict)  # as kube-state-metrics names the labels it may export
 
     @property
     def labels(self) -> dict[str, str]:
@@ -60,6 +61,14 @@ class Past:
             )
             self.put("kube_node_status_condition", {"node": name, "condition": "Ready", "status": "true"}, 1)
 
+    def sliced_node(self, name: str) -> None:
+        """A node of eight 80 GB cards, one of them cut in two, whose labels are exported."""
+        self.nodes([name], cards=7)
+        slices = {"node": name, "resource": "nvidia_com_mig_3g_40gb", "unit": "integer"}
+        self.put("kube_node_status_capacity", slices, 2)
+        gfd = {"count": "8", "memory": "81559", "product": "NVIDIA-H100-80GB-HBM3"}
+        self.put("kube_node_labels", {"node": name} | {f"label_nvidia_com_gpu_{k}": v for k, v in gfd.items()}, 1)
+
     def pod(self, p: Seen) -> None:
         requested = p.labels | {"container": "main", "node": p.node, "resource": p.resource, "unit": "integer"}
         self.put("kube_pod_container_resource_requests", requested, p.cards, p.first, p.last)
@@ -72,6 +81,8 @@ class Past:
         kind, name = p.owner
         owner = {"owner_kind": kind, "owner_name": name, "owner_is_controller": "true" if kind else ""}
         self.put("kube_pod_owner", p.labels | owner, 1, p.first, p.last)
+        if p.told:
+            self.put("kube_pod_labels", p.labels | dict(p.told), 1, p.first, p.last)
         for uuid in p.uuids:
             card = {"exported_namespace": "vision", "exported_pod": p.name, "UUID": uuid, "Hostname": p.node}
             self.put("DCGM_FI_DEV_GPU_UTIL", card, 50, p.bound or p.first, p.done or p.last)
