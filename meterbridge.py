@@ -16,8 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from accounting import book, months, office, recovering
+from accounting.bulk.run import Work
 from accounting.commands import COMMANDS
-from accounting.shell import EXIT_BREACH, Refused, config_option, refusals
+from accounting.shell import EXIT_BREACH, EXIT_USAGE, Refused, config_option, dask_refusals, refusals
+from accounting.sweep.engines import EngineName
 from alerts.command import rdma
 from dashboards.commands import dashboards
 from exporters import build, memory
@@ -164,15 +166,24 @@ def ingest(config_file: Path, strict: bool) -> None:
 @main.command()
 @_ConfigOption
 @click.option("--period", help="A billing month, 2026-10. Default: every open month.")
-def reconcile(config_file: Path, period: str | None) -> None:
+@click.option(
+    "--engine",
+    type=click.Choice(["one", "pool", "dask"]),
+    help="Where it is done: one process, a pool of one per processor, or a Dask cluster (needs the extra `dask`). "
+    "The books are the same to the byte.  [default: a pool where there is much to do]",
+)
+@click.option("--scheduler", metavar="ADDRESS", default="", help="The Dask scheduler, tcp://HOST:8786.")
+def reconcile(config_file: Path, period: str | None, engine: EngineName | None, scheduler: str) -> None:
     """Divide every node-day's capacity among its owners and post it.
 
     Only node-days whose records changed are posted again: a reversal and a new transaction, never an update.
     """
+    if (engine == "dask") != bool(scheduler):
+        raise Refused("--engine dask and --scheduler ADDRESS go together", EXIT_USAGE)
     with refusals():
-        config = load(config_file)
-        with progress("node-days") as tick:
-            report = book.reconcile_period(config, period, int(time.time()), tick)
+        config, work = load(config_file), Work(engine or "", scheduler=scheduler)
+        with progress("node-days") as tick, dask_refusals(scheduler):
+            report = book.reconcile_period(config, period, int(time.time()), tick, work=work)
         click.echo(book.reconciled(report))
 
 

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from accounting import beancount
 from accounting import rejects as set_aside
 from accounting.bulk.readers import readers
-from accounting.bulk.run import HERE, Site, Work, day_inputs, reconcile_whole
+from accounting.bulk.run import AS_FITS, Site, Work, day_inputs, reconcile_whole
 from accounting.bulk.statement import MUCH, month_statement
 from accounting.check import check as prove
 from accounting.closing import period_states
@@ -165,7 +165,7 @@ def reconcile_period(
     tick: Progress | None = None,
     *,
     unfinished: bool = True,
-    work: Work = HERE,
+    work: Work = AS_FITS,
 ) -> ReconcileReport:
     """Reconcile a billing month; without a name the last one and the current one, which late records may change.
 
@@ -192,7 +192,7 @@ def reconcile_between(
     only: Collection[str] | None = None,
     tick: Progress | None = None,
     unfinished: bool = True,
-    work: Work = HERE,
+    work: Work = AS_FITS,
 ) -> ReconcileReport:
     """Reconcile all node-days that touch ``[start, end)``, or those of ``only`` these machines.
 

@@ -51,3 +51,16 @@ def refusals() -> Iterator[None]:
         raise Refused(str(e), EXIT_USAGE) from e
     except (SourceError, LedgerError) as e:
         raise Refused(str(e), EXIT_UNREADABLE) from e
+
+
+@contextmanager
+def dask_refusals(scheduler: str) -> Iterator[None]:
+    """What a Dask cluster may be missing, in words."""
+    try:
+        yield
+    except ModuleNotFoundError as e:
+        raise Refused(str(e), EXIT_USAGE) from e
+    except OSError as e:
+        if not scheduler:
+            raise
+        raise Refused(f"the Dask scheduler {scheduler} cannot be reached: {e}", EXIT_UNREADABLE) from e

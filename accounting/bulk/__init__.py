@@ -1,8 +1,13 @@
-"""A whole period at once: from the tables to the books by columns, with the rows that going node-day by node-day makes.
+"""A whole period by columns: from the tables to the books, and from the books to statements and seals.
 
-* `rows`, `days`, `ties`: the claims of one day after the other, out of the tables in bulk; each is read once;
+What comes out is what going node-day by node-day, line by line, makes, to the byte; the tests hold the two together.
+
+* `rows`, `days`, `ties`, `placing`: the claims of one day after the other, out of the tables, each read once;
 * `site`: the machines of a day, what they had, and a hash of all inputs of each node-day;
-* `columns`: the node-days that are new, as `accounting.sweep` takes them;
-* `postings`, `booking`: what the sweep makes of them, as rows of the books;
-* `run`: all of it over a range.
+* `marks`: days of which nothing has changed, known without reading them;
+* `columns`: the node-days that are new, as `accounting.sweep` takes them; `postings`: what it makes of them, as rows;
+* `booking`: those rows in the books;
+* `working`, `run`: a day, a range, here or in several processes;
+* `sums`, `charges`, `order`, `lines`, `statement`: a month's lines;
+* `pages`, `texts`, `readers`, `garbage`: large answers of the database, and who reads them.
 """

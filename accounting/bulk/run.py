@@ -11,7 +11,7 @@ from functools import partial
 from typing import Literal
 from uuid import uuid4
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, func, select
 
 from accounting.booking import Posted
 from accounting.bulk.booking import Done, OutdatedError, book_day
@@ -25,8 +25,12 @@ from accounting.reconcile import Rules
 from accounting.reconciling import Progress, ReconcileReport, no_evidence, withdraw
 from accounting.sweep.engines import Engine as Workers
 from accounting.sweep.engines import One, engine
+from accounting.tables import claims
 
-__all__ = ["HERE", "Range", "Site", "Work", "day_inputs", "reconcile_whole"]
+__all__ = ["AS_FITS", "Range", "Site", "Work", "day_inputs", "reconcile_whole"]
+
+MUCH = 400_000
+"""Claims in a ledger for which it pays to start processes."""
 
 TRIES = 5
 """How often a day is reconciled anew because somebody else booked of it meanwhile."""
@@ -37,16 +41,17 @@ class Work:
     """Where node-days are reconciled.
 
     ``one`` process; a ``pool`` of ``workers`` processes (0: as many as processors), which take on a day each; or
-    ``dask`` at the address ``scheduler``, whose workers need not reach the ledger: they sweep parts of a day.
+    ``dask`` at the address ``scheduler``, whose workers need not reach the ledger: they sweep parts of a day. Without a
+    name it is a pool where there is much to do, else one process.
     """
 
-    engine: Literal["one", "pool", "dask"] = "one"
+    engine: Literal["", "one", "pool", "dask"] = ""
     workers: int = 0
     scheduler: str = ""
 
 
-HERE = Work()
-"""In the process that asks."""
+AS_FITS = Work()
+"""Where it is quickest."""
 
 
 def day_inputs(ledger: Engine, site: Site, start: int, end: int, zone: tzinfo) -> Iterator[DayInputs]:
@@ -54,14 +59,22 @@ def day_inputs(ledger: Engine, site: Site, start: int, end: int, zone: tzinfo) -
     days = [(a, min(b, end)) for a, b in segments(start, end, zone)]
     if not days:
         return
-    with no_garbage():
-        with read(ledger) as connection:
-            worker = Worker(connection, Range(site, Rules(), days, zone))
-        for a, b in days:
-            with read(ledger) as connection:
-                day = worker.site_day(connection, a, b)
-            for machine, digest in zip(day.machines, day.hashes, strict=True):
-                yield DayInputs(machine.name, day.start, day.end, machine.capacity, digest)
+    range_ = Range(site, Rules(), days, zone)
+    with no_garbage(), readers(ledger, much=much(ledger)) as some:
+        for found in some.map(partial(_inputs, token=uuid4().hex, range_=range_), days):
+            yield from found
+
+
+def _inputs(connection: Connection, span: tuple[int, int], token: str, range_: Range) -> list[DayInputs]:
+    day = _worker(connection, token, range_).site_day(connection, *span)
+    told = zip(day.machines, day.hashes, strict=True)
+    return [DayInputs(machine.name, day.start, day.end, machine.capacity, digest) for machine, digest in told]
+
+
+def much(ledger: Engine) -> bool:
+    """Whether a ledger holds so many claims that it pays to start processes."""
+    with read(ledger) as connection:
+        return int(connection.execute(select(func.coalesce(func.max(claims.c.id), 0))).scalar_one()) >= MUCH
 
 
 def reconcile_whole(
@@ -75,7 +88,7 @@ def reconcile_whole(
     zone: tzinfo = UTC,
     unfinished: bool = True,
     progress: Progress | None = None,
-    work: Work = HERE,
+    work: Work = AS_FITS,
 ) -> ReconcileReport:
     """Reconcile and book every node-day that touches ``[start, end)``, like `accounting.reconciling.reconcile_range`.
 
@@ -106,11 +119,11 @@ def reconcile_whole(
 @contextmanager
 def _working(ledger: Engine, range_: Range, work: Work) -> Iterator[Iterator[Done]]:
     """The days of a range in their order, reconciled."""
-    if work.engine == "pool":
+    if work.engine == "pool" or (not work.engine and much(ledger)):
         with readers(ledger, much=True, number=work.workers) as beside:
             yield beside.map(partial(_day, token=uuid4().hex, range_=range_), range_.days)
         return
-    with engine(work.engine, scheduler=work.scheduler) as run:
+    with engine(work.engine or "one", scheduler=work.scheduler) as run:
         yield _here(ledger, range_, run)
 
 
@@ -127,11 +140,15 @@ _workers: dict[str, Worker] = {}
 
 
 def _day(connection: Connection, day: tuple[int, int], token: str, range_: Range) -> Done:
-    """One day in a process of a pool, which keeps what the days of a range share."""
+    return _worker(connection, token, range_).done(connection, *day, One())
+
+
+def _worker(connection: Connection, token: str, range_: Range) -> Worker:
+    """What the days of a range share; each process keeps it from one day to the next."""
     if token not in _workers:
         _workers.clear()
         _workers[token] = Worker(connection, range_)
-    return _workers[token].done(connection, *day, One())
+    return _workers[token]
 
 
 def _booked(ledger: Engine, range_: Range, done: Done, now: int) -> Counter[str]:

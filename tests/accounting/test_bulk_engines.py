@@ -1,0 +1,94 @@
+"""Wherever a month is reconciled, the books are the same: one process, a pool, a Dask cluster that loses a worker."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, select
+
+from accounting import book
+from accounting.bulk.run import Work
+from accounting.database import read, write
+from accounting.sweep import chunk as chunks
+from accounting.tables import day_marks, node_days, periods, postings, rejects, transactions
+from exporters.config import Config, parse
+from tests.accounting.october import Site, october
+from tests.accounting.test_sweep_engines import Cluster
+from tests.bench.month import PERIOD
+from tests.bench.month_ledger import SEEN, fill, settings
+
+BOOKS = (node_days, postings, transactions, rejects, periods, day_marks)
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    root = Path(tempfile.mkdtemp(prefix="dask-lab-"))
+    started = Cluster(root)
+    try:
+        yield started
+    finally:
+        started.stop()
+        shutil.rmtree(root)
+
+
+@pytest.fixture
+def site(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Config:
+    """The synthetic month on some machines, a chunk each."""
+    monkeypatch.setattr(chunks, "ROWS", 1)
+    fill(engine, 4)
+    return parse(settings(engine.url.render_as_string(hide_password=False)), "settings")
+
+
+def booked(site: Config, ledger: Engine, tick: Callable[[int, int, int], None] | None = None, **where: Any) -> Any:
+    """Reconcile three days, and take the books out again."""
+    end = PERIOD[0] + 3 * 86_400
+    report = book.reconcile_between(site, ledger, PERIOD[0], end, SEEN, tick=tick, work=Work(**where))
+    with write(ledger) as connection:
+        rows = [[tuple(r) for r in connection.execute(select(t).order_by(*t.primary_key))] for t in BOOKS]
+        for table in BOOKS:
+            connection.execute(table.delete())
+    return report, rows
+
+
+def test_a_pool_books_the_same(site: Config, engine: Engine) -> None:
+    one = booked(site, engine, engine="one")
+
+    assert one == booked(site, engine, engine="pool", workers=2)
+    assert (12, 12) == (one[0].node_days, one[0].posted)
+
+
+def test_a_dask_cluster_that_loses_a_worker_books_the_same(site: Config, engine: Engine, cluster: Cluster) -> None:
+    def lose(done: int, total: int, count: int) -> None:
+        if count == 4:
+            cluster.daemons["one"].process.kill()
+
+    one = booked(site, engine, engine="one")
+    dask = booked(site, engine, lose, engine="dask", scheduler=cluster.address)
+
+    assert one == dask
+    assert cluster.daemons["one"].process.poll() is not None
+
+
+def test_the_command_books_the_same_anywhere(engine: Engine, tmp_path: Path) -> None:
+    site = october(engine, tmp_path)
+    with read(engine) as connection:
+        before = connection.execute(select(postings)).all()
+    with write(engine) as connection:
+        for table in BOOKS:
+            connection.execute(table.delete())
+    said = site.run("reconcile", "--period", "2026-10", "--engine", "pool")
+
+    assert "31 posted" in said
+    with read(engine) as connection:
+        assert before == connection.execute(select(postings)).all()
+
+
+def test_dask_without_an_address_and_an_address_without_dask_are_refused(engine: Engine, tmp_path: Path) -> None:
+    site = Site(engine, tmp_path)
+    for words in (["--engine", "dask"], ["--scheduler", "tcp://127.0.0.1:1"]):
+        assert "--engine dask and --scheduler ADDRESS go together" in site.run("reconcile", *words, code=2)
