@@ -103,7 +103,7 @@ class Slurmdbd:
         with self._reading() as connection:
             table = self._table(connection, "event_table")
             names = _numbered(connection, "SELECT id, type, name FROM tres_table")
-            query = text(f"SELECT {columns} FROM {table} WHERE {where} ORDER BY time_start, node_name")  # noqa: S608
+            query = text(f"SELECT {columns} FROM {table} WHERE {where} ORDER BY node_name, time_start")  # noqa: S608
             found = connection.execute(query, {"start": start, "end": end}).all()
         for row in found:
             yield from self._event(["" if value is None else str(value) for value in row], names)

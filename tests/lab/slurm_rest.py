@@ -21,14 +21,14 @@ class SlurmRest:
 
     def __init__(self, lab: SlurmLab) -> None:
         self.lab = lab
-        self.folder = lab.root / "rest"
         [self.port] = ports.free()
+        self.folder = lab.root / f"rest-{self.port}"
         self.socket = f"unix://{self.folder}/socket"
         self.url = f"http://127.0.0.1:{self.port}"
         self._daemons: list[Daemon] = []
 
     def __enter__(self) -> Self:
-        self.folder.mkdir(exist_ok=True)
+        self.folder.mkdir()
         self.folder.chmod(0o777)
         self._start("local", f"unix:{self.folder}/socket", {})
         self._start("jwt", f"127.0.0.1:{self.port}", {"SLURM_JWT": "daemon"})

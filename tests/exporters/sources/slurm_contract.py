@@ -71,8 +71,8 @@ class Site:
         return found
 
     def events(self, way: str) -> list[NodeEvent | Reject]:
-        """When nodes were away."""
-        return list(self.history(way).events(self.story.start, self.story.end))
+        """When nodes were away, in an order of their own."""
+        return sorted(self.history(way).events(self.story.start, self.story.end), key=repr)
 
     def snapshot(self, way: str) -> Snapshot:
         """What runs now."""
