@@ -29,13 +29,13 @@ def known_hands(claims: Sequence[Claim], samples: Sequence[Sample], pools: Seque
         if not whole(claim):
             continue
         slurm = claim.job.scheduler is Scheduler.SLURM
-        label = f"slurm:{claim.native_id}" if slurm else claim.native_id
+        labels = (f"slurm:{claim.native_id}", f"slurm:{_sluid(claim)}") if slurm else (claim.unit, claim.native_id)
         candidates: tuple[tuple[Card, ...], ...] = (
             (claim.indices,)
             if claim.indices
             else (
                 tuple(by_uuid[u] for u in map(card_uuid, claim.uuids) if u and u in by_uuid),
-                tuple(by_label.get(claim.unit, ()) or by_label.get(label, ())),
+                next((tuple(by_label[label]) for label in labels if label in by_label), ()),
                 everything if len(everything) * MILLI_PER_GPU == claim.milligpu else (),
             )
         )
@@ -44,6 +44,11 @@ def known_hands(claims: Sequence[Claim], samples: Sequence[Sample], pools: Seque
             by_number = slurm and all(isinstance(card, int) for card in found)
             known[i] = Hand(dict.fromkeys(sorted(found, key=by_index), MILLI_PER_GPU), by_number)
     return known
+
+
+def _sluid(claim: Claim) -> str:
+    """What the cgroups of a job are named by from Slurm 26.05 on; a resize adds ``@<Submit>`` to its run only."""
+    return claim.job.id.partition("@")[0]
 
 
 def _told(samples: Sequence[Sample]) -> tuple[dict[str, Card], dict[str, set[Card]]]:
