@@ -30,6 +30,8 @@ _HEADERS = {
 }
 
 
+_BUFFER = 1 << 20
+"""Bytes of one answer that may lie unread: most pages arrive whole, without stopping the sender in between."""
 _ADDRESSES = 100_000
 """URLs that are remembered taken apart."""
 
@@ -143,6 +145,8 @@ class Fetcher:
             timeout=aiohttp.ClientTimeout(total=self._timeout),
             headers=self._headers,
             auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            read_bufsize=_BUFFER,
         )
         free = asyncio.Semaphore(self._concurrency)
         clock = asyncio.get_running_loop().time

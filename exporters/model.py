@@ -196,12 +196,9 @@ class Field(StrEnum):
     """What a device reading may hold. Ratios are 0..1; counters (``*_total``) grow until a device reset."""
 
     ENGINE_ACTIVE = "engine_active_ratio"
-    SM_ACTIVE = "sm_active_ratio"
     TENSOR_ACTIVE = "tensor_active_ratio"
-    DRAM_ACTIVE = "dram_active_ratio"
     UTILIZATION = "utilization_ratio"
     MEMORY_USED = "memory_used_bytes"
-    MEMORY_FREE = "memory_free_bytes"
     POWER = "power_watts"
     ENERGY = "energy_joules_total"
     NVLINK_TX_RATE = "nvlink_transmit_bytes_per_second"

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from operator import itemgetter
+from sys import intern
 
 from exporters.exposition.line import NAME, Line, check_comment, parse_odd, parse_plain
 
@@ -165,7 +167,7 @@ class Reader:
             return
         name = NAME.match(raw)
         if name and self._wanted is not None and name.group() not in self._wanted and raw[name.end() :][:1] in "{ \t":
-            page.skip(raw[: name.end() + 1])
+            page.skip(intern(raw[: name.end() + 1]))  # the same in every page of a fleet
             return
         plain = parse_plain(line, self._labels)
         if plain is None:
@@ -231,8 +233,14 @@ class _Page:
         """The layout of the whole body."""
         if not self.by_position or self.bad:
             return Layout(tuple(self.series))
-        cuts = tuple(slice(len(self.prefixes[i]), None) for i in self._wanted)
+        cuts = tuple(_from(len(self.prefixes[i])) for i in self._wanted)
         return Layout(tuple(self.series), tuple(self.prefixes), tuple(self._wanted), cuts)
+
+
+@lru_cache(maxsize=4096)
+def _from(start: int) -> slice:
+    """The slice from there on: one object for all the readers of a fleet."""
+    return slice(start, None)
 
 
 def _by_position(layout: Layout, lines: list[str]) -> list[float] | None:

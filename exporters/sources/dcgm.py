@@ -27,7 +27,6 @@ from exporters.sources.dcgm_fields import FIELDS
 from exporters.sources.fanout import Discovery, Fanout, Kind, Target, whole
 from exporters.stages import Stages
 
-
 SERIES = 50_000
 """The most readings of one endpoint: ten times those of sixteen cards in seven parts each, shared by several pods."""
 
