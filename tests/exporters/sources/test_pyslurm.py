@@ -59,9 +59,7 @@ def scontrol(tmp_path: Path) -> tuple[str, ...]:
 def test_another_release_is_refused_and_both_are_named(scontrol: tuple[str, ...]) -> None:
     source = PySlurm("c", scontrol, library=stand_in([], [node("gn01")], "25.11.2"))
 
-    with pytest.raises(
-        SourceError, match=r"pyslurm 25\.11\.2 is built for Slurm 25\.11, .* runs 22\.05.*via"
-    ):
+    with pytest.raises(SourceError, match=r"pyslurm 25\.11\.2 is built for Slurm 25\.11, .* runs 22\.05.*via"):
         source.poll(1.0)
 
 
