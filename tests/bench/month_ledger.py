@@ -118,12 +118,13 @@ class _Rows:
         for n, claim in enumerate(self.site.claims(which)):
             number = a + n + 1
             job = _job(claim, f"account-{project[n]:02}")
+            told, values = job_values(job), claim_values(claim)
             if new[n]:
                 origin = HISTORY if job.key.scheduler is Scheduler.SLURM else LIVE
-                found[0].append((job_id[n], origin, SEEN, *job_values(job)))
+                found[0].append((job_id[n], origin, SEEN, *told))
             found[1].append(_record(number, job_id[n], claim, job))
             node_id = machine[n] * 2 + (job.key.scheduler is not Scheduler.SLURM) + 1
-            found[2].append((number, number, job_id[n], node_id, *claim_values(claim), True))
+            found[2].append((number, number, job_id[n], node_id, *values, True))
             found[3].extend((number, k.kind.value, k.cluster, k.value) for k in claim.keys)
         keys = [c.name for c in claim_keys.columns]
         return [*zip((jobs, records, claims, claim_keys), (_JOB, _RECORD, _CLAIM, keys), found, strict=True)]
@@ -142,19 +143,20 @@ def _job(claim: Claim, account: str) -> Job:
 
 
 def _record(number: int, job_id: int, claim: Claim, job: Job) -> tuple[Any, ...]:
-    slurm = claim.job.scheduler is Scheduler.SLURM
-    if slurm:
+    if claim.job.scheduler is Scheduler.SLURM:
         source, cluster, subject = "sacct", CLUSTERS[0], str(claim.job)
         raw = _LINE.format(
-            job.native_id, job.name, job.account, claim.start, claim.end, claim.node.name, claim.milligpu
+            claim.native_id, job.name, job.account, claim.start, claim.end, claim.node.name, claim.milligpu
         )
         meaning = meaning_of(job, (claim,), "", ENDED)
     else:
         source, cluster, subject, raw = "pods", CLUSTERS[1], f"{claim.node}/{claim.unit}", claim_text(claim)
         meaning = meaning_of(None, (claim,), "", ENDED)
     data = raw.encode()
-    digest = hash_of(source, cluster, data)
-    return (number, digest, meaning, subject, source, cluster, job_id, data, "charged", "", ENDED, SEEN, True)
+    return (
+        number, hash_of(source, cluster, data), meaning, subject, source, cluster, job_id, data, "charged", "", ENDED,
+        SEEN, True,
+    )  # fmt: skip
 
 
 _LINE = (
