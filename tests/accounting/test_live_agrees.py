@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from accounting.model import CapacityStretch, CoverageStretch, NodeDay
 from accounting.reconcile import Rules, reconcile
 from exporters.attribution import attribute
-from exporters.picture import Reading
 from exporters.machines import machines_of
 from exporters.model import Claim, Disposition, Node, NodeKey, Scheduler
+from exporters.picture import Reading
 from tests.exporters.records import bridged, lends, made_by, pod, run
 
 NOW = 1000
