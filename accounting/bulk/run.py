@@ -132,6 +132,8 @@ def _here(ledger: Engine, range_: Range, run: Workers) -> Iterator[Done]:
         worker = Worker(connection, range_)
     for a, b in range_.days:
         with read(ledger) as connection:
+            if not worker.knows(connection):
+                worker = Worker(connection, range_)
             done = worker.done(connection, a, b, run)
         yield done
 
@@ -145,7 +147,7 @@ def _day(connection: Connection, day: tuple[int, int], token: str, range_: Range
 
 def _worker(connection: Connection, token: str, range_: Range) -> Worker:
     """What the days of a range share; each process keeps it from one day to the next."""
-    if token not in _workers:
+    if token not in _workers or not _workers[token].knows(connection):
         _workers.clear()
         _workers[token] = Worker(connection, range_)
     return _workers[token]

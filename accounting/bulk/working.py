@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from itertools import groupby
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from accounting.booking import Entry, Head
 from accounting.bulk.booking import Done, Fresh, New, Place
@@ -30,7 +30,7 @@ from accounting.rulings import in_force, ruled
 from accounting.sweep import Sweep
 from accounting.sweep.engines import Engine
 from accounting.sweep.windows import reconcile_all
-from accounting.tables import periods
+from accounting.tables import nodes, periods
 
 _TOGETHER = 32
 """Node-days that travel to a worker at once."""
@@ -77,6 +77,11 @@ class Worker:
         self.rules_hash = rules_hash(range_.rules.text())
         told = f"{range_.rules.text()} {site.settings}"
         self.marks = Marks(connection, self.world, told, first, last) if site.settings else None
+
+    def knows(self, connection: Connection) -> bool:
+        """Whether it knows every node of the ledger: an ingest may have added one since it began."""
+        newest = connection.execute(select(func.coalesce(func.max(nodes.c.id), 0))).scalar_one()
+        return int(newest) == max(self.world.reader.nodes, default=0)
 
     def site_day(self, connection: Connection, a: int, b: int) -> SiteDay:
         """All that is known of the node-days over ``[a, b)``."""
