@@ -47,8 +47,9 @@ def _settle(config: Config, engine: Engine, period: Period, now: int) -> list[Op
     zone, wait = book.zone(config), int(config.ledger.settle) if config.ledger else 0
     sources = Sources([c.cluster for c in config.slurm if c.history.enabled], [k.cluster for k in config.kubernetes])
     found = list(still_open(engine, period, sources, settle=wait, now=now, zone=zone))
-    inputs = day_inputs(engine, book.site(config, engine), period.start, min(period.end, now), zone)
-    found += unreconciled(engine, period, inputs, rules_hash(book.rules(config).text()), zone=zone)
+    site, rules = book.site(config, engine), book.rules(config)
+    inputs = day_inputs(engine, site, period.start, min(period.end, now), zone, rules)
+    found += unreconciled(engine, period, inputs, rules_hash(rules.text()), zone=zone)
     try:
         at = book.prices(config, engine, period)
         refuse_unpriced(engine, period, at.rates)

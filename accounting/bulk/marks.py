@@ -8,7 +8,7 @@ and its text is in the mark as it is.
 A day depends on other days, too: a link key may tie its claims to those of a neighbour. So each mark covers the day
 before and the day after, and as far as claims reach that are tied and go over a midnight; if in doubt, more.
 
-A mark only ever saves work. `accounting.settling` looks at every node-day itself before a month is closed.
+A mark only ever saves work: a day without one, or with another, is read.
 """
 
 from __future__ import annotations

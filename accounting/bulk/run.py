@@ -54,19 +54,31 @@ AS_FITS = Work()
 """Where it is quickest."""
 
 
-def day_inputs(ledger: Engine, site: Site, start: int, end: int, zone: tzinfo) -> Iterator[DayInputs]:
-    """The inputs of every node-day that touches ``[start, end)``, the last one up to ``end``."""
+def day_inputs(
+    ledger: Engine, site: Site, start: int, end: int, zone: tzinfo, unless: Rules | None = None
+) -> Iterator[DayInputs]:
+    """The inputs of every node-day that touches ``[start, end)``, the last one up to ``end``.
+
+    With ``unless`` a day is not read that was booked by those rules and of which nothing has changed since: then it is
+    told what is booked, without the capacity.
+    """
     days = [(a, min(b, end)) for a, b in segments(start, end, zone)]
     if not days:
         return
-    range_ = Range(site, Rules(), days, zone)
+    range_ = Range(site, unless or Rules(), days, zone)
     with no_garbage(), readers(ledger, much=much(ledger)) as some:
-        for found in some.map(partial(_inputs, token=uuid4().hex, range_=range_), days):
+        for found in some.map(partial(_inputs, token=uuid4().hex, range_=range_, marked=unless is not None), days):
             yield from found
 
 
-def _inputs(connection: Connection, span: tuple[int, int], token: str, range_: Range) -> list[DayInputs]:
-    day = _worker(connection, token, range_).site_day(connection, *span)
+def _inputs(
+    connection: Connection, span: tuple[int, int], token: str, range_: Range, *, marked: bool
+) -> list[DayInputs]:
+    worker = _worker(connection, token, range_)
+    if marked and worker.mark(connection, *span)[1]:
+        booked = worker.booked(connection, *span)
+        return [DayInputs(machine, start, head.end, (), head.inputs_hash) for (machine, start), head in booked.items()]
+    day = worker.site_day(connection, *span)
     told = zip(day.machines, day.hashes, strict=True)
     return [DayInputs(machine.name, day.start, day.end, machine.capacity, digest) for machine, digest in told]
 

@@ -17,7 +17,7 @@ from accounting.bulk.charges import priced
 from accounting.bulk.garbage import no_garbage
 from accounting.bulk.lines import Frame, Slice, rendered
 from accounting.bulk.order import statement_order
-from accounting.bulk.readers import Readers
+from accounting.bulk.readers import Given, Readers, readers
 from accounting.bulk.sums import WORDS, Sums, standing_sums
 from accounting.bulk.texts import Places, said_of
 from accounting.database import read
@@ -33,6 +33,9 @@ from exporters.model import Disposition, JobKey, Scheduler
 
 PART = 50_000
 """Lines that are put into words at once."""
+
+MANY = 4000
+"""Node-days for which it pays to start processes."""
 
 MUCH = 8 * PART
 """Lines for which it pays to start processes."""
@@ -59,7 +62,7 @@ class MonthStatement:
 def month_statement(ledger: Engine, period: Period, rates: Rates, corrections: Sequence[Line]) -> MonthStatement:
     """The statement of a month. Raises `RatingError` for a charged model without a price."""
     with no_garbage(), read(ledger) as connection:
-        sums = standing_sums(connection, period.start, period.end)
+        sums = _sums(ledger, connection, period)
         prices = priced(sums, rates, partial(_job_key, connection))
         places = Places(connection)
         digits = rates.minor_digits
@@ -76,11 +79,21 @@ def month_statement(ledger: Engine, period: Period, rates: Rates, corrections: S
 def month_sums(ledger: Engine, period: Period, rates: Rates) -> tuple[int, int, int]:
     """What a month's own lines come to: capacity and charged milliGPU-seconds, and the amount in minor units."""
     with no_garbage(), read(ledger) as connection:
-        sums = standing_sums(connection, period.start, period.end)
+        sums = _sums(ledger, connection, period)
         minor = priced(sums, rates, partial(_job_key, connection)).minor
     charged = sums.word == WORDS.index(Disposition.CHARGED)
     counted = sums.word != WORDS.index(None)
     return int(sums.charged[counted].sum()), int(sums.charged[charged].sum()), int(minor.sum())
+
+
+def _sums(ledger: Engine, connection: Connection, period: Period) -> Sums:
+    d = node_days.c
+    count = select(func.count()).select_from(node_days).where(d.start_at >= period.start, d.start_at < period.end)
+    many = connection.execute(count).scalar_one() >= MANY
+    if not many:
+        return standing_sums(Given(connection), connection, period.start, period.end)
+    with readers(ledger, much=True) as some:
+        return standing_sums(some, connection, period.start, period.end)
 
 
 def refuse_unpriced(ledger: Engine, period: Period, rates: Rates) -> None:

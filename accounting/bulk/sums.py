@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sqlalchemy import Connection, func, select
 
 from accounting.booking import CAPACITY
 from accounting.bulk.pages import pages
+from accounting.bulk.readers import Readers
 from accounting.bulk.rows import Codes
+from accounting.model import DAY
 from accounting.sweep.columns import Ints
 from accounting.tables import node_days, postings, telemetry
 from accounting.usage import MEASURES, Group, share
@@ -53,48 +55,85 @@ class Sums:
         return len(self.job)
 
 
-def standing_sums(connection: Connection, start: int, end: int) -> Sums:
-    """What stands for the node-days that begin in ``[start, end)``. Corrections booked elsewhere are not in it."""
-    columns = (_P.project, _P.job_id, _P.model, _P.account, _P.linked_id, _P.quantity, _P.held, _P.start_at, _P.end_at)
-    query = select(*columns).join(node_days, _D.transaction_id == _P.transaction_id)
-    query = query.where(_D.start_at >= start, _D.start_at < end, _P.account != CAPACITY)
+class _Part(NamedTuple):
+    """The sums of some days: texts, and the columns of `Sums` from ``project`` to ``end``, which number them."""
+
+    projects: list[str]
+    models: list[str]
+    columns: list[Ints]
+
+
+def standing_sums(readers: Readers, connection: Connection, start: int, end: int) -> Sums:
+    """What stands for the node-days that begin in ``[start, end)``. Corrections booked elsewhere are not in it.
+
+    ``readers`` add up a day each, and see what ``connection`` sees.
+    """
     projects, models = Codes(), Codes()
-    parts = [_grouped(_numbers(rows, projects, models)) for rows in pages(connection, query)]
-    found = _grouped(np.concatenate([np.empty((9, 0), dtype=np.int64), *parts], axis=1))
-    del parts
-    project, job, model, word, linked, charged, held, begins, ends = found
+    parts: list[list[Ints]] = []
+    for part in readers.map(_of_days, [(a, min(a + DAY, end)) for a in range(start, end, DAY)]):
+        columns = part.columns
+        columns[0] = projects.of(part.projects)[columns[0]].astype(np.int32)
+        columns[2] = models.of(part.models)[columns[2]].astype(np.int16)
+        parts.append(columns)
+    project, job, model, word, linked, charged, held, begins, ends = _grouped(_joined(parts))
     sums = Sums(projects.items, models.items, project, job, model, word, linked, charged, held, begins, ends, {})
     sums.measured.update(_measured(connection, sums, start, end))
     return sums
 
 
-def _numbers(rows: Sequence[Sequence[Any]], projects: Codes, models: Codes) -> Ints:
+_KINDS = (np.int32, np.int64, np.int16, np.int8, np.int64, np.int64, np.int64, np.int64, np.int64)
+
+
+def _joined(parts: list[list[Ints]]) -> list[Ints]:
+    """Columns below each other, which the parts lose: none is in memory twice for long."""
+    found: list[Ints] = []
+    for n, kind in enumerate(_KINDS):
+        found.append(np.concatenate([np.empty(0, dtype=kind), *(part[n] for part in parts)]))
+        for part in parts:
+            part[n] = found[n][:0]
+    return found
+
+
+def _of_days(connection: Connection, span: tuple[int, int]) -> _Part:
+    """The sums of the node-days that begin within a stretch of time."""
+    columns = (_P.project, _P.job_id, _P.model, _P.account, _P.linked_id, _P.quantity, _P.held, _P.start_at, _P.end_at)
+    query = select(*columns).join(node_days, _D.transaction_id == _P.transaction_id)
+    query = query.where(_D.start_at >= span[0], _D.start_at < span[1], _P.account != CAPACITY)
+    projects, models = Codes(), Codes()
+    parts = [_numbers(rows, projects, models) for rows in pages(connection, query)]
+    return _Part(projects.items, models.items, _grouped(_joined(parts)))
+
+
+def _numbers(rows: Sequence[Sequence[Any]], projects: Codes, models: Codes) -> list[Ints]:
     project, job, model, account, linked, *amounts = zip(*rows, strict=True)
-    return np.array(
-        [
-            projects.of(project),
-            [n or 0 for n in job],
-            models.of(model),
-            [_CODES[word] for word in account],
-            [n or 0 for n in linked],
-            *amounts,
-        ],
-        dtype=np.int64,
+    columns = (
+        projects.of(project),
+        [n or 0 for n in job],
+        models.of(model),
+        [_CODES[word] for word in account],
+        [n or 0 for n in linked],
+        *amounts,
     )
+    return [np.asarray(column, dtype=kind) for kind, column in zip(_KINDS, columns, strict=True)]
 
 
-def _grouped(rows: Ints) -> Ints:
-    """One column per group: quantities and held add up, start and end span all of it. Sorted by group."""
-    if not rows.shape[1]:
-        return rows
-    order = np.lexsort((rows[3] | (rows[2] << 3) | (rows[0] << 32), rows[4] | (rows[1] << 32)))
-    rows = rows[:, order]
-    new = np.ones(rows.shape[1], dtype=bool)
-    new[1:] = (rows[:5, 1:] != rows[:5, :-1]).any(axis=0)
+def _grouped(columns: list[Ints]) -> list[Ints]:
+    """One entry per group: quantities and held add up, start and end span all of it. Sorted by group."""
+    project, job, model, word, linked = columns[:5]
+    if not len(job):
+        return columns
+    rest = (project.astype(np.int64) << 24) | (model.astype(np.int64) << 8) | word
+    order = np.lexsort((rest, linked, job))
+    new = np.ones(len(order), dtype=bool)
+    new[1:] = np.diff(rest[order]) != 0
+    del rest
+    for column in (job, linked):
+        new[1:] |= np.diff(column[order]) != 0
     first = np.flatnonzero(new)
-    found = rows[:, first]
-    found[5], found[6] = np.add.reduceat(rows[5], first), np.add.reduceat(rows[6], first)
-    found[7], found[8] = np.minimum.reduceat(rows[7], first), np.maximum.reduceat(rows[8], first)
+    found: list[Ints] = [column[order[first]] for column in columns[:5]]
+    for n, add in ((5, np.add), (6, np.add), (7, np.minimum), (8, np.maximum)):
+        found.append(add.reduceat(columns[n][order], first))
+        columns[n] = found[n]  # what is summed is not needed any more
     return found
 
 

@@ -87,12 +87,25 @@ class Worker:
         """All that is known of the node-days over ``[a, b)``."""
         return site_day(connection, self.world, self.days, a, b)
 
+    def mark(self, connection: Connection, a: int, b: int) -> tuple[bytes, bool]:
+        """By which the node-days over ``[a, b)`` are known again, and whether that is what they were booked with."""
+        if self.marks is None:
+            return b"", False
+        mark = self.marks.of(connection, a, b)
+        return mark, mark == stored(connection, a, b)
+
+    @staticmethod
+    def booked(connection: Connection, a: int, b: int) -> dict[Place, Head]:
+        """The node-days over ``[a, b)`` that are booked, but for those of which there was no evidence any more."""
+        had = heads(connection, a, b)
+        return {place: head for place, head in had.items() if head.inputs_hash != no_evidence(*place)}
+
     def done(self, connection: Connection, a: int, b: int, run: Engine) -> Done:
         """The node-days over ``[a, b)``, those reconciled that are not booked with these inputs and rules."""
         had = heads(connection, a, b)
-        mark = self.marks.of(connection, a, b) if self.marks else b""
-        if mark and mark == stored(connection, a, b):
-            seen = [machine for (machine, start), h in had.items() if h.inputs_hash != no_evidence(machine, start)]
+        mark, unchanged = self.mark(connection, a, b)
+        if unchanged:
+            seen = [machine for machine, _ in self.booked(connection, a, b)]
             return Done(a, b, self.rules_hash, seen, had, True, (), 0, 0, b"")
         day = self.site_day(connection, a, b)
         name = period_at(a, self.range.zone).name
