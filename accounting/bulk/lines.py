@@ -6,6 +6,7 @@ What many lines have in common is put into words once.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -26,6 +27,7 @@ from exporters.model import Disposition
 NOBODY = Said("", "", "", "", "", "", "")
 _CHARGED, _SHOWN = WORDS.index(Disposition.CHARGED), WORDS.index(None)
 _WORDS = [word.value if word else "" for word in WORDS]
+_PLAIN = re.compile(r"(?:(?:\w[\w .:/@-]{0,254})?,){2}", re.ASCII).fullmatch  # two cells to which nothing is to be done
 _CLOCK = [f"{s // 3600:02d}:{s // 60 % 60:02d}:{s % 60:02d}Z" for s in range(DAY)]
 
 
@@ -54,29 +56,29 @@ class Slice:
 def rendered(lines: Slice, frame: Frame, said: Mapping[int, Said]) -> Iterator[str]:
     """The lines as the CSV has them, each with its end. ``said`` knows the jobs that they name."""
     sums, names = lines.sums, Naming(frame)
-    charged = [*map(hours_text, lines.micro.tolist())]
-    held = _held(lines, charged)
-    zero, minor = hours_text(0), lines.minor.tolist()
-    money_ = _Money(frame.digits)
-    prices = [money(price, frame.digits) for price in frame.prices]
-    begins, ends = _moments(sums.start, sums.start < sums.end), _moments(sums.end, sums.start < sums.end)
-    for n, (project, job, model, word, linked, price) in enumerate(
-        zip(
-            *(getattr(sums, name).tolist() for name in ("project", "job", "model", "word", "linked")),
-            lines.price.tolist(),
-            strict=True,
-        )
+    counted = _hours(lines.micro)
+    there = sums.start < sums.end
+    columns = (
+        *(getattr(sums, name).tolist() for name in ("project", "job", "model", "word", "linked")),
+        _moments(sums.start, there),
+        _moments(sums.end, there),
+        counted,
+        _held(lines, counted),
+        _amounts(lines.minor, frame.digits),
+        [names.prices[price] for price in lines.price.tolist()],
+        _measured(sums),
+    )
+    cells, head, job_cells, linked_cell, line_id = names.cells, names.head, names.job, names.linked, names.line_id
+    currency, zero = frame.currency, hours_text(0)
+    for project, job, model, word, linked, start, end, micro, held, amount, price, measured in zip(
+        *columns, strict=True
     ):
         who = said[job] if job else NOBODY
         other = said[linked] if linked else NOBODY
-        measured = ",,"
-        if n in sums.measured:
-            measured = ",".join(telemetry(_usage(sums, n)))
-        amount = charged[n] if word == _CHARGED else zero
         yield (
-            f"{names.head(project, who.scheduler, who.cluster)}{names.job(who)}{names.cells[model]},"
-            f"{begins[n]},{ends[n]},{held[n]},{amount},{measured},{prices[price]},{money_[minor[n]]},{frame.currency},{_WORDS[word]},"
-            f"{names.linked(other) if linked else ''},{names.line_id(project, who, model, word, other)}\r\n"
+            f"{head(project, who[0], who[1])}{job_cells(who)}{cells[model]},{start},{end},{held},"
+            f"{micro if word == _CHARGED else zero},{measured},{price},{amount},{currency},{_WORDS[word]},"
+            f"{linked_cell(other) if linked else ''},{line_id(project, who, model, word, other)}\r\n"
         )
 
 
@@ -87,7 +89,8 @@ class Naming:
         self.frame = frame
         self.cells = [cell(model) for model in frame.models]
         self.head = cache(self._head)
-        self._cell = cache(cell)
+        self._rest = cache(_cells)
+        self.prices = [money(price, frame.digits) for price in frame.prices]
         self._about = cache(self._about_)
         self._ends = [[_framed(m) + _framed(word) for word in _WORDS] for m in frame.models]
 
@@ -96,8 +99,11 @@ class Naming:
 
     def job(self, who: Said) -> str:
         """The cells that say whose line it is, each with the comma after it."""
-        common = self._cell
-        return f"{cell(who.run)},{cell(who.name)},{common(who.user)},{common(who.account)},{common(who.partition)},"
+        _, _, run, name, *rest = who
+        both = f"{run},{name},"
+        if not _PLAIN(both):
+            both = f"{cell(run)},{cell(name)},"
+        return both + self._rest(*rest)
 
     def linked(self, other: Said) -> str:
         """The cell that names the linked record."""
@@ -114,16 +120,31 @@ class Naming:
         return "L" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:20]
 
 
-class _Money(dict[int, str]):
-    """Minor units as money, those that were asked for."""
+def _cells(*texts: str) -> str:
+    return "".join(f"{cell(text)}," for text in texts)
 
-    def __init__(self, digits: int) -> None:
-        super().__init__()
-        self.digits = digits
 
-    def __missing__(self, minor: int) -> str:
-        text = self[minor] = money(Decimal(minor).scaleb(-self.digits), self.digits)
-        return text
+def _hours(micro: Ints) -> list[str]:
+    """Millionths of an hour as `accounting.statements.hours.hours_text` prints them."""
+    if int(micro.min(initial=0)) < 0:
+        return [*map(hours_text, micro.tolist())]
+    whole, part = np.divmod(micro, 1_000_000)
+    return [f"{w}.{p:06d}" for w, p in zip(whole.tolist(), part.tolist(), strict=True)]
+
+
+def _amounts(minor: Ints, digits: int) -> list[str]:
+    """Minor units as `accounting.statements.chargeback.money` prints them."""
+    if digits != 2 or int(minor.min(initial=0)) < 0:
+        return [money(Decimal(m).scaleb(-digits), digits) for m in minor.tolist()]
+    whole, part = np.divmod(minor, 100)
+    return [f"{w}.{p:02d}" for w, p in zip(whole.tolist(), part.tolist(), strict=True)]
+
+
+def _measured(sums: Sums) -> list[str]:
+    found = [",,"] * len(sums)
+    for n in sums.measured:
+        found[n] = ",".join(telemetry(_usage(sums, n)))
+    return found
 
 
 def _held(lines: Slice, charged: Sequence[str]) -> Sequence[str]:
