@@ -20,7 +20,7 @@ from accounting import beancount
 from accounting import rejects as set_aside
 from accounting.bulk.readers import readers
 from accounting.bulk.run import AS_FITS, Site, Work, day_inputs, reconcile_whole
-from accounting.bulk.statement import MUCH, month_statement
+from accounting.bulk.statement import many, month_statement
 from accounting.check import check as prove
 from accounting.closing import period_states
 from accounting.database import LedgerError, read
@@ -265,11 +265,11 @@ def write_statement(config: Config, name: str, folder: Path) -> Sequence[Path]:
     with opened(config) as engine:
         period = period_named(name, zone(config))
         at = prices(config, engine, period)
-        stated = month_statement(engine, period, at.rates, corrected(engine, period, at))
-        earlier = {line.corrects: at.earlier[line.corrects] for line in stated.statement.lines}
         closed_at = next((s.closed_at for s in period_states(engine) if s.name == name and not s.is_open), None)
         owed = recovered_time(engine, period.start, period.end, closed_at)
-        with readers(engine, much=len(stated.own.sums) >= MUCH) as some:
+        with readers(engine, much=many(engine, period)) as some:
+            stated = month_statement(engine, some, period, at.rates, corrected(engine, period, at))
+            earlier = {line.corrects: at.earlier[line.corrects] for line in stated.statement.lines}
             basis = Basis(at.closed, earlier, owed)
             return write_files(folder, stated.statement, at.rates, at.terms, basis, stated.csv(some))
 

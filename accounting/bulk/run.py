@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
@@ -32,8 +32,16 @@ __all__ = ["AS_FITS", "Range", "Site", "Work", "day_inputs", "reconcile_whole"]
 MUCH = 400_000
 """Claims in a ledger for which it pays to start processes."""
 
+FEW = 3
+"""Days that are done before processes would have started."""
+
 TRIES = 5
 """How often a day is reconciled anew because somebody else booked of it meanwhile."""
+
+
+Day = tuple[int, int]
+Marked = Mapping[Day, tuple[bytes, bool]]
+"""Each day's mark, and whether that is what it was booked with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +74,25 @@ def day_inputs(
     if not days:
         return
     range_ = Range(site, unless or Rules(), days, zone)
-    with no_garbage(), readers(ledger, much=much(ledger)) as some:
-        for found in some.map(partial(_inputs, token=uuid4().hex, range_=range_, marked=unless is not None), days):
-            yield from found
+    with no_garbage():
+        with read(ledger) as connection:
+            worker = Worker(connection, range_)
+            marks = {day: (b"", False) if unless is None else worker.mark(connection, *day) for day in days}
+        todo = [day for day, (_, unchanged) in marks.items() if not unchanged]
+        with readers(ledger, much=len(todo) > FEW and much(ledger)) as some:
+            found = some.map(partial(_inputs, token=uuid4().hex, range_=range_), todo)
+            for day, (_, unchanged) in marks.items():
+                yield from _booked_inputs(ledger, worker, day) if unchanged else next(found)
 
 
-def _inputs(
-    connection: Connection, span: tuple[int, int], token: str, range_: Range, *, marked: bool
-) -> list[DayInputs]:
-    worker = _worker(connection, token, range_)
-    if marked and worker.mark(connection, *span)[1]:
-        booked = worker.booked(connection, *span)
-        return [DayInputs(machine, start, head.end, (), head.inputs_hash) for (machine, start), head in booked.items()]
-    day = worker.site_day(connection, *span)
+def _booked_inputs(ledger: Engine, worker: Worker, day: Day) -> list[DayInputs]:
+    with read(ledger) as connection:
+        booked = worker.booked(connection, *day)
+    return [DayInputs(machine, start, head.end, (), head.inputs_hash) for (machine, start), head in booked.items()]
+
+
+def _inputs(connection: Connection, span: Day, token: str, range_: Range) -> list[DayInputs]:
+    day = _worker(connection, token, range_).site_day(connection, *span)
     told = zip(day.machines, day.hashes, strict=True)
     return [DayInputs(machine.name, day.start, day.end, machine.capacity, digest) for machine, digest in told]
 
@@ -130,31 +144,43 @@ def reconcile_whole(
 
 @contextmanager
 def _working(ledger: Engine, range_: Range, work: Work) -> Iterator[Iterator[Done]]:
-    """The days of a range in their order, reconciled."""
-    if work.engine == "pool" or (not work.engine and much(ledger)):
-        with readers(ledger, much=True, number=work.workers) as beside:
-            yield beside.map(partial(_day, token=uuid4().hex, range_=range_), range_.days)
-        return
-    with engine(work.engine or "one", scheduler=work.scheduler) as run:
-        yield _here(ledger, range_, run)
-
-
-def _here(ledger: Engine, range_: Range, run: Workers) -> Iterator[Done]:
+    """The days of a range in their order, those reconciled of which something has changed."""
     with read(ledger) as connection:
         worker = Worker(connection, range_)
-    for a, b in range_.days:
+        marks = {day: worker.mark(connection, *day) for day in range_.days}
+    todo = [(day, mark) for day, (mark, unchanged) in marks.items() if not unchanged]
+    if work.engine == "pool" or (not work.engine and len(todo) > FEW and much(ledger)):
+        with readers(ledger, much=True, number=work.workers) as beside:
+            found = beside.map(partial(_day, token=uuid4().hex, range_=range_), todo)
+            yield _in_order(ledger, worker, marks, found)
+        return
+    with engine(work.engine or "one", scheduler=work.scheduler) as run:
+        yield _in_order(ledger, worker, marks, _here(ledger, worker, todo, run))
+
+
+def _in_order(ledger: Engine, worker: Worker, marks: Marked, found: Iterator[Done]) -> Iterator[Done]:
+    for day, (_, unchanged) in marks.items():
+        if unchanged:
+            with read(ledger) as connection:
+                yield worker.nothing(connection, *day)
+        else:
+            yield next(found)
+
+
+def _here(ledger: Engine, worker: Worker, todo: Sequence[tuple[Day, bytes]], run: Workers) -> Iterator[Done]:
+    for day, mark in todo:
         with read(ledger) as connection:
-            if not worker.knows(connection):
-                worker = Worker(connection, range_)
-            done = worker.done(connection, a, b, run)
+            done = worker.done(connection, *day, mark, run)
         yield done
 
 
 _workers: dict[str, Worker] = {}
 
 
-def _day(connection: Connection, day: tuple[int, int], token: str, range_: Range) -> Done:
-    return _worker(connection, token, range_).done(connection, *day, One())
+def _day(connection: Connection, item: tuple[Day, bytes], token: str, range_: Range) -> Done:
+    """One day in a process of a pool, which keeps what the days of a range share."""
+    day, mark = item
+    return _worker(connection, token, range_).done(connection, *day, mark, One())
 
 
 def _worker(connection: Connection, token: str, range_: Range) -> Worker:
@@ -179,7 +205,7 @@ def _booked(ledger: Engine, range_: Range, done: Done, now: int) -> Counter[str]
             break
         except OutdatedError:
             with read(ledger) as connection:
-                done = Worker(connection, range_).done(connection, done.start, done.end, One())
+                done = Worker(connection, range_).done(connection, done.start, done.end, b"", One())
     else:
         raise LedgerError(f"other writers keep booking the node-days from {done.start} on: stop them, and try again")
     counts["node_days"] += len(done.seen)

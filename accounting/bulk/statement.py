@@ -17,7 +17,7 @@ from accounting.bulk.charges import priced
 from accounting.bulk.garbage import no_garbage
 from accounting.bulk.lines import Frame, Slice, rendered
 from accounting.bulk.order import statement_order
-from accounting.bulk.readers import Given, Readers, readers
+from accounting.bulk.readers import Readers, readers
 from accounting.bulk.sums import WORDS, Sums, standing_sums
 from accounting.bulk.texts import Places, said_of
 from accounting.database import read
@@ -36,9 +36,6 @@ PART = 50_000
 
 MANY = 4000
 """Node-days for which it pays to start processes."""
-
-MUCH = 8 * PART
-"""Lines for which it pays to start processes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +56,12 @@ class MonthStatement:
         yield from corrections
 
 
-def month_statement(ledger: Engine, period: Period, rates: Rates, corrections: Sequence[Line]) -> MonthStatement:
-    """The statement of a month. Raises `RatingError` for a charged model without a price."""
+def month_statement(
+    ledger: Engine, some: Readers, period: Period, rates: Rates, corrections: Sequence[Line]
+) -> MonthStatement:
+    """The statement of a month; ``some`` readers add it up. Raises `RatingError` for a model without a price."""
     with no_garbage(), read(ledger) as connection:
-        sums = _sums(ledger, connection, period)
+        sums = standing_sums(some, connection, period.start, period.end)
         prices = priced(sums, rates, partial(_job_key, connection))
         places = Places(connection)
         digits = rates.minor_digits
@@ -78,22 +77,20 @@ def month_statement(ledger: Engine, period: Period, rates: Rates, corrections: S
 
 def month_sums(ledger: Engine, period: Period, rates: Rates) -> tuple[int, int, int]:
     """What a month's own lines come to: capacity and charged milliGPU-seconds, and the amount in minor units."""
-    with no_garbage(), read(ledger) as connection:
-        sums = _sums(ledger, connection, period)
+    with no_garbage(), readers(ledger, much=many(ledger, period)) as some, read(ledger) as connection:
+        sums = standing_sums(some, connection, period.start, period.end)
         minor = priced(sums, rates, partial(_job_key, connection)).minor
     charged = sums.word == WORDS.index(Disposition.CHARGED)
     counted = sums.word != WORDS.index(None)
     return int(sums.charged[counted].sum()), int(sums.charged[charged].sum()), int(minor.sum())
 
 
-def _sums(ledger: Engine, connection: Connection, period: Period) -> Sums:
+def many(ledger: Engine, period: Period) -> bool:
+    """Whether so much is booked of a month that it pays to start processes."""
     d = node_days.c
     count = select(func.count()).select_from(node_days).where(d.start_at >= period.start, d.start_at < period.end)
-    many = connection.execute(count).scalar_one() >= MANY
-    if not many:
-        return standing_sums(Given(connection), connection, period.start, period.end)
-    with readers(ledger, much=True) as some:
-        return standing_sums(some, connection, period.start, period.end)
+    with read(ledger) as connection:
+        return int(connection.execute(count).scalar_one()) >= MANY
 
 
 def refuse_unpriced(ledger: Engine, period: Period, rates: Rates) -> None:

@@ -100,13 +100,18 @@ class Worker:
         had = heads(connection, a, b)
         return {place: head for place, head in had.items() if head.inputs_hash != no_evidence(*place)}
 
-    def done(self, connection: Connection, a: int, b: int, run: Engine) -> Done:
-        """The node-days over ``[a, b)``, those reconciled that are not booked with these inputs and rules."""
+    def nothing(self, connection: Connection, a: int, b: int) -> Done:
+        """The node-days over ``[a, b)`` of which nothing has changed."""
         had = heads(connection, a, b)
-        mark, unchanged = self.mark(connection, a, b)
-        if unchanged:
-            seen = [machine for machine, _ in self.booked(connection, a, b)]
-            return Done(a, b, self.rules_hash, seen, had, True, (), 0, 0, b"")
+        seen = [machine for machine, _ in self.booked(connection, a, b)]
+        return Done(a, b, self.rules_hash, seen, had, True, (), 0, 0, b"")
+
+    def done(self, connection: Connection, a: int, b: int, mark: bytes, run: Engine) -> Done:
+        """The node-days over ``[a, b)``, those reconciled that are not booked with these inputs and rules.
+
+        ``mark`` is the day's, taken before.
+        """
+        had = heads(connection, a, b)
         day = self.site_day(connection, a, b)
         name = period_at(a, self.range.zone).name
         state = connection.execute(select(periods.c.state).where(periods.c.name == name)).scalar_one_or_none()

@@ -186,11 +186,15 @@ def site_statement(site: Site, name: str, rates: Rates) -> Statement:
 
 def test_processes_beside_this_one_give_the_same_bytes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bulk, "PART", 1)
-    made = month_statement(site.engine, period_named("2026-10"), Rates({"h100": Decimal("2.10")}), [])
+    rates = Rates({"h100": Decimal("2.10")})
     with readers(site.engine, much=True) as beside, readers(site.engine, much=False) as here:
-        assert [*made.csv(here)] == [*made.csv(beside)]
+        one, other = (month_statement(site.engine, r, period_named("2026-10"), rates, []) for r in (here, beside))
+        assert [*one.csv(here)] == [*other.csv(beside)]
 
 
 def test_a_model_without_a_price_is_named_with_its_job(site: Site) -> None:
-    with pytest.raises(RatingError, match=r"no price for GPU model 'h100' \(job \w+/"):
-        month_statement(site.engine, period_named("2026-10"), Rates({}), [])
+    with (
+        readers(site.engine, much=False) as here,
+        pytest.raises(RatingError, match=r"no price for GPU model 'h100' \(job \w+/"),
+    ):
+        month_statement(site.engine, here, period_named("2026-10"), Rates({}), [])
