@@ -9,6 +9,7 @@ local file(name) = {
   scheduler: std.parseYaml(importstr 'rules/scheduler.yaml'),
   accounting: std.parseYaml(importstr 'rules/accounting.yaml'),
   exporter: std.parseYaml(importstr 'rules/exporter.yaml'),
+  shards: std.parseYaml(importstr 'rules/shards.yaml'),
 }[name];
 
 {
@@ -19,6 +20,8 @@ local file(name) = {
     noEcn: false,
     // packets of a flow take several paths and arrive out of sequence
     adaptiveRouting: false,
+    // several exporters share the fleet (exporter --shard): rules that add their parts up
+    sharded: false,
     // groups that a site does without: gpu, scheduler, accounting, exporter
     without: [],
     // labels added to every alert, for routing
@@ -43,7 +46,7 @@ local file(name) = {
     if !std.member(c.without, name)
   ],
 
-  prometheusRules+:: { groups+: file('recording').groups },
+  prometheusRules+:: { groups+: file('recording').groups + (if c.sharded then file('shards').groups else []) },
   prometheusAlerts+:: {
     groups+: [
       group { rules: [alert(rule) for rule in group.rules] }

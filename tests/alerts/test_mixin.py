@@ -14,6 +14,7 @@ from alerts.files import SHIPPED
 from alerts.generate import GROUPS
 
 MIXIN = Path(SHIPPED).parent / "mixin.libsonnet"
+ALERTS = [name for name in GROUPS if name not in ("recording", "shards")]
 
 
 def mixin(config: str = "{}") -> dict[str, Any]:
@@ -24,10 +25,12 @@ def mixin(config: str = "{}") -> dict[str, Any]:
 
 
 def test_it_gives_the_rules_of_the_files() -> None:
-    files = [yaml.safe_load((SHIPPED / f"{name}.yaml").read_text())["groups"] for name in GROUPS]
-
+    files = {name: yaml.safe_load((SHIPPED / f"{name}.yaml").read_text())["groups"] for name in GROUPS}
     given = mixin()
-    assert files == [given["rules"], *([group] for group in given["alerts"])]
+
+    assert files["recording"] == given["rules"]
+    assert [files[name] for name in ALERTS] == [[group] for group in given["alerts"]]
+    assert [*files["recording"], *files["shards"]] == mixin("{ sharded: true }")["rules"]
 
 
 @pytest.mark.parametrize(
@@ -41,7 +44,7 @@ def test_it_gives_the_rules_of_the_files() -> None:
 def test_a_site_leaves_out_what_says_nothing_there(config: str, left_out: str) -> None:
     names = [group["name"] for group in mixin(config)["alerts"]]
 
-    assert [f"meterbridge-{name}" for name in GROUPS[1:] if name != left_out] == names
+    assert [f"meterbridge-{name}" for name in ALERTS if name != left_out] == names
 
 
 def test_a_site_has_its_own_links_and_labels() -> None:

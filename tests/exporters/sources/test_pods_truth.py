@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import pairwise
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from exporters.model import Claim, Demand, LinkKind, Snapshot
+from exporters.sources.base import SourceError
 from exporters.sources.kube.facts import HoldFrom
 from exporters.sources.pods import Pods
 from tests.exporters.sources.pods_world import until
@@ -211,6 +213,16 @@ def test_people_and_queues_come_from_labels(found: Snapshot) -> None:
     assert "pod-index" not in "".join(jobs["slurm/NodeSet/hpc1-worker-h100"].labels), "labels that differ say nothing"
 
 
+def polled(source: Pods, now: float) -> Snapshot:
+    """A snapshot at that time: the recording cuts connections, and a poll meanwhile says so; the registry asks again."""
+    for _ in range(1000):
+        try:
+            return source.poll(now)
+        except SourceError:
+            threading.Event().wait(0.01)
+    raise AssertionError("the recorded server never answered")
+
+
 def test_ends_are_told_until_they_are_acknowledged_and_never_again(recorded: Path, found: Snapshot) -> None:
     told: list[Claim] = []
     with KubeReplay(recorded, owner_objects(recorded)) as server:
@@ -220,11 +232,11 @@ def test_ends_are_told_until_they_are_acknowledged_and_never_again(recorded: Pat
         while not over:
             over = server.wait(0.02)
             now += 1
-            first, again = source.poll(now), source.poll(now + 0.5)
+            first, again = polled(source, now), polled(source, now + 0.5)
             assert set(first.ended) <= set(again.ended), "an end that nobody acknowledged is told again"
             source.acknowledge(now)
             told += first.ended
-        left = [c for c in source.poll(now + 1).ended if c not in told]
+        left = [c for c in polled(source, now + 1).ended if c not in told]
         source.close()
 
     assert [] == left
