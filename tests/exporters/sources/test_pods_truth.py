@@ -214,7 +214,7 @@ def test_people_and_queues_come_from_labels(found: Snapshot) -> None:
 
 
 def polled(source: Pods, now: float) -> Snapshot:
-    """A snapshot at that time. The recording cuts connections, and a poll meanwhile says so: the registry asks again."""
+    """A snapshot at that time. The recording cuts connections; the registry asks again, and so does this."""
     for _ in range(1000):
         try:
             return source.poll(now)
