@@ -170,6 +170,8 @@ def _in_order(ledger: Engine, worker: Worker, marks: Marked, found: Iterator[Don
 def _here(ledger: Engine, worker: Worker, todo: Sequence[tuple[Day, bytes]], run: Workers) -> Iterator[Done]:
     for day, mark in todo:
         with read(ledger) as connection:
+            if not worker.knows(connection):  # an ingest beside this one has brought nodes
+                worker = Worker(connection, worker.range)
             done = worker.done(connection, *day, mark, run)
         yield done
 
