@@ -94,6 +94,11 @@ def reconcile_range(
             counts.update(withdraw(engine, booked, work.seen, rules_hash, now=now, zone=zone))
         if progress is not None:
             progress(b - days[0][0], days[-1][1] - days[0][0], counts["node_days"])
+    return report_of(counts, days, start)
+
+
+def report_of(counts: Mapping[str, int], days: Sequence[tuple[int, int]], start: int) -> ReconcileReport:
+    """What was counted over ``days``, which began at ``start`` where there were none."""
     return ReconcileReport(
         counts["node_days"],
         counts[Posted.POSTED],

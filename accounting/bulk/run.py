@@ -22,7 +22,7 @@ from accounting.database import LedgerError, read, write
 from accounting.periods import segments
 from accounting.prints import DayInputs
 from accounting.reconcile import Rules
-from accounting.reconciling import Progress, ReconcileReport, no_evidence, withdraw
+from accounting.reconciling import Progress, ReconcileReport, no_evidence, report_of, withdraw
 from accounting.sweep.engines import Engine as Workers
 from accounting.sweep.engines import One, engine
 from accounting.tables import claims
@@ -129,17 +129,7 @@ def reconcile_whole(
                 counts.update(_booked(ledger, range_, done, now))
                 if progress is not None:
                     progress(done.end - days[0][0], days[-1][1] - days[0][0], counts["node_days"])
-    return ReconcileReport(
-        counts["node_days"],
-        counts[Posted.POSTED],
-        counts[Posted.REPOSTED],
-        counts[Posted.CORRECTED],
-        counts[Posted.UNCHANGED],
-        counts["withdrawn"],
-        counts["unplaced"],
-        days[0][0] if days else start,
-        days[-1][1] if days else start,
-    )
+    return report_of(counts, days, start)
 
 
 @contextmanager
