@@ -116,7 +116,7 @@ class Nesting:
             if own == 0:
                 shown.append(i)
                 continue
-            free = less(known.get(i, NOTHING), (known[k] for k in apart if k in known), own) if known else {}
+            free = less(known[i], (_taken(k, inner, known) for k in apart), own) if i in known else {}
             held = tuple(sorted(free, key=_card_order))
             disposition = Disposition.DISPUTED if i in reasons else rest_of_lender(claim, down, unread)
             word = disposition or Disposition.CHARGED
@@ -191,6 +191,24 @@ def rest_of_lender(claim: Claim, down: Collection[tuple[str, str]], unread: Coll
     if any(node == key.value and key.cluster in ("", cluster) for cluster, node in down):
         return Disposition.DOWN
     return Disposition.RESERVED
+
+
+def _taken(
+    i: int, inner: Mapping[int, Sequence[int]], known: Mapping[int, Hand], above: tuple[int, ...] = ()
+) -> Hand:
+    """The cards of a claim and of those that live inside it: a pod that is seen tells where its job is that is not.
+
+    Those ``above`` are around it already: in a ring each counts once.
+    """
+    within: dict[Card, int] = defaultdict(int)
+    path = (*above, i)
+    for k in inner.get(i, ()):
+        if k in path:
+            continue
+        for card, milligpu in _taken(k, inner, known, path).cards.items():
+            within[card] += milligpu
+    own = known.get(i, NOTHING)
+    return Hand({card: max(own.cards.get(card, 0), within.get(card, 0)) for card in {*own.cards, *within}})
 
 
 def _card_order(card: Card) -> tuple[bool, Card]:

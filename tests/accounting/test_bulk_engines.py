@@ -77,7 +77,7 @@ def test_a_dask_cluster_that_loses_a_worker_books_the_same(site: Config, engine:
 def test_the_command_books_the_same_anywhere(engine: Engine, tmp_path: Path) -> None:
     site = october(engine, tmp_path)
     with read(engine) as connection:
-        before = connection.execute(select(postings)).all()
+        before = connection.execute(select(postings).order_by(postings.c.id)).all()
     with write(engine) as connection:
         for table in BOOKS:
             connection.execute(table.delete())
@@ -85,7 +85,7 @@ def test_the_command_books_the_same_anywhere(engine: Engine, tmp_path: Path) -> 
 
     assert "31 posted" in said
     with read(engine) as connection:
-        assert before == connection.execute(select(postings)).all()
+        assert before == connection.execute(select(postings).order_by(postings.c.id)).all()
 
 
 def test_dask_without_an_address_and_an_address_without_dask_are_refused(engine: Engine, tmp_path: Path) -> None:

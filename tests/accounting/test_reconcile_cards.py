@@ -111,6 +111,15 @@ def test_of_several_claims_of_a_unit_nobody_knows_which_is_on_which_card() -> No
     assert not [p for p in result.postings if p.account == "disputed"]
 
 
+def test_a_pod_that_is_seen_tells_where_its_job_is_when_nobody_saw_the_job() -> None:
+    worker = pod("worker", 8000, at(0), at(24), lends("h1"))
+    job = run(18, 2000, at(2), at(6), node="h1")
+    placed = pod("placed", 1000, at(2), at(6), bridged(18))
+    claims = [worker, job, placed]
+
+    assert lines(books(claims, [])) == lines(books(claims, [*saw(worker, 0), *saw(placed, 0)]))
+
+
 def test_a_pod_whose_owner_became_known_later_is_seen_on_its_cards_all_the_same() -> None:
     before = replace(WEB, job=JobKey(KUBE, "prod", "vision/ReplicaSet/web"))
 
