@@ -5,7 +5,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo record-demo test test-fast test-matrix lint bench docs alerts dashboards chart lock servers clean
+.PHONY: help demo record-demo test test-fast test-matrix explore lint bench docs alerts dashboards chart lock servers clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -25,6 +25,9 @@ test-fast: $(VENV)/.package ## what needs no server
 test-matrix: servers ## every source of Slurm on 22.05, 24.11 and 26.05 (root; unpacks newer suites under build/, once)
 	$(PYTHON) -m tests.lab.suites
 	METERBRIDGE_SLURM_MATRIX=1 $(PYTHON) -m pytest tests/exporters/sources/test_slurm_contract.py
+
+explore: servers ## the properties on many more examples, other ones in every run (hours)
+	HYPOTHESIS_PROFILE=explore $(PYTHON) -m pytest --numprocesses 2 -m hypothesis
 
 lint: $(VENV)/.package ## style, types and the direction of imports
 	$(VENV)/bin/ruff check .

@@ -193,9 +193,7 @@ def rest_of_lender(claim: Claim, down: Collection[tuple[str, str]], unread: Coll
     return Disposition.RESERVED
 
 
-def _taken(
-    i: int, inner: Mapping[int, Sequence[int]], known: Mapping[int, Hand], above: tuple[int, ...] = ()
-) -> Hand:
+def _taken(i: int, inner: Mapping[int, Sequence[int]], known: Mapping[int, Hand], above: tuple[int, ...] = ()) -> Hand:
     """The cards of a claim and of those that live inside it: a pod that is seen tells where its job is that is not.
 
     Those ``above`` are around it already: in a ring each counts once.

@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, settings
 from tests.lab import servers
 
 # A busy machine is slow, and that is no failure of a property.
-settings.register_profile("meterbridge", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-# HYPOTHESIS_PROFILE=long looks further than continuous integration has time to.
-settings.register_profile("long", settings.get_profile("meterbridge"), max_examples=2000)
+# The same examples in every run: whether a change passes says something of that change. `make explore` looks further.
+BUSY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("meterbridge", BUSY, derandomize=True, database=None)
+settings.register_profile("explore", BUSY, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "meterbridge"))
 
 pytest_plugins = ("tests.lab.fixtures",)
