@@ -1,6 +1,6 @@
 """A whole site in motion, and its ledger: whatever happens in whatever order, the books say what a naive reader says.
 
-``HYPOTHESIS_PROFILE=long`` looks further than continuous integration has time to.
+``HYPOTHESIS_PROFILE=explore`` looks further than continuous integration has time to.
 """
 
 from __future__ import annotations
