@@ -1,95 +1,19 @@
-"""The fabric in a collector: ports, their jobs, who shares them, and what they say of a job."""
+"""The fabric in a collector: ports, their jobs, and who shares them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-
 import pytest
 
-from exporters.collector import Collector, JoinSettings
-from exporters.exposition.line import parse_plain
-from exporters.model import Claim, Field, Job, Sample, Snapshot
-from exporters.ports import PortCounter, PortQuantity
-from exporters.projects import ProjectMap, ProjectRule
-from exporters.recorder import Round
+from exporters.model import Field, Sample, Snapshot
+from exporters.ports import PortCounter
 from exporters.sources.base import SourceError
 from tests.exporters import world as w
-
-Q = PortQuantity
-BYTES, CE = PortCounter(Q.RECEIVE_BYTES), PortCounter(Q.CE_MARKED)
-PAUSED, PAUSING = (PortCounter(q, ("3",)) for q in (Q.PAUSE_RECEIVED_SECONDS, Q.PAUSE_TRANSMITTED_SECONDS))
-SPINNING = {Field.ENGINE_ACTIVE: 1.0, Field.TENSOR_ACTIVE: 0.0}
-WORKING = {Field.ENGINE_ACTIVE: 0.9, Field.TENSOR_ACTIVE: 0.5}
-
-Rates = Mapping[PortCounter, float]
-
-
-class Site:
-    """Machines with one port each, whose counters grow at rates that the test sets; jobs hold whole machines."""
-
-    def __init__(self, machines: Sequence[str] = ("gn01", "gn02", "gn03", "gn04")) -> None:
-        self.now = 2000.0
-        self.machines = tuple(machines)
-        self.slurm = w.StubSource("slurmctld", "lab", w.SLURM)
-        self.rdma = w.StubSource("rdma", "", None)
-        self.dcgm = w.StubSource("dcgm", "", None)
-        self.counted: dict[str, dict[PortCounter, float]] = {m: {} for m in machines}
-        self.values: Mapping[Field, float] = {}
-        self.holdings: tuple[Sample, ...] = ()
-        self.rounds: list[Round] = []
-        rules = [ProjectRule("vision", "account", "vision"), ProjectRule("llm", "account", "llm")]
-        settings = JoinSettings(ProjectMap.of(rules), lossless_priorities=(3,), linger=60.0)
-        self.collector = Collector([self.slurm, self.rdma, self.dcgm], settings, self, lambda: self.now)
-        self.run()
-
-    def record(self, round_: Round) -> None:
-        self.rounds.append(round_)
-
-    def close(self) -> None:
-        pass
-
-    def run(self, *claims: tuple[Job, Claim]) -> None:
-        """From now on these claims are held, and no others."""
-        self.slurm.says = Snapshot(
-            0,
-            jobs=tuple(job for job, _ in claims),
-            claims=tuple(claim for _, claim in claims),
-            nodes=tuple(w.slurm_node(m) for m in self.machines),
-        )
-
-    def step(self, rates: Mapping[str, Rates] | None = None, seconds: float = 15.0) -> None:
-        """Time passes: every machine's port counts at its rates (per second)."""
-        self.now += seconds
-        for machine in self.machines:
-            for counter, rate in (rates or {}).get(machine, {}).items():
-                self.counted[machine][counter] = self.counted[machine].get(counter, 0.0) + rate * seconds
-        if not isinstance(self.rdma.says, Exception):
-            ports = tuple(w.port(m, self.now, self.counted[m]) for m in self.machines if self.counted[m])
-            self.rdma.says = Snapshot(0, ports=ports, samples=self.holdings)
-        if self.values:
-            cards = tuple(s for m in self.machines for s in w.samples(m, self.now, self.values))
-            self.dcgm.says = Snapshot(0, samples=cards)
-        self.collector.poll_all()
-        self.collector.join()
-
-    def rows(self, name: str, *labels: str) -> dict[tuple[str, ...], float]:
-        """The rows of a family by the values of these labels."""
-        page = self.collector.page()
-        assert page is not None
-        lines = [x for x in page.body().decode().splitlines() if x.startswith(name + "{")]
-        parsed = [parse_plain(line, {}) for line in lines]
-        return {tuple(p.labels[x] for x in labels): p.value for p in parsed if p is not None}
+from tests.exporters.fabricsite import BYTES, CE, PAUSED, WORKING, Q, Site, whole
 
 
 @pytest.fixture
 def site() -> Site:
     return Site()
-
-
-def whole(number: int, *machines: str, account: str = "vision", milligpu: int = 8000) -> list[tuple[Job, Claim]]:
-    """A job on whole machines (or a part of each)."""
-    job = w.slurm_job(number, account)
-    return [(job, w.slurm_claim(job, machine, milligpu)) for machine in machines]
 
 
 def test_a_port_counts_from_when_it_was_first_read(site: Site) -> None:
@@ -224,145 +148,6 @@ def test_discards_of_priorities_are_not_counted_twice(site: Site) -> None:
     site.step({"gn01": dropped, "gn02": some})
 
     assert {("18@900",): 15.0 + 30.0} == site.rows("meterbridge_job_rdma_discards_total", "job_id")
-
-
-# -- who holds up whom ------------------------------------------------------------------------------------------------
-
-
-def roles(site: Site) -> dict[str, str]:
-    return {node: role for node, role in site.rows("meterbridge_job_fabric_suspect", "node", "role")}  # noqa: C416
-
-
-def minutes(site: Site, rates: Callable[[str], Rates], count: float = 3) -> None:
-    for _ in range(int(count * 4)):
-        site.step({m: rates(m) for m in site.machines})
-
-
-def test_one_machine_that_pauses_the_network_is_the_slow_receiver(site: Site) -> None:
-    site.run(*whole(18, *site.machines))
-    minutes(site, lambda m: {PAUSING: 0.3, PAUSED: 0.1} if m == "gn03" else {PAUSED: 0.2, PAUSING: 0.0})
-
-    assert {"gn03": "slow_receiver", "gn01": "victim", "gn02": "victim", "gn04": "victim"} == roles(site)
-    assert {("18@900", "vision", "mlx5_0", "1", "false")} == set(
-        site.rows("meterbridge_job_fabric_suspect", "job_id", "project", "device", "port", "shared")
-    )
-
-
-@pytest.mark.parametrize("pausing", [2, 4])
-def test_machines_that_pause_each_other_only_exchange_data(site: Site, pausing: int) -> None:
-    site.run(*whole(18, *site.machines))
-    minutes(site, lambda m: {PAUSED: 0.2, PAUSING: 0.2 if m in site.machines[:pausing] else 0.0})
-
-    assert {} == roles(site)
-
-
-def test_victims_of_somebody_else_have_no_slow_receiver_of_their_own(site: Site) -> None:
-    site.run(*whole(18, "gn01", "gn02"))
-    minutes(site, lambda m: {PAUSED: 0.2 if m == "gn01" else 0.0, PAUSING: 0.0})
-
-    assert {"gn01": "victim"} == roles(site)
-
-
-def test_a_pause_of_seconds_accuses_nobody(site: Site) -> None:
-    site.run(*whole(18, *site.machines))
-    minutes(site, lambda _: {PAUSED: 0.0, PAUSING: 0.0})
-    site.step({m: {PAUSING: 0.03} if m == "gn03" else {PAUSED: 0.1} for m in site.machines})
-
-    assert {} == roles(site)
-
-
-def test_a_job_on_one_machine_has_no_suspects(site: Site) -> None:
-    site.run(*whole(18, "gn01"))
-    minutes(site, lambda _: {PAUSED: 0.5, PAUSING: 0.0})
-
-    assert {} == roles(site)
-
-
-def test_suspicion_fades_when_it_is_over(site: Site) -> None:
-    site.run(*whole(18, *site.machines))
-    minutes(site, lambda m: {PAUSING: 0.1, PAUSED: 0.0} if m == "gn03" else {PAUSED: 0.2, PAUSING: 0.0})
-    minutes(site, lambda _: {PAUSED: 0.0, PAUSING: 0.0}, 5)
-
-    assert {} == roles(site)
-
-
-# -- silence ----------------------------------------------------------------------------------------------------------
-
-
-def stalled(site: Site) -> dict[tuple[str, ...], float]:
-    return site.rows("meterbridge_job_fabric_stalled_seconds", "job_id")
-
-
-def talk(site: Site, *machines: str) -> None:
-    """Two minutes in which a job on these machines communicates."""
-    site.values = WORKING
-    site.run(*whole(18, *machines))
-    minutes(site, lambda _: {BYTES: 1e9}, 2)
-
-
-def test_silence_with_spinning_engines_is_told_as_a_time(site: Site) -> None:
-    talk(site, "gn01", "gn02")
-    before = stalled(site)
-    site.values = SPINNING
-    minutes(site, lambda _: {BYTES: 1e3}, 2)
-    during = stalled(site)
-    minutes(site, lambda _: {BYTES: 1e9}, 0.25)
-
-    assert ({("18@900",): 0.0}, {("18@900",): 120.0}, {("18@900",): 0.0}) == (before, during, stalled(site))
-
-
-@pytest.mark.parametrize(
-    "values",
-    [{Field.ENGINE_ACTIVE: 0.1, Field.TENSOR_ACTIVE: 0.0}, WORKING],
-    ids=["idle engines", "work without the network"],
-)
-def test_silence_alone_is_no_stall(site: Site, values: Mapping[Field, float]) -> None:
-    talk(site, "gn01", "gn02")
-    site.values = values
-    minutes(site, lambda _: {BYTES: 1e3}, 2)
-
-    assert {("18@900",): 0.0} == stalled(site)
-
-
-def test_a_job_that_never_talked_is_not_told_of(site: Site) -> None:
-    site.values = SPINNING
-    site.run(*whole(18, "gn01", "gn02"))
-    minutes(site, lambda _: {BYTES: 1e3})
-
-    assert {} == stalled(site)
-
-
-def test_a_job_on_one_machine_is_not_told_of(site: Site) -> None:
-    talk(site, "gn01")
-
-    assert {} == stalled(site)
-
-
-def test_one_port_that_talks_is_no_stall(site: Site) -> None:
-    talk(site, "gn01", "gn02")
-    site.values = SPINNING
-    minutes(site, lambda m: {BYTES: 1e7 if m == "gn02" else 0.0})
-
-    assert {("18@900",): 0.0} == stalled(site)
-
-
-def test_without_tensor_readings_nothing_is_told(site: Site) -> None:
-    talk(site, "gn01", "gn02")
-    site.values = {Field.ENGINE_ACTIVE: 1.0}
-    minutes(site, lambda _: {BYTES: 0.0})
-
-    assert {} == stalled(site)
-
-
-def test_a_clock_that_jumps_makes_no_stall(site: Site) -> None:
-    talk(site, "gn01", "gn02")
-    site.values = SPINNING
-    site.step({m: {BYTES: 0.0} for m in site.machines})
-    site.step({m: {BYTES: 0.0} for m in site.machines}, seconds=7200.0)
-    site.step({m: {BYTES: 0.0} for m in site.machines}, seconds=-3600.0)
-    site.step({m: {BYTES: 0.0} for m in site.machines})
-
-    assert {("18@900",): 30.0} == stalled(site)
 
 
 # -- the agent's holdings ---------------------------------------------------------------------------------------------
