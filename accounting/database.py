@@ -109,10 +109,16 @@ def write(engine: Engine) -> Iterator[Connection]:
 
     Raises `LedgerError` when another writer does not make room within `BUSY_SECONDS`.
     """
-    with engine.connect() as connection:
-        writer = connection.execution_options(**{_WRITING: True})
-        with _alone(writer):
-            yield writer
+    with engine.connect() as connection, write_on(connection) as writer:
+        yield writer
+
+
+@contextmanager
+def write_on(connection: Connection) -> Iterator[Connection]:
+    """`write` on a connection that is there, and in no transaction."""
+    writer = connection.execution_options(**{_WRITING: True})
+    with _alone(writer):
+        yield writer
 
 
 def _alone(writer: Connection) -> RootTransaction:

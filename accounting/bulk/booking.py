@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from accounting.booking import POST, Booking, Entry, Head, Posted, set_unplaced_aside
 from accounting.bulk.marks import store
 from accounting.bulk.postings import VALUES
+from accounting.bulk.staging import copy
 from accounting.database import insert_many, next_id, storable
 from accounting.ledger import heads
 from accounting.periods import OPEN, open_period
@@ -39,10 +40,16 @@ class New(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """New node-days one after the other, with the columns (`VALUES`) of all their postings."""
+    """New node-days one after the other.
+
+    ``columns`` (`VALUES`) are those of all their postings; without any, they are staged (`accounting.bulk.staging`):
+    those from ``posting`` on, of the node-days from ``number`` on.
+    """
 
     node_days: Sequence[New]
     columns: Sequence[Sequence[Any]]
+    posting: int = 0
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +58,7 @@ class Done:
 
     ``seen`` are all machines there are, ``had`` where the books stood when that was found out, and ``is_open`` whether
     the period was open then. ``mark`` is by which the day is known again (`accounting.bulk.marks`), empty if it need
-    not be kept.
+    not be kept. ``staged`` is the image of new postings (`accounting.bulk.staging`).
     """
 
     start: int
@@ -64,6 +71,7 @@ class Done:
     changed: int
     unplaced: int
     mark: bytes
+    staged: bytes = b""
 
 
 class OutdatedError(Exception):
@@ -104,7 +112,11 @@ def _post(connection: Connection, done: Done, run: Fresh, *, now: int, zone: tzi
         heads_.append((day.machine, done.start, done.end, day.inputs_hash, done.rules_hash, id_, None))
         owners += [id_] * day.postings
     insert_many(connection, transactions, [c.name for c in transactions.columns], booked)
-    rows = [*zip(range(posting, posting + len(owners)), owners, *run.columns, strict=True)]
-    insert_many(connection, postings, ("id", "transaction_id", *VALUES), rows)
+    if run.columns:
+        rows = [*zip(range(posting, posting + len(owners)), owners, *run.columns, strict=True)]
+        insert_many(connection, postings, ("id", "transaction_id", *VALUES), rows)
+    elif owners:
+        last = run.posting + len(owners) - 1
+        copy(connection, run.posting, last, posting - run.posting, number - run.number)
     insert_many(connection, node_days, [c.name for c in node_days.columns], heads_)
     set_unplaced_aside(connection, [(day.machine, done.start, day.unplaced) for day in run.node_days], now)

@@ -46,6 +46,11 @@ class DayPostings:
         self._lost: dict[int, list[tuple[Claim, str]]] = {}
         self._note_unplaced(batches)
 
+    def machines(self, first: int, last: int) -> list[int]:
+        """The machine of each of those rows."""
+        found: list[int] = self.table["machine"][int(self.first[first]) : int(self.first[last])].tolist()
+        return found
+
     def columns(self, first: int, last: int) -> list[list[Any]]:
         """The rows of the machines ``first`` to ``last - 1`` (of the sweep's columns): a list for each of `VALUES`."""
         some = slice(int(self.first[first]), int(self.first[last]))

@@ -17,8 +17,9 @@ from accounting.booking import Posted
 from accounting.bulk.booking import Done, OutdatedError, book_day
 from accounting.bulk.garbage import no_garbage
 from accounting.bulk.readers import readers
+from accounting.bulk.staging import writing
 from accounting.bulk.working import Range, Site, Worker
-from accounting.database import LedgerError, read, write
+from accounting.database import LedgerError, read
 from accounting.periods import segments
 from accounting.prints import DayInputs
 from accounting.reconcile import Rules
@@ -192,7 +193,7 @@ def _booked(ledger: Engine, range_: Range, done: Done, now: int) -> Counter[str]
     for _ in range(TRIES):
         try:
             if done.runs or done.mark:
-                with write(ledger) as connection:
+                with writing(ledger, done.staged) as connection:
                     counts.update(book_day(connection, done, now=now, zone=range_.zone))
             break
         except OutdatedError:

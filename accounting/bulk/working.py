@@ -17,6 +17,7 @@ from accounting.bulk.marks import Marks, stored
 from accounting.bulk.postings import DayPostings
 from accounting.bulk.rows import Reader
 from accounting.bulk.site import Borders, SiteDay, World, site_day
+from accounting.bulk.staging import Stage, can_stage
 from accounting.capacity import stretches
 from accounting.database import chunks
 from accounting.evidence import Projects, Resolver
@@ -126,15 +127,17 @@ class Worker:
         results = dict(zip(alone, self._singly(day, alone), strict=True))
         number = {m: n for n, m in enumerate(swept)}
         runs: list[Fresh | Sequence[Entry]] = []
+        stage = Stage() if can_stage(connection) else None
         for new, some in groupby(which, key=lambda m: is_open and m in number and (day.machines[m].name, a) not in had):
             if new:
-                runs.append(_fresh(day, made, [(m, number[m]) for m in some]))
+                runs.append(_fresh(day, made, [(m, number[m]) for m in some], stage))
             else:
                 found = ((m, results[m] if m in results else made.result(number[m])) for m in some)
                 runs.append([self._entry(day, m, result) for m, result in found])
         lost = sum(len(r.unplaced) for r in results.values()) + sum(len(made.unplaced(n)) for n in range(len(swept)))
         seen = [machine.name for machine in day.machines]
-        return Done(a, b, self.rules_hash, seen, had, is_open, runs, len(which), lost, mark)
+        image = stage.image() if stage else b""
+        return Done(a, b, self.rules_hash, seen, had, is_open, runs, len(which), lost, mark, image)
 
     def _is_news(self, day: SiteDay, machine: int, had: Mapping[Place, Head]) -> bool:
         head = had.get((day.machines[machine].name, day.start))
@@ -155,8 +158,11 @@ class Worker:
         return Entry(result, day.end, day.hashes[machine], self.rules_hash, *told)
 
 
-def _fresh(day: SiteDay, made: DayPostings, numbers: Sequence[tuple[int, int]]) -> Fresh:
-    """New node-days (numbers among the day's machines and among the sweep's), which follow each other in the sweep."""
+def _fresh(day: SiteDay, made: DayPostings, numbers: Sequence[tuple[int, int]], stage: Stage | None) -> Fresh:
+    """New node-days (numbers among the day's machines and among the sweep's), which follow each other in the sweep.
+
+    Their postings are added to the ``stage``, where there is one.
+    """
     first, last = numbers[0][1], numbers[-1][1] + 1
     found = [
         New(
@@ -168,4 +174,7 @@ def _fresh(day: SiteDay, made: DayPostings, numbers: Sequence[tuple[int, int]]) 
         )
         for m, n in numbers
     ]
-    return Fresh(found, made.columns(first, last))
+    columns = made.columns(first, last)
+    if stage is None:
+        return Fresh(found, columns)
+    return Fresh(found, (), stage.add(made.machines(first, last), columns), first)
