@@ -12,14 +12,17 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass
+from dataclasses import replace
 from hashlib import blake2b
-from typing import Any, Generic, TypeVar
+from operator import itemgetter
+from typing import Any, TypeVar
 
-import aiohttp
-from yarl import URL
-
+from exporters.connections import Address, Connections, address
+from exporters.fetchround import Answer, Asked, Bounds, FetchRound
+from exporters.httpanswer import FetchError
 from exporters.stages import Stages
+
+__all__ = ["Answer", "ClosedError", "FetchError", "Fetcher", "phase"]
 
 T = TypeVar("T")
 
@@ -29,33 +32,12 @@ _HEADERS = {
     "User-Agent": "meterbridge",
 }
 
-
-_BUFFER = 1 << 20
-"""Bytes of one answer that may lie unread: most pages arrive whole, without stopping the sender in between."""
 _ADDRESSES = 100_000
 """URLs that are remembered taken apart."""
 
 
-class FetchError(Exception):
-    """One endpoint could not be read. The message is the reason alone, so that equal reasons can be counted."""
-
-
 class ClosedError(Exception):
     """The fetcher was closed while a round was under way."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer(Generic[T]):
-    """What came of one endpoint: ``value``, or ``error`` when that is not empty.
-
-    ``seconds`` is from its turn to its value, ``size`` the bytes of its body.
-    """
-
-    url: str
-    value: T | None = None
-    error: str = ""
-    seconds: float = 0.0
-    size: int = 0
 
 
 class Fetcher:
@@ -63,7 +45,8 @@ class Fetcher:
 
     ``timeout`` is seconds for one endpoint from connecting to its last byte; ``max_bytes`` the most its body may have;
     ``concurrency`` how many are read at once. Endpoints that failed in the last round come last in the next, so that
-    dead ones never stand in the way of live ones. ``headers`` may hold a secret and are never shown.
+    dead ones never stand in the way of live ones. ``headers`` may hold a secret and are never shown; raises ValueError
+    for one that breaks its line.
     """
 
     def __init__(
@@ -76,20 +59,19 @@ class Fetcher:
         headers: Mapping[str, str] | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._timeout = timeout
-        self._concurrency = concurrency
-        self._max_bytes = max_bytes
-        self._keep_alive = keep_alive
+        self._bounds = Bounds(timeout, None, concurrency, max_bytes)
         self._headers = {**_HEADERS, **(headers or {})}
-        self._tls = tls
+        for name, value in self._headers.items():
+            if not {"\r", "\n", "\0"}.isdisjoint(name + value):
+                raise ValueError(f"the header {name} has a line break in it")
+        self._connections = Connections(keep_alive, tls)
         self._failed: frozenset[str] = frozenset()
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._session: aiohttp.ClientSession | None = None
         self._closed = False
         self.stages = Stages()
-        self._addresses: dict[str, URL] = {}
+        self._addresses: dict[str, Address] = {}
 
     def fetch(
         self,
@@ -140,101 +122,37 @@ class Fetcher:
     async def _fetch_all(
         self, urls: Sequence[str], handle: Callable[[str, bytes], T], within: float | None, spread: float
     ) -> list[Answer[T]]:
-        session = self._session = self._session or aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=self._keep_alive),  # a semaphore limits
-            timeout=aiohttp.ClientTimeout(total=self._timeout),
-            headers=self._headers,
-            auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            read_bufsize=_BUFFER,
-        )
-        free = asyncio.Semaphore(self._concurrency)
-        clock = asyncio.get_running_loop().time
-        end = None if within is None else clock() + within
-        order = sorted(range(len(urls)), key=lambda i: urls[i] in self._failed)
-        answers: list[Answer[T]] = [Answer(url) for url in urls]
-        cpu, before = time.thread_time(), self.stages.seconds["read"]
+        cpu = time.thread_time()
+        self._connections.sweep(asyncio.get_running_loop().time())
+        dues = [spread * phase(url) if spread else 0.0 for url in urls]
+        order = sorted(range(len(urls)), key=lambda n: (dues[n], urls[n] in self._failed))
+        asked = [Asked(urls[n], self._address(urls[n]), dues[n]) for n in order]
+        round_ = FetchRound(self._connections, asked, handle, replace(self._bounds, within=within))
+        found = await round_.run()
+        size = sum(answer.size for answer in found)
+        self.stages.add("fetch", time.thread_time() - cpu - round_.read_seconds, size)
+        self.stages.add("read", round_.read_seconds, size)
+        return [answer for _, answer in sorted(zip(order, found, strict=True), key=itemgetter(0))]
 
-        async def one(i: int) -> None:
-            began = clock()
-            try:
-                async with asyncio.timeout_at(end):
-                    if spread:
-                        await asyncio.sleep(spread * phase(urls[i]))
-                    async with free:
-                        began = clock()
-                        body = await self._get(session, urls[i])
-                    with self.stages.timed("read"):
-                        value = handle(urls[i], body)
-                    answers[i] = Answer(urls[i], value, "", clock() - began, len(body))
-            except (FetchError, ValueError) as error:
-                answers[i] = Answer(urls[i], error=str(error) or type(error).__name__, seconds=clock() - began)
-            except TimeoutError:
-                answers[i] = Answer(urls[i], error="not reached before the round's time was over")
-
-        async with asyncio.TaskGroup() as tasks:
-            for i in order:
-                tasks.create_task(one(i))
-        size = sum(answer.size for answer in answers)
-        self.stages.add("fetch", time.thread_time() - cpu - (self.stages.seconds["read"] - before), size)
-        self.stages.add("read", 0.0, size)
-        return answers
-
-    async def _get(self, session: aiohttp.ClientSession, url: str) -> bytes:
-        try:
-            async with session.get(self._address(url), allow_redirects=False, ssl=self._tls or True) as response:
-                if response.status != 200:
-                    raise FetchError(f"HTTP {response.status} {response.reason or ''}".strip())
-                encoding = response.headers.get("Content-Encoding", "identity")
-                if encoding != "identity":
-                    raise FetchError(f"a body in {encoding}, which was not asked for")
-                return await self._body(response)
-        except TimeoutError as error:
-            raise FetchError(f"no whole answer within {self._timeout:g} s") from error
-        except aiohttp.ClientPayloadError as error:
-            raise FetchError("the answer was cut short") from error
-        except aiohttp.InvalidURL as error:
-            raise FetchError("not a URL") from error
-        except aiohttp.ClientConnectorError as error:
-            raise FetchError(f"cannot connect ({error.os_error.strerror or error.os_error})") from error
-        except aiohttp.ClientError as error:
-            raise FetchError(f"{type(error).__name__}: {error}".removesuffix(": ")) from error
-
-    def _address(self, url: str) -> URL:
-        """A URL, taken apart once. Raises `aiohttp.InvalidURL`."""
+    def _address(self, url: str) -> Address | FetchError:
+        """A URL, taken apart once."""
         found = self._addresses.get(url)
         if found is None:
             try:
-                found = URL(url)
-            except ValueError as error:
-                raise aiohttp.InvalidURL(url) from error
+                found = address(url, self._headers)
+            except FetchError as error:
+                return error
             if len(self._addresses) > _ADDRESSES:
                 self._addresses.clear()
             self._addresses[url] = found
         return found
-
-    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
-        chunks = []
-        size = response.content_length or 0
-        if size <= self._max_bytes:
-            size = 0
-            async for chunk in response.content.iter_any():
-                chunks.append(chunk)
-                size += len(chunk)
-                if size > self._max_bytes:
-                    break
-        if size > self._max_bytes:
-            response.close()
-            raise FetchError(f"more than {self._max_bytes} bytes, the limit")
-        return b"".join(chunks)
 
     async def _shut_down(self) -> None:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._session is not None:
-            await self._session.close()
+        self._connections.close()
 
 
 def phase(url: str) -> float:

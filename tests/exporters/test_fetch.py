@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import asyncio
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 
 import pytest
+import trustme
 
+from exporters.connections import address
 from exporters.fetch import ClosedError, Fetcher, FetchError
 from tests.lab.endpoints import breaks_off, drips, floods, hangs, says, serving
 from tests.lab.ports import free
@@ -141,3 +145,73 @@ def test_a_secret_header_is_sent_and_not_shown() -> None:
         assert "hush" not in repr(fetcher)
     finally:
         fetcher.close()
+
+
+def test_a_kept_connection_that_was_closed_since_is_replaced(fetcher: Fetcher) -> None:
+    async def once(writer: asyncio.StreamWriter) -> None:
+        await says(b"x")(writer)
+        writer.close()  # without a word about it in the answer
+
+    with serving({"/a": once}) as web:
+        answers = [fetcher.fetch([web.at("/a")] * 3, length)[0].error for _ in range(5)]
+
+        assert answers == [""] * 5
+
+
+def test_connections_that_were_idle_for_too_long_are_closed() -> None:
+    fetcher = Fetcher(keep_alive=0.0)
+    try:
+        with serving({"/a": says(b"x")}) as web:
+            for _ in range(3):
+                fetcher.fetch([web.at("/a")], length)
+
+            assert web.connections == 3
+    finally:
+        fetcher.close()
+
+
+def test_an_address_is_whom_to_ask_and_the_request() -> None:
+    asked = address("https://gn01.example/metrics?a=%20b", {"Accept": "text/plain"})
+    expected = b"GET /metrics?a=%20b HTTP/1.1\r\nHost: gn01.example\r\nAccept: text/plain\r\n\r\n"
+
+    assert ((True, "gn01.example", 443), expected) == (asked.origin, asked.request)
+    assert (False, "::1", 9400) == address("http://[::1]:9400/metrics", {}).origin
+    assert b"\r\nHost: [::1]:9400\r\n" in address("http://[::1]:9400/metrics", {}).request
+
+
+def test_a_user_in_a_url_is_sent_as_basic_authorization_and_not_shown() -> None:
+    asked = address("http://reader:hu%40sh@gn01:9400/metrics", {})
+
+    assert b"\r\nHost: gn01:9400\r\nAuthorization: Basic cmVhZGVyOmh1QHNo\r\n" in asked.request
+    assert "cmVh" not in repr(asked)
+    assert b"Authorization: mine" in address("http://a:b@gn01/", {"Authorization": "mine"}).request
+
+
+def test_a_header_that_breaks_its_line_is_refused() -> None:
+    with pytest.raises(ValueError, match="the header Authorization has a line break in it"):
+        Fetcher(headers={"Authorization": "Bearer hush\n"})
+
+
+def test_a_fault_of_the_callers_own_function_ends_the_round(fetcher: Fetcher) -> None:
+    def fails(_: str, body: bytes) -> int:
+        raise KeyError(len(body))
+
+    with serving({"/a": says(b"x")}) as web, pytest.raises(KeyError):
+        fetcher.fetch([web.at("/a")], fails)
+
+
+def test_endpoints_behind_tls_are_read_by_those_who_trust_them() -> None:
+    authority = trustme.CA()
+    served, trusting = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert("127.0.0.1").configure_cert(served)
+    authority.configure_trust(trusting)
+    body = b"x" * 1_000_000
+    with serving({"/a": says(body)}, served) as web:
+        answers = []
+        for fetcher in (Fetcher(tls=trusting), Fetcher()):
+            for _ in range(2):
+                answers += fetcher.fetch([web.at("/a")], lambda _, body: body)
+            fetcher.close()
+
+        assert [body, body, None, None] == [a.value for a in answers]
+        assert "cannot connect (certificate: unable to get local issuer certificate)" == answers[-1].error

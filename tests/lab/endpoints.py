@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ class Endpoints:
         self.hits: list[str] = []
         self.connections = 0
         self.url = ""
+        self._serving: set[asyncio.Task[None] | None] = set()  # one that hangs is referred to by nobody else
 
     def at(self, path: str) -> str:
         """The URL of one path."""
@@ -25,6 +27,7 @@ class Endpoints:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self._serving.add(asyncio.current_task())
         try:
             while line := await reader.readline():
                 path = line.split()[1].decode()
@@ -36,11 +39,12 @@ class Endpoints:
         except (ConnectionError, asyncio.CancelledError):
             pass  # the client hung up, as it should on some of these, or the test is over
         finally:
+            self._serving.discard(asyncio.current_task())
             writer.close()
 
 
 @contextmanager
-def serving(answers: dict[str, Answer]) -> Iterator[Endpoints]:
+def serving(answers: dict[str, Answer], tls: ssl.SSLContext | None = None) -> Iterator[Endpoints]:
     """Serve while the block runs."""
     endpoints = Endpoints(answers)
     loop = asyncio.new_event_loop()
@@ -54,8 +58,9 @@ def serving(answers: dict[str, Answer]) -> Iterator[Endpoints]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    server = asyncio.run_coroutine_threadsafe(asyncio.start_server(endpoints.serve, "127.0.0.1", 0), loop).result()
-    endpoints.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    starting = asyncio.start_server(endpoints.serve, "127.0.0.1", 0, ssl=tls)
+    server = asyncio.run_coroutine_threadsafe(starting, loop).result()
+    endpoints.url = f"http{'s' if tls else ''}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield endpoints
     finally:
