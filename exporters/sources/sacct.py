@@ -98,9 +98,10 @@ class Sacct:
     def close(self) -> None:
         """Nothing is held open between calls."""
 
-    def _rows(self, start: int, end: int, *, new: bool) -> Iterator[reading.Row | Reject]:
+    def _rows(self, start: int, end: int, *, new: bool) -> Iterator[rows.Row | Reject]:
         del new  # it can only be asked for all
         fields = self._known_fields()
+        told = rows.form(fields)
         delimiter = f"|{secrets.token_urlsafe(9)}|"
         form = (f"--delimiter={delimiter}", f"--format={','.join(fields)}")
         text = self._ask(*self._command, "-a", "-D", "-X", "-n", "-P", *form, "-S", _utc(start), "-E", _utc(end))
@@ -108,7 +109,7 @@ class Sacct:
             if isinstance(row, str):
                 yield Reject(rows.SOURCE, row[: rows.RECORD_LIMIT], "this is not a row that sacct was asked for")
             else:
-                yield dict(zip(fields, row, strict=True))
+                yield told(row)
 
     def _known_fields(self) -> tuple[str, ...]:
         """What to ask this release for; found out once."""

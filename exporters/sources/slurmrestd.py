@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 
 from exporters.model import NodeEvent, Record, Reject, Scheduler, Snapshot
 from exporters.sources.base import SourceError
-from exporters.sources.slurm import live, queue_json, reading, rest_json
+from exporters.sources.slurm import live, queue_json, reading, rest_json, rows
 from exporters.sources.slurm.backoff import Backoff
 from exporters.sources.slurm.live import FormError
 from exporters.sources.slurm.rest_http import MEND, RestClient, RestNotFoundError
@@ -135,7 +135,7 @@ class SlurmrestdHistory:
     def close(self) -> None:
         """Nothing is held open between calls."""
 
-    def _rows(self, start: int, end: int, *, new: bool) -> Iterator[reading.Row | Reject]:
+    def _rows(self, start: int, end: int, *, new: bool) -> Iterator[rows.Row | Reject]:
         del new  # it can only be asked for all
         body = self._api.ask("slurmdb", "jobs", lambda number: _window(start, end, number))
         try:

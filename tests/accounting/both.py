@@ -76,7 +76,7 @@ class Both:
             "UID": "2001", "Account": "vision", "Partition": "gpu", "QOS": "normal", "JobName": f"train-{number}",
             "AdminComment": "", "Cluster": "lab",
         } | more  # fmt: skip
-        found = rows.read({name: fields[name] for name in rows.FIELDS}, "lab")
+        found = rows.read(rows.form(rows.FIELDS)([fields[name] for name in rows.FIELDS]), "lab")
         self.rows.append(found)
 
     def pod(

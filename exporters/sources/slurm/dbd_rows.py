@@ -7,30 +7,38 @@ are numbers. DBIndex is beyond what a signed 64-bit number holds from 24.11 on: 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
 
+from exporters.sources.slurm import rows
 from exporters.sources.slurm.hostlist import task_list
 
 SCHEMAS = range(12, 17)
 """Versions of the schema (``convert_version_table``) that are known to be read right: of 22.05 up to 26.05."""
 
-Names = tuple[tuple[str, str], ...]
-"""What the database numbers, and its names: ``("1001", "gres/gpu")``."""
+Names = Mapping[str, str]
+"""What the database numbers, and its names: ``1001`` is ``gres/gpu``."""
 
 NO_VALUE = 4_294_967_294
 _UNSET = 1 << 63
 
-TOLD = (
-    "id_job", "id_array_job", "id_array_task", "array_task_str", "array_max_tasks", "het_job_id", "het_job_offset",
-    "time_submit", "time_eligible", "time_start", "time_end", "state", "tres_alloc", "nodes_alloc", "nodelist",
-    "id_user", "account", "partition", "id_qos", "job_name", "admin_comment", "job_db_inx",
+NUMBERS = (
+    "id_job", "time_submit", "time_eligible", "time_start", "time_end", "state", "nodes_alloc", "id_user", "id_qos",
+    "job_db_inx",
 )  # fmt: skip
-"""What is asked for of a cluster's job table, before the user and the suspensions."""
+"""Columns of a cluster's job table that hold a number. ``sluid`` comes before them where the release has it."""
+
+SEVERAL = ("id_array_job", "id_array_task", "array_max_tasks", "het_job_id", "het_job_offset")
+"""What is told behind them, with commas between, of a job that is of an array or heterogeneous; else an empty text."""
+
+TEXTS = ("tres_alloc", "nodelist", "account", "partition", "job_name", "admin_comment", "array_task_str")
+"""Columns that hold text, which may be anything."""
 
 NULLABLE = frozenset({"account", "admin_comment", "array_task_str", "nodelist", "tres_alloc"})
 
-NEEDED = (*TOLD, "id_assoc", "deleted")
+NEEDED = (*NUMBERS, *SEVERAL, *TEXTS, "id_assoc", "deleted")
+
+FIELDS = (*rows.FIELDS, "DBIndex", "Suspends")
+"""What a record's raw text has, in its order; where there are SLUIDs, they follow."""
 
 BASES = (
     "PENDING", "RUNNING", "SUSPENDED", "COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "PREEMPTED",
@@ -53,41 +61,65 @@ NODE_SUFFIXES = (
 _NODE_DRAIN, _NODE_COMPLETING, _NODE_FAIL, _NODE_MAINT, _NODE_INVALID = 0x200, 0x400, 0x2000, 0x8000, 1 << 22
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = [a + b for a in _CROCKFORD for b in _CROCKFORD]
 
 
-def row_of(
-    values: Mapping[str, str], qos: Mapping[str, str], tres: Names, *, cluster: str, sluids: bool
-) -> dict[str, str]:
-    """One row in sacct's fields. ``values`` are columns as text, with ``user`` and ``suspends``.
-
-    ``qos`` and ``tres`` name what the database numbers. DBIndex and when the job was suspended (``start-end``, commas
-    between) stand behind sacct's fields: they are part of the raw record. Raises ValueError for what does not read.
+class Reader:
+    """Reads rows of one answer. ``qos`` and ``tres`` name what the database numbers, ``suspended`` says by DBIndex when
+    a job was suspended (``start-end``, commas between): it and DBIndex stand in the raw record behind sacct's fields.
     """
-    row = {
-        "JobIDRaw": values["id_job"],
-        "JobID": _display_id(values),
-        "Submit": values["time_submit"],
-        "Eligible": values["time_eligible"],
-        "Start": values["time_start"],
-        "End": values["time_end"],
-        "State": state_word(int(values["state"])),
-        "AllocTRES": tres_words(values["tres_alloc"], tres),
-        "NNodes": values["nodes_alloc"],
-        "NodeList": values["nodelist"],
-        "User": values["user"],
-        "UID": values["id_user"],
-        "Account": values["account"],
-        "Partition": values["partition"],
-        "QOS": qos.get(values["id_qos"], ""),
-        "JobName": values["job_name"],
-        "AdminComment": values["admin_comment"],
-        "Cluster": cluster,
-        "DBIndex": values["job_db_inx"],
-        "Suspends": values["suspends"],
-    }
-    if not sluids:
-        return row
-    return {**row, "SLUID": sluid(int(values["job_db_inx"])), "OriginalSLUID": sluid(int(values["sluid"]))}
+
+    def __init__(self, cluster: str, qos: Names, tres: Names, suspended: Mapping[str, str], *, sluids: bool) -> None:
+        self.cluster = cluster
+        self.qos = qos
+        self.suspended = suspended
+        self.sluids = sluids
+        self._form = rows.form((*FIELDS, "SLUID", "OriginalSLUID") if sluids else FIELDS)
+        self._states: dict[str, str] = {}
+        self._tres: dict[str, str] = {}
+        self._names = tres
+
+    def native_id(self, values: Sequence[str]) -> str:
+        """The job's number."""
+        return values[1] if self.sluids else values[0]
+
+    def row(self, values: Sequence[str]) -> rows.Row:
+        """One row: its SLUID where there is one, `NUMBERS`, `SEVERAL`, `TEXTS`, and its user.
+
+        Raises ValueError for what does not read.
+        """
+        original, values = (values[0], values[1:]) if self.sluids else ("", values)
+        native_id, submit, eligible, start, end, state, nodes, uid, qos, index, several, *texts = values
+        tres, node_list, account, partition, name, admin_comment, tasks, user = texts
+        if state not in self._states:
+            self._states[state] = state_word(int(state))
+        if tres not in self._tres:
+            self._tres[tres] = tres_words(tres, self._names)
+        told = [
+            native_id,
+            _display_id(native_id, several, tasks) if several else native_id,
+            submit,
+            eligible,
+            start,
+            end,
+            self._states[state],
+            self._tres[tres],
+            nodes,
+            node_list,
+            user,
+            uid,
+            account,
+            partition,
+            self.qos.get(qos, ""),
+            name,
+            admin_comment,
+            self.cluster,
+            index,
+            self.suspended.get(index, ""),
+        ]
+        if self.sluids:
+            told += sluid(int(index)), sluid(int(original))
+        return self._form(told)
 
 
 def state_word(state: int) -> str:
@@ -117,39 +149,34 @@ def node_word(state: int) -> str:
     return (NODE_BASES[base] if base < len(NODE_BASES) else "?") + suffix
 
 
-@lru_cache(maxsize=4096)
 def tres_words(counts: str, names: Names) -> str:
     """``1=4,1001=2`` -> ``cpu=4,gres/gpu=2``; without what was not counted. Raises ValueError for a nameless GRES.
 
-    >>> tres_words("1=4,3=18446744073709551614,1001=2", (("1", "cpu"), ("3", "energy"), ("1001", "gres/gpu")))
+    >>> tres_words("1=4,3=18446744073709551614,1001=2", {"1": "cpu", "3": "energy", "1001": "gres/gpu"})
     'cpu=4,gres/gpu=2'
     """
-    known = dict(names)
     told = []
     for item in filter(None, counts.split(",")):
         number, _, count = item.partition("=")
-        if number not in known:
+        if number not in names:
             raise ValueError(f"TRES {number} of {counts!r} is not in tres_table")
         if int(count) < _UNSET:
-            told.append(f"{known[number]}={count}")
+            told.append(f"{names[number]}={count}")
     return ",".join(sorted(told))
 
 
-@lru_cache(maxsize=65_536)
 def sluid(number: int) -> str:
     """A SLUID as Slurm writes it: ``s`` and thirteen digits of Crockford's base 32."""
-    digits = []
-    for _ in range(13):
-        number, digit = divmod(number, 32)
-        digits.append(_CROCKFORD[digit])
-    return "s" + "".join(reversed(digits))
+    pairs = [_PAIRS[number >> shift & 1023] for shift in (50, 40, 30, 20, 10, 0)]
+    return f"s{_CROCKFORD[number >> 60]}{''.join(pairs)}"
 
 
-def _display_id(values: Mapping[str, str]) -> str:
-    array, leader = values["id_array_job"], values["het_job_id"]
-    if array not in {"", "0"}:
-        if values["array_task_str"]:
-            return f"{array}_[{task_list(values['array_task_str'], int(values['array_max_tasks'] or 0))}]"
-        if int(values["id_array_task"]) < NO_VALUE:
-            return f"{array}_{values['id_array_task']}"
-    return f"{leader}+{values['het_job_offset']}" if leader not in {"", "0"} else values["id_job"]
+def _display_id(native_id: str, several: str, tasks: str) -> str:
+    """What people type for a job of an array or of a heterogeneous one; ``several`` are `SEVERAL`."""
+    array, task, most, leader, offset = several.split(",")
+    if array != "0":
+        if tasks:
+            return f"{array}_[{task_list(tasks, int(most))}]"
+        if int(task) < NO_VALUE:
+            return f"{array}_{task}"
+    return f"{leader}+{offset}" if leader != "0" else native_id

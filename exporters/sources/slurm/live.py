@@ -147,7 +147,8 @@ def _add(queue: Queue, item: LiveJob, cluster: str, now: int) -> None:
         raise ValueError("it runs but has no start time")
     hands, assumed = _hands(item)
     keys = runs.bridge_keys(item.admin_comment)
-    queue.claims += runs.claims_on(key, item.native_id, hands, began, None, keys, split_assumed=assumed)
+    parts = runs.parts_on(cluster, hands)
+    queue.claims += runs.claims_of(key, item.native_id, parts, began, None, keys, split_assumed=assumed)
     queue.jobs.append(job)
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from exporters.model import Record, Reject
 from exporters.sources.slurm import rows
-
-Row = Mapping[str, str]
-"""A row of accounting by name of field, in sacct's fields and words (`exporters.sources.slurm.rows`)."""
 
 IDENTITIES = frozenset({"auto", "sluid", "submit"})
 """What may name a run (`exporters.sources.slurm.runs`): ``auto`` follows the release."""
@@ -32,7 +29,7 @@ def windows(cursor: int, now: int, overlap: int, step: int) -> Iterator[tuple[in
 class Ask(Protocol):
     """Tells the rows of one window ``[start, end)``; with ``new`` those that could start before it are not needed."""
 
-    def __call__(self, start: int, end: int, *, new: bool) -> Iterable[Row | Reject]:
+    def __call__(self, start: int, end: int, *, new: bool) -> Iterable[rows.Row | Reject]:
         """Rows, and rejects for what is none."""
         ...
 

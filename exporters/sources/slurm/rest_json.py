@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from exporters.model import Node, Reject
-from exporters.sources.slurm import nodes, queue_json, reading, rows, runs
+from exporters.sources.slurm import nodes, queue_json, rows, runs
 from exporters.sources.slurm.hostlist import task_list
 from exporters.sources.slurm.live import FormError
 
@@ -21,6 +21,8 @@ SOURCE = "slurmrestd"
 
 _CLOSING = ("REQUEUED", "RESIZING", "REVOKED")
 """How a run ended that its job went on after: its state is told beside this word."""
+
+_PLAIN, _NAMED = rows.form(rows.FIELDS), rows.form(rows.ALL_FIELDS)
 
 
 def read_nodes(body: bytes, cluster: str) -> Iterator[Node | Reject]:
@@ -32,7 +34,7 @@ def read_nodes(body: bytes, cluster: str) -> Iterator[Node | Reject]:
             yield Reject(SOURCE, _text(told), f"a node that does not read: {_what(error)}")
 
 
-def read_rows(body: bytes, *, sluids: bool = True) -> Iterator[reading.Row | Reject]:
+def read_rows(body: bytes, *, sluids: bool = True) -> Iterator[rows.Row | Reject]:
     """Every row of accounting in the document. ``sluids`` False: never name a run by SLUID.
 
     Raises `FormError`, also where the release has SLUIDs and the document does not: runs would get other identities.
@@ -80,7 +82,7 @@ def _node(told: Mapping[str, Any]) -> nodes.NodeFacts:
     )
 
 
-def _row(told: Mapping[str, Any], *, sluids: bool) -> dict[str, str]:
+def _row(told: Mapping[str, Any], *, sluids: bool) -> rows.Row:
     times, association = told["time"], told.get("association") or {}
     states = told["state"]["current"]
     states = [str(s) for s in states] if isinstance(states, list) else [str(states)]
@@ -104,7 +106,9 @@ def _row(told: Mapping[str, Any], *, sluids: bool) -> dict[str, str]:
         "AdminComment": told["comment"]["administrator"] or "",
         "Cluster": told["cluster"] or "",
     }
-    return {**row, "SLUID": told["sluid"], "OriginalSLUID": told["original_sluid"]} if sluids else row
+    if sluids:
+        return _NAMED([*row.values(), told["sluid"], told["original_sluid"]])
+    return _PLAIN([*row.values()])
 
 
 def _display_id(told: Mapping[str, Any]) -> str:

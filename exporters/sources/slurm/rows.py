@@ -9,13 +9,16 @@ exact form, JSON, costs twenty times the time and forty times the memory of this
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from operator import itemgetter
+from typing import NamedTuple
 
 from exporters.model import Job, JobKey, Record, Reject, Scheduler
 from exporters.sources.slurm import gres, runs
 from exporters.sources.slurm.hostlist import expand
-from exporters.sources.slurm.runs import Phase
+from exporters.sources.slurm.runs import Part, Phase
+from exporters.thawed import thawed
 
 SOURCE = "sacct"
 RECORD_LIMIT = 65_536
@@ -32,6 +35,35 @@ FIELDS = (
 """What is asked for. The first and the last cannot hold a newline."""
 
 SLUID_FIELDS = ("JobIDRaw", "SLUID", "OriginalSLUID", *FIELDS[1:])
+
+ALL_FIELDS = (*FIELDS, "SLUID", "OriginalSLUID")
+
+
+class Row(NamedTuple):
+    """One row of accounting in sacct's words: its raw text, then what `ALL_FIELDS` name. SLUIDs where it has them."""
+
+    raw: str
+    native_id: str
+    display_id: str
+    submit: str
+    eligible: str
+    start: str
+    end: str
+    state: str
+    tres: str
+    node_count: str
+    node_list: str
+    user: str
+    uid: str
+    account: str
+    partition: str
+    qos: str
+    name: str
+    admin_comment: str
+    cluster: str
+    sluid: str = ""
+    original: str = ""
+
 
 _NOT_YET = {"", "Unknown", "None", "0", "N/A", "4294967294", "4294967295"}
 
@@ -64,99 +96,135 @@ def cut(text: str, delimiter: str, fields: int) -> Iterator[list[str] | str]:
         position = stop + 1
 
 
-def read(row: Mapping[str, str], cluster: str, source: str = SOURCE, *, sluids: bool = True) -> Record | Reject:
-    """One row, by name of field, as a record, or a reject that says what is wrong with it. Its raw text is the fields
-    in their order.
+def form(fields: Sequence[str]) -> Callable[[Sequence[str]], Row]:
+    """What makes a `Row` of values that stand in the order of ``fields``: all of `FIELDS`, SLUIDs, and others.
+
+    The raw text is all the values in their order.
+    """
+    told = ALL_FIELDS if "SLUID" in fields else FIELDS
+    pick = itemgetter(*(fields.index(name) for name in told))
+    return lambda values: Row(SEPARATOR.join(values), *pick(values))
+
+
+def read(row: Row, cluster: str, source: str = SOURCE, *, sluids: bool = True) -> Record | Reject:
+    """One row as a record, or a reject that says what is wrong with it.
 
     ``source`` is who told it: other sources of accounting say the same in sacct's words. ``sluids`` False: never name a
     run by SLUID.
     """
-    raw = SEPARATOR.join(row.values())
     try:
-        return _read(row, raw, cluster, source, sluids=sluids)
+        return _read(row, cluster, source, sluids=sluids)
     except ValueError as error:
-        return Reject(source, raw[:RECORD_LIMIT], str(error))
+        return Reject(source, row.raw[:RECORD_LIMIT], str(error))
 
 
-def eligible(row: Mapping[str, str]) -> int:
+def eligible(row: Row) -> int:
     """When the row's job could first start, 0 when not yet; -1 where that cannot be read."""
     try:
-        return _time("Eligible", row["Eligible"]) or 0
+        return _time("Eligible", row.eligible) or 0
     except ValueError:
         return -1
 
 
-def _read(row: Mapping[str, str], raw: str, cluster: str, source: str, *, sluids: bool) -> Record:
-    state = row["State"].split(" ")[0].rstrip("+")
-    phase = runs.PHASES.get(state)
-    if phase is None:
-        raise ValueError(f"unknown job state {row['State']!r}: does this Slurm release have a new one?")
-    submit, start, end = (_time(name, row[name]) for name in ("Submit", "Start", "End"))
-    if submit is None:
-        raise ValueError("a job without a Submit time")
-    if start is not None and end is not None and end < start:
-        raise ValueError(f"the job ends ({end}) before it starts ({start})")
-    sluid, original = (row.get(name, "") if sluids else "" for name in ("SLUID", "OriginalSLUID"))
-    native_id = row["JobIDRaw"]
+_job, _record = thawed(Job), thawed(Record)
+
+
+def _read(row: Row, cluster: str, source: str, *, sluids: bool) -> Record:
+    state, phase = _state(row.state)
+    submit, start, end = _span(row)
+    native_id = row.native_id
     if not native_id.isdigit():
         raise ValueError(f"JobIDRaw {native_id!r} is not a number: is this a job step? sacct must be called with -X")
-    key = JobKey(
-        Scheduler.SLURM,
-        cluster,
-        runs.run_id(native_id, submit, sluid=original, resized=bool(sluid) and sluid != original),
+    resized = sluids and bool(row.sluid) and row.sluid != row.original
+    run = runs.run_id(native_id, submit, sluid=row.original if sluids else "", resized=resized)
+    placed = (
+        None if start is None or phase is Phase.WAITS else _placed(cluster, row.tres, row.node_count, row.node_list)
     )
-    began = None if start is None else max(start, submit)  # of a resized job, what this row itself covers
-    if began is not None and end is not None and end < began:
-        raise ValueError(f"the row ends ({end}) before it was submitted ({submit})")
-    job = Job(
-        key=key,
-        native_id=native_id,
-        display_id=row["JobID"],
-        name=row["JobName"],
-        user=row["User"] or row["UID"],
-        account=row["Account"],
-        partition=row["Partition"],
-        qos=row["QOS"],
-        state=state,
-        submit=submit,
-        start=began,
-        end=end,
-    )
-    if began is None or phase is Phase.WAITS:
-        if phase is Phase.HOLDS:
-            raise ValueError(f"a job is {state} but has no Start time")
-        waits = phase is Phase.WAITS and end is None
-        return Record(source, raw, job, excluded="" if waits else "never started", pending=waits)
-    if phase is Phase.ENDED and end is None:
-        raise ValueError(f"a job is {state} but has no End time")
-    return _started(row, raw, job, began, end, source)
-
-
-def _started(row: Mapping[str, str], raw: str, job: Job, began: int, end: int | None, source: str) -> Record:
-    pending = end is None
-    nodes = expand(row["NodeList"])
-    if not nodes:  # tasks of an array that were cancelled before they started share one row, with Start = End
-        if began != end:
-            raise ValueError("a job ran but has no nodes in NodeList")
-        return Record(source, raw, replace(job, start=None), excluded="never started")
-    if row["NNodes"] != str(len(nodes)):
-        raise ValueError(f"NodeList {row['NodeList']!r} names {len(nodes)} nodes, but NNodes is {row['NNodes']}")
-    cards = gres.cards_of(row["AllocTRES"])
-    if not cards:
-        shared = gres.shared_in(gres.parse_tres(row["AllocTRES"]))
-        return Record(source, raw, job, excluded=f"{shared} is not metered" if shared else "no gpu", pending=pending)
-    if began == end:
-        return Record(source, raw, job, excluded="ran less than a second")
-    claims = runs.claims_on(
-        job.key,
-        job.native_id,
-        list(zip(nodes, runs.deal(cards, len(nodes)), strict=True)),
-        began,
+    _check_phase(state, phase, started=placed is not None, ended=end is not None)
+    nowhere = placed is not None and not placed.nodes
+    if nowhere and start != end:
+        raise ValueError("a job ran but has no nodes in NodeList")
+    key = JobKey(Scheduler.SLURM, cluster, run)
+    job = _job(
+        key,
+        native_id,
+        row.display_id,
+        row.name,
+        row.user or row.uid,
+        row.account,
+        row.partition,
+        row.qos,
+        "",  # kind
+        state,
+        submit,
+        # tasks of an array that were cancelled before they started share one row, with Start = End, on no node
+        None if nowhere else start,
         end,
-        runs.bridge_keys(row["AdminComment"]),
-        split_assumed=len(nodes) > 1,
     )
-    return Record(source, raw, job, claims, pending=pending)
+    if placed is None and phase is Phase.WAITS and end is None:
+        return _record(source, row.raw, job, (), "", True)
+    if placed is None or start is None or nowhere:
+        return _record(source, row.raw, job, (), "never started")
+    if placed.excluded:
+        return _record(source, row.raw, job, (), placed.excluded, end is None)
+    if start == end:
+        return _record(source, row.raw, job, (), "ran less than a second")
+    keys = runs.bridge_keys(row.admin_comment)
+    claims = runs.claims_of(key, native_id, placed.parts, start, end, keys, split_assumed=placed.nodes > 1)
+    return _record(source, row.raw, job, claims, "", end is None)
+
+
+def _span(row: Row) -> tuple[int, int | None, int | None]:
+    """When the run was submitted, when what this row itself covers of a resized job began, and its end."""
+    submit, start, end = _time("Submit", row.submit), _time("Start", row.start), _time("End", row.end)
+    if submit is None:
+        raise ValueError("a job without a Submit time")
+    if start is None:
+        return submit, None, end
+    if end is not None and end < start:
+        raise ValueError(f"the job ends ({end}) before it starts ({start})")
+    if end is not None and end < submit:
+        raise ValueError(f"the row ends ({end}) before it was submitted ({submit})")
+    return submit, max(start, submit), end
+
+
+def _check_phase(state: str, phase: Phase, *, started: bool, ended: bool) -> None:
+    if phase is Phase.HOLDS and not started:
+        raise ValueError(f"a job is {state} but has no Start time")
+    if phase is Phase.ENDED and started and not ended:
+        raise ValueError(f"a job is {state} but has no End time")
+
+
+class Placed(NamedTuple):
+    """On how many nodes a run was, and its part on each; or why that is nothing to meter."""
+
+    nodes: int
+    parts: tuple[Part, ...] = ()
+    excluded: str = ""
+
+
+@lru_cache(maxsize=16_384)  # the same cards on the same nodes come up again and again
+def _placed(cluster: str, tres: str, node_count: str, node_list: str) -> Placed:
+    nodes = expand(node_list)
+    if not nodes:
+        return Placed(0)
+    if node_count != str(len(nodes)):
+        raise ValueError(f"NodeList {node_list!r} names {len(nodes)} nodes, but NNodes is {node_count}")
+    cards = gres.cards_of(tres)
+    if not cards:
+        shared = gres.shared_in(gres.parse_tres(tres))
+        return Placed(len(nodes), (), f"{shared} is not metered" if shared else "no gpu")
+    return Placed(len(nodes), runs.parts_on(cluster, list(zip(nodes, runs.deal(cards, len(nodes)), strict=True))))
+
+
+@lru_cache(maxsize=1024)
+def _state(told: str) -> tuple[str, Phase]:
+    """The state's word and what it means: ``CANCELLED by 2001`` is CANCELLED."""
+    word = told.split(" ", maxsplit=1)[0].rstrip("+")
+    phase = runs.PHASES.get(word)
+    if phase is None:
+        raise ValueError(f"unknown job state {told!r}: does this Slurm release have a new one?")
+    return word, phase
 
 
 def _time(name: str, value: str) -> int | None:

@@ -16,9 +16,11 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from typing import NamedTuple
 
 from exporters.model import Claim, JobKey, LinkKey, LinkKind, NodeKey, Scheduler
 from exporters.sources.slurm.gres import Cards
+from exporters.thawed import thawed
 
 SLUID_RELEASE = (26, 5)
 
@@ -109,38 +111,73 @@ def deal(cards: Sequence[Cards], nodes: int) -> list[list[Cards]]:
     return hands
 
 
-def claims_on(
+class Part(NamedTuple):
+    """What a run holds of one type on one node. ``type`` only where it holds several of them."""
+
+    node: NodeKey
+    milligpu: int
+    model: str
+    profile: str
+    indices: tuple[int, ...]
+    type: str = ""
+
+
+def parts_on(cluster: str, hands: Sequence[tuple[str, Sequence[Cards]]]) -> tuple[Part, ...]:
+    """One part per node and card type. ``hands`` are (node name, its cards).
+
+    Slices have no index: Slurm numbers its GRES, and a slice's number there is not a card's.
+    """
+    several = len({item.type for _, cards in hands for item in cards}) > 1
+    return tuple(
+        Part(
+            NodeKey(Scheduler.SLURM, cluster, node),
+            item.milligpu,
+            item.model,
+            item.profile,
+            () if item.profile else item.indices,
+            item.type if several else "",
+        )
+        for node, cards in hands
+        for item in cards
+    )
+
+
+_claim = thawed(Claim)
+
+
+def claims_of(
     job: JobKey,
     native_id: str,
-    hands: Sequence[tuple[str, Sequence[Cards]]],
+    parts: Sequence[Part],
     start: int,
     end: int | None,
     keys: tuple[LinkKey, ...] = (),
     *,
     split_assumed: bool = False,
 ) -> tuple[Claim, ...]:
-    """One claim per node and card type. ``hands`` are (node name, its cards).
+    """One claim for each part.
 
     The unit is the run, or ``<run>/<type>`` where the run holds several types: a claim is known by job, unit and node.
-    Slices have no index: Slurm numbers its GRES, and a slice's number there is not a card's.
     """
-    several = len({item.type for _, cards in hands for item in cards}) > 1
+    run, basis = job.id, "" if end is None else "finished"
     return tuple(
-        Claim(
-            job=job,
-            unit=f"{job.id}/{item.type}" if several else job.id,
-            node=NodeKey(Scheduler.SLURM, job.cluster, node),
-            milligpu=item.milligpu,
-            start=start,
-            end=end,
-            model=item.model,
-            profile=item.profile,
-            indices=() if item.profile else item.indices,
-            keys=keys,
-            split_assumed=split_assumed,
-            end_basis="" if end is None else "finished",
-            native_id=native_id,
-        )
-        for node, cards in hands
-        for item in cards
+        [
+            _claim(
+                job,
+                f"{run}/{kind}" if kind else run,
+                node,
+                milligpu,
+                start,
+                end,
+                model,
+                profile,
+                indices,
+                (),  # its cards' UUIDs
+                keys,
+                split_assumed,
+                basis,
+                native_id,
+            )
+            for node, milligpu, model, profile, indices, kind in parts
+        ]
     )

@@ -144,8 +144,9 @@ def test_dealing_loses_no_card_and_is_even(cards: list[tuple[str, int]], nodes: 
 
 
 def test_several_types_of_one_run_are_claims_of_their_own() -> None:
-    mixed = runs.claims_on(RUN, "7", [("n1", [Cards("a100", 2, (0, 1)), Cards("1g.10gb", 1, (4,))])], 5, None)
-    plain = runs.claims_on(RUN, "7", [("n1", [Cards("a100", 2, (0, 1))])], 5, 9)
+    cards, slices = Cards("a100", 2, (0, 1)), Cards("1g.10gb", 1, (4,))
+    mixed = runs.claims_of(RUN, "7", runs.parts_on("c", [("n1", [cards, slices])]), 5, None)
+    plain = runs.claims_of(RUN, "7", runs.parts_on("c", [("n1", [cards])]), 5, 9)
 
     assert [("7@100/a100", (0, 1)), ("7@100/1g.10gb", ())] == [(c.unit, c.indices) for c in mixed]
     assert [("7@100", "finished")] == [(c.unit, c.end_basis) for c in plain]

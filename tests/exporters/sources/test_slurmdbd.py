@@ -23,7 +23,7 @@ from exporters.sources.slurm.hostlist import task_list
 from exporters.sources.slurmdbd import Slurmdbd, read_only_engine
 from tests.lab.slurm import SlurmLab
 
-NAMES = (("1", "cpu"), ("2", "mem"), ("1001", "gres/gpu"), ("1004", "gres/gpu:h100"))
+NAMES = {"1": "cpu", "2": "mem", "1001": "gres/gpu", "1004": "gres/gpu:h100"}
 
 
 def url_of(lab: SlurmLab, user: str = "", password: str = "") -> str:
