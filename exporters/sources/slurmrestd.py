@@ -19,6 +19,7 @@ from exporters.model import NodeEvent, Record, Reject, Scheduler, Snapshot
 from exporters.sources.base import SourceError
 from exporters.sources.slurm import live, queue_json, reading, rest_json, rows
 from exporters.sources.slurm.backoff import Backoff
+from exporters.sources.slurm.kept import Kept
 from exporters.sources.slurm.live import FormError
 from exporters.sources.slurm.rest_http import MEND, RestClient, RestNotFoundError
 
@@ -88,16 +89,20 @@ class Slurmrestd:
         self.interval = interval
         self._api = Api(client, version)
         self._backoff = Backoff(interval)
+        self._jobs = Kept("jobs", lambda told, now: live.nouns(queue_json.read_jobs(told), cluster, int(now)))
 
     def poll(self, now: float) -> Snapshot:
-        """Read jobs and nodes once. Raises `SourceError` when either cannot be read."""
-        with self._backoff.asking(now):
-            jobs, nodes = self._api.ask("slurm", "jobs"), self._api.ask("slurm", "nodes")
+        """Read nodes once, and jobs if any of them changed. Raises `SourceError` when either cannot be read."""
         try:
-            queue = live.nouns(queue_json.read_queue(jobs.decode("utf-8", "surrogateescape")), self.cluster, int(now))
+            with self._backoff.asking(now):
+                queue = self._jobs.at(now, self._jobs_since)
+                nodes = rest_json.document(self._api.ask("slurm", "nodes"), "nodes")
             return live.snapshot(queue, rest_json.read_nodes(nodes, self.cluster), now)
         except FormError as error:
             raise SourceError(f"{self._api.client.where}: {error}. {MEND}") from error
+
+    def _jobs_since(self, since: int) -> bytes:
+        return self._api.ask("slurm", "jobs", lambda _: f"?update_time={since}" if since else "")
 
     def close(self) -> None:
         """Nothing is held open between polls."""

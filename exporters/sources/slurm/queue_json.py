@@ -17,7 +17,7 @@ from exporters.sources.slurm.live import RECORD_LIMIT, SOURCE, FormError, LiveJo
 
 
 def read_queue(text: str) -> list[LiveJob | Reject]:
-    """Every job of the document. Raises `FormError` when it is cut short, or not a job list that names GRES details."""
+    """Every job of the document. Raises `FormError` when it is cut short, or not a job list (`read_jobs`)."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -28,6 +28,12 @@ def read_queue(text: str) -> list[LiveJob | Reject]:
     errors = document.get("errors") or []
     if errors:
         raise FormError(f"the JSON document reports errors: {json.dumps(errors)[:500]}")
+    return read_jobs(document)
+
+
+def read_jobs(document: Mapping[str, Any]) -> list[LiveJob | Reject]:
+    """Every job of a document with a list of them. Raises `FormError` where it names no GRES details, or no SLUIDs."""
+    jobs = document["jobs"]
     if any(isinstance(job, dict) and "gres_detail" not in job for job in jobs):
         raise FormError("jobs in the JSON document have no gres_detail")
     sluids = release(document) >= runs.SLUID_RELEASE

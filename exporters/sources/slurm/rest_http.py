@@ -30,6 +30,10 @@ class RestNotFoundError(SourceError):
     """There is nothing under that path."""
 
 
+class RestUnchangedError(SourceError):
+    """Nothing is another than when it was asked last (status 304)."""
+
+
 class RestClient:
     """``url`` is ``unix:///run/slurmrestd.socket``, ``http://host:6820`` or ``https://...``.
 
@@ -133,6 +137,8 @@ class RestClient:
                 f"{self.where} does not accept its caller {who} ({said}): has the token ended, is it of this user "
                 "(scontrol token username=...), and does slurm.conf have AuthAltTypes=auth/jwt?"
             )
+        if status == http.client.NOT_MODIFIED:
+            raise RestUnchangedError(f"{self.where} says that {path} has not changed")
         if status == http.client.NOT_FOUND:
             raise RestNotFoundError(f"{self.where} has no {path.partition('?')[0]} ({said})")
         raise SourceError(f"{self.where} answered {path.partition('?')[0]} with status {status}: {said}. {MEND}")

@@ -25,9 +25,27 @@ _CLOSING = ("REQUEUED", "RESIZING", "REVOKED")
 _PLAIN, _NAMED = rows.form(rows.FIELDS), rows.form(rows.ALL_FIELDS)
 
 
-def read_nodes(body: bytes, cluster: str) -> Iterator[Node | Reject]:
-    """Every node of the document, as `exporters.sources.slurm.nodes.read_nodes` tells them. Raises `FormError`."""
-    for told in _document(body, "nodes")["nodes"]:
+def document(body: bytes, name: str) -> dict[str, Any]:
+    """A document whose list ``name`` is there. Raises `FormError` for a broken one, or one that reports errors."""
+    try:
+        told = json.loads(body.decode("utf-8", "surrogateescape"))
+    except (ValueError, RecursionError) as error:
+        raise FormError(f"{len(body)} bytes are not one whole JSON document: {error}") from error
+    if not isinstance(told, dict) or not isinstance(told.get(name), list):
+        raise FormError(f"there is no list of {name} in the JSON document")
+    if told.get("errors"):
+        raise FormError(f"the JSON document reports errors: {json.dumps(told['errors'])[:500]}")
+    return told
+
+
+def last_update(document: Mapping[str, Any]) -> int:
+    """As of when slurmctld told a list, in epoch seconds of its clock; 0 where it does not say, or told nothing new."""
+    return queue_json.number(document.get("last_update")) or 0
+
+
+def read_nodes(document: Mapping[str, Any], cluster: str) -> Iterator[Node | Reject]:
+    """Every node of the document, as `exporters.sources.slurm.nodes.read_nodes` tells them."""
+    for told in document["nodes"]:
         try:
             yield from nodes.nodes_of(_node(told), cluster)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -39,9 +57,9 @@ def read_rows(body: bytes, *, sluids: bool = True) -> Iterator[rows.Row | Reject
 
     Raises `FormError`, also where the release has SLUIDs and the document does not: runs would get other identities.
     """
-    document = _document(body, "jobs")
-    named = sluids and queue_json.release(document) >= runs.SLUID_RELEASE
-    for told in document["jobs"]:
+    told_jobs = document(body, "jobs")
+    named = sluids and queue_json.release(told_jobs) >= runs.SLUID_RELEASE
+    for told in told_jobs["jobs"]:
         if named and isinstance(told, dict) and not told.get("sluid"):
             raise FormError(
                 "this Slurm names runs by SLUID, but this version of its API does not tell them: use v0.0.45 or newer"
@@ -52,18 +70,6 @@ def read_rows(body: bytes, *, sluids: bool = True) -> Iterator[rows.Row | Reject
             yield Reject(SOURCE, _text(told), f"a job that does not read: {_what(error)}")
             continue
         yield row
-
-
-def _document(body: bytes, name: str) -> dict[str, Any]:
-    try:
-        document = json.loads(body.decode("utf-8", "surrogateescape"))
-    except (ValueError, RecursionError) as error:
-        raise FormError(f"{len(body)} bytes are not one whole JSON document: {error}") from error
-    if not isinstance(document, dict) or not isinstance(document.get(name), list):
-        raise FormError(f"there is no list of {name} in the JSON document")
-    if document.get("errors"):
-        raise FormError(f"the JSON document reports errors: {json.dumps(document['errors'])[:500]}")
-    return document
 
 
 def _node(told: Mapping[str, Any]) -> nodes.NodeFacts:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,10 @@ import pytest
 from exporters.model import Record
 from exporters.node import cgroups
 from exporters.sources.slurm import dbd_rows, runs
+from exporters.sources.slurm.rest_http import RestClient
+from exporters.sources.slurmrestd import Slurmrestd
 from tests.exporters.sources.slurm_contract import HISTORIES, LIVES, Site, drained, nouns, opened
+from tests.lab.daemons import wait_for
 from tests.lab.fixtures import SLURM_GROUPS
 from tests.lab.jobs import Story, play
 from tests.lab.slurm import SlurmLab
@@ -41,6 +45,23 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         lab.seed({}, {"urgent": ["Priority=1000", "Preempt=normal"]})
         with opened(play(lab), folder) as site:
             yield site
+
+
+def jobs_answered(client: RestClient) -> list[int]:
+    """The bytes of each list of jobs that the client will get from now on; 0 for one that it is not sent."""
+    sizes: list[int] = []
+    get = client.get
+
+    def listening(path: str) -> bytes:
+        if "/jobs" in path:
+            sizes.append(0)
+        body = get(path)
+        if "/jobs" in path:
+            sizes[-1] = len(body)
+        return body
+
+    client.get = listening  # type: ignore[method-assign]
+    return sizes
 
 
 @pytest.mark.parametrize("way", HISTORIES[1:])
@@ -74,6 +95,29 @@ def test_a_drained_node_reads_the_same_in_every_source(site: Site) -> None:
         assert "bad | fan [root@" in node.reason
 
     drained(site, look)
+
+
+def test_slurmrestd_sends_the_jobs_again_when_one_of_them_changed(site: Site) -> None:
+    """22.05 always sends them: its answers do not say as of when they are."""
+    lab, client = site.story.lab, site.client("slurmrestd by socket")
+    source, sizes = Slurmrestd(lab.cluster, client), jobs_answered(client)
+    first = source.poll(time.time())
+
+    def sent_nothing() -> bool:
+        assert nouns(first) == nouns(source.poll(time.time()))
+
+        return sizes[-1] < sizes[0] / 2
+
+    if lab.release > (22, 5):
+        wait_for(sent_nothing, 10, "jobs that did not change")
+    else:
+        assert not sent_nothing()
+    job = lab.submit("sleep 60", "--gres=gpu:1", "--hold")
+
+    assert job in {told.native_id for told in source.poll(time.time()).jobs}
+
+    lab.run("scancel", job)
+    wait_for(lambda: nouns(first) == nouns(source.poll(time.time())), 10, "the jobs without it")
 
 
 def test_the_database_tells_the_same_events_and_slurmrestd_none(site: Site) -> None:

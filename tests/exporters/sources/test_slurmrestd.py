@@ -15,6 +15,7 @@ import pytest
 
 from exporters.model import Reject
 from exporters.sources.base import SourceError
+from exporters.sources.slurm.kept import WHOLE
 from exporters.sources.slurm.rest_http import RestClient, RestTooLargeError, named_in
 from exporters.sources.slurmrestd import Slurmrestd, SlurmrestdHistory, newest
 from tests.exporters.sources.fake_rest import FakeRest
@@ -61,6 +62,48 @@ def test_the_newest_known_version_that_is_offered_is_used(rest: FakeRest) -> Non
     assert "DOWN+NOT_RESPONDING: bad | fan [root@5]" == node.reason
     jobs, nodes = "/slurm/v0.0.38/jobs", "/slurm/v0.0.38/nodes"
     assert ["/openapi/v3", jobs, nodes, jobs, nodes] == [path for path, _ in rest.asked]
+
+
+def as_of(seconds: int) -> dict[str, Any]:
+    return {"last_update": {"set": True, "infinite": False, "number": seconds}}
+
+
+@pytest.mark.parametrize("nothing_new", [(200, document(jobs=[], **as_of(0))), (304, b"")])
+def test_jobs_that_have_not_changed_are_not_sent_again(rest: FakeRest, nothing_new: tuple[int, bytes]) -> None:
+    """As 24.11 and 26.05 say it (recorded), and as 22.05 does."""
+    jobs = "/slurm/v0.0.42/jobs/"
+    rest.answers["/slurm/v0.0.42/nodes/"] = (200, document(nodes=[NODE]))
+    rest.answers[jobs] = (200, document(jobs=[{"gres_detail": []}], **as_of(70)))
+    source = Slurmrestd("c", RestClient(rest.url), version="v0.0.42")
+    first = source.poll(1.0)
+    rest.answers[jobs] = nothing_new
+    second = source.poll(16.0)
+    rest.answers[jobs] = (200, document(jobs=[], **as_of(90)))
+    third = source.poll(31.0)
+    source.poll(46.0)
+
+    assert ["", "update_time=70", "update_time=70", "update_time=90"] == [
+        p.partition("?")[2] for p, _ in rest.asked[::2]
+    ]
+    assert [(1.0, 1), (16.0, 1), (31.0, 0)] == [(s.at, len(s.rejects)) for s in (first, second, third)]
+    assert first.rejects == second.rejects
+
+
+def test_after_a_while_all_is_asked_for_and_after_a_clock_that_was_set_back(rest: FakeRest) -> None:
+    rest.answers["/slurm/v0.0.38/jobs"] = (200, document(jobs=[], **as_of(70)))
+    source = Slurmrestd("c", RestClient(rest.url), version="v0.0.38")
+    for now in (1000.0, 1015.0, 1015.0 + WHOLE, 900.0):
+        source.poll(now)
+
+    assert ["", "update_time=70", "", ""] == [path.partition("?")[2] for path, _ in rest.asked[::2]]
+
+
+def test_nothing_new_for_one_who_knows_nothing_is_an_error(rest: FakeRest) -> None:
+    rest.answers["/slurm/v0.0.38/jobs"] = (304, b"")
+    source = Slurmrestd("c", RestClient(rest.url), version="v0.0.38")
+
+    with pytest.raises(SourceError, match="has not changed"):
+        source.poll(1.0)
 
 
 def test_versions_newer_than_known_are_left_alone() -> None:
