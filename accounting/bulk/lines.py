@@ -1,39 +1,51 @@
-"""Lines of the chargeback out of columns: the bytes of `accounting.statements.chargeback`, several times as fast.
+"""Lines of the chargeback out of columns: the bytes of `accounting.statements.chargeback`, many times as fast.
 
-What many lines have in common is put into words once.
+Nothing is made of a single line but the name of it; all else is put side by side for many lines at once.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cache
-from typing import Any
+from itertools import chain
 
 import numpy as np
 
+from accounting.bulk.letters import (
+    Letters,
+    beside,
+    chosen,
+    fixed,
+    hexadecimal,
+    moments,
+    rows,
+    same,
+    texts,
+)
+from accounting.bulk.names import Told
 from accounting.bulk.sums import WORDS, Sums
 from accounting.bulk.texts import Said
-from accounting.model import DAY, Usage
-from accounting.statements.chargeback import moment, money, telemetry
+from accounting.model import Usage
+from accounting.statements.chargeback import money, telemetry
 from accounting.statements.csvtext import cell
-from accounting.statements.hours import hours_text, micro_hours
+from accounting.statements.hours import DECIMALS, hours_text
 from accounting.sweep.columns import Ints
 from exporters.model import Disposition
 
-NOBODY = Said("", "", "", "", "", "", "")
 _CHARGED, _SHOWN = WORDS.index(Disposition.CHARGED), WORDS.index(None)
 _WORDS = [word.value if word else "" for word in WORDS]
-_PLAIN = re.compile(r"(?:(?:\w[\w .:/@-]{0,254})?,){2}", re.ASCII).fullmatch  # two cells to which nothing is to be done
-_CLOCK = [f"{s // 3600:02d}:{s // 60 % 60:02d}:{s % 60:02d}Z" for s in range(DAY)]
+_NAME = 10
+"""Bytes of the digest that name a line (`accounting.rating.line_id`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What all lines of a statement have in common. ``prices`` are what `accounting.bulk.charges.Priced` numbers."""
+    """What all lines of a statement have in common. ``prices`` are what `accounting.bulk.charges.Priced` numbers.
+
+    ``places`` are schedulers' clusters.
+    """
 
     billing_period: str
     currency: str
@@ -41,6 +53,7 @@ class Frame:
     projects: Sequence[str]
     models: Sequence[str]
     prices: Sequence[Decimal]
+    places: Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,120 +66,106 @@ class Slice:
     price: Ints
 
 
-def rendered(lines: Slice, frame: Frame, said: Mapping[int, Said]) -> Iterator[str]:
-    """The lines as the CSV has them, each with its end. ``said`` knows the jobs that they name."""
-    sums, names = lines.sums, Naming(frame)
-    counted = _hours(lines.micro)
-    there = sums.start < sums.end
-    columns = (
-        *(getattr(sums, name).tolist() for name in ("project", "job", "model", "word", "linked")),
-        _moments(sums.start, there),
-        _moments(sums.end, there),
-        counted,
-        _held(lines, counted),
-        _amounts(lines.minor, frame.digits),
-        [names.prices[price] for price in lines.price.tolist()],
-        _measured(sums),
+@dataclass(frozen=True, slots=True)
+class Who:
+    """What some lines say of their jobs or of the linked ones. ``place`` numbers `Frame.places`, -1 is nobody's."""
+
+    told: Told
+    place: Ints
+
+
+def rendered(lines: Slice, frame: Frame, own: Who, linked: Who) -> bytes:
+    """The lines as the CSV has them, each with its end."""
+    sums = lines.sums
+    if not len(sums):
+        return b""
+    heads, abouts = _heads(sums, frame, own)
+    runs, others = own.told.runs(), linked.told.runs()
+    lengths = [f"{n}:".encode() for n in range(1 + int(max(own.told.letters.max(), linked.told.letters.max())))]
+    framed = [_framed(*place) for place in (*frame.places, ("", ""))]
+    ends = [_framed(model, word) for model in frame.models for word in _WORDS]
+    names = zip(
+        abouts,
+        [lengths[n] for n in own.told.letters.tolist()],
+        runs,
+        [ends[n] for n in (sums.model.astype(np.int64) * len(_WORDS) + sums.word).tolist()],
+        [framed[n] for n in linked.place.tolist()],
+        [lengths[n] for n in linked.told.letters.tolist()],
+        others,
+        strict=True,
     )
-    cells, head, job_cells, linked_cell, line_id = names.cells, names.head, names.job, names.linked, names.line_id
-    currency, zero = frame.currency, hours_text(0)
-    for project, job, model, word, linked, start, end, micro, held, amount, price, measured in zip(
-        *columns, strict=True
-    ):
-        who = said[job] if job else NOBODY
-        other = said[linked] if linked else NOBODY
-        yield (
-            f"{head(project, who[0], who[1])}{job_cells(who)}{cells[model]},{start},{end},{held},"
-            f"{micro if word == _CHARGED else zero},{measured},{price},{amount},{currency},{_WORDS[word]},"
-            f"{linked_cell(other) if linked else ''},{line_id(project, who, model, word, other)}\r\n"
-        )
+    sha256 = hashlib.sha256
+    digests = [sha256(name).digest() for name in map(b"".join, names)]
+    count = len(sums)
+    tails = rows(beside([same("L", count), hexadecimal(digests, _NAME), same("\r\n", count)]))
+    middles = rows(_middle(lines, frame))
+    slashed, linked_runs = _linked(frame, linked, others)
+    whole = zip(heads, own.told.cells(), middles, slashed, linked_runs, tails, strict=True)
+    return b"".join(chain.from_iterable(whole)).translate(None, b"\0")
 
 
-class Naming:
-    """Names of lines and of what they are about, as bytes of the statement."""
-
-    def __init__(self, frame: Frame) -> None:
-        self.frame = frame
-        self.cells = [cell(model) for model in frame.models]
-        self.head = cache(self._head)
-        self._rest = cache(_cells)
-        self.prices = [money(price, frame.digits) for price in frame.prices]
-        self._about = cache(self._about_)
-        self._ends = [[_framed(m) + _framed(word) for word in _WORDS] for m in frame.models]
-
-    def _head(self, project: int, scheduler: str, cluster: str) -> str:
-        return f"{self.frame.billing_period},{cell(self.frame.projects[project])},{scheduler},{cell(cluster)},"
-
-    def job(self, who: Said) -> str:
-        """The cells that say whose line it is, each with the comma after it."""
-        _, _, run, name, *rest = who
-        both = f"{run},{name},"
-        if not _PLAIN(both):
-            both = f"{cell(run)},{cell(name)},"
-        return both + self._rest(*rest)
-
-    def linked(self, other: Said) -> str:
-        """The cell that names the linked record."""
-        return cell(f"{other.scheduler}/{other.cluster}/{other.run}")
-
-    def _about_(self, project: int, scheduler: str, cluster: str) -> str:
-        return "".join(map(_framed, (self.frame.billing_period, self.frame.projects[project], scheduler, cluster)))
-
-    def line_id(self, project: int, who: Said, model: int, word: int, other: Said) -> str:
-        """`accounting.rating.line_id`."""
-        linked = f"{_framed(other.scheduler)}{_framed(other.cluster)}{_framed(other.run)}" if other.run else "0:,0:,0:,"
-        about = self._about(project, who.scheduler, who.cluster)
-        text = f"{about}{len(who.run)}:{who.run},{self._ends[model][word]}{linked}"
-        return "L" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:20]
+def _heads(sums: Sums, frame: Frame, own: Who) -> tuple[list[bytes], list[bytes]]:
+    """Of each line the cells before the job's, each with its comma, and the beginning of what its name is made of."""
+    places = len(frame.places) + 1
+    codes, which = np.unique(sums.project.astype(np.int64) * places + own.place + 1, return_inverse=True)
+    heads, abouts = [], []
+    for project, place in (divmod(code, places) for code in codes.tolist()):
+        scheduler, cluster = frame.places[place - 1] if place else ("", "")
+        name = frame.projects[project]
+        heads.append(f"{frame.billing_period},{cell(name)},{scheduler},{cell(cluster)},".encode())
+        abouts.append(_framed(frame.billing_period, name, scheduler, cluster))
+    numbers = which.tolist()
+    return [heads[n] for n in numbers], [abouts[n] for n in numbers]
 
 
-def _cells(*texts: str) -> str:
-    return "".join(f"{cell(text)}," for text in texts)
+def _linked(frame: Frame, linked: Who, runs: list[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """The cell that names the linked record, in two halves: its cluster, and its run with a comma."""
+    before = [f"{scheduler}/{cluster}/" for scheduler, cluster in frame.places]
+    plain = np.array([*(cell(text) == text for text in before), True])
+    slashed = [text.encode() for text in (*before, "")]
+    found, ends = [slashed[n] for n in linked.place.tolist()], [*runs]
+    for n in np.flatnonzero(~(plain[linked.place] & linked.told.plain)).tolist():
+        run = runs[n][:-1].decode("utf-8", "surrogatepass")
+        found[n], ends[n] = cell(before[linked.place[n]] + run).encode(), b","
+    return found, ends
 
 
-def _hours(micro: Ints) -> list[str]:
-    """Millionths of an hour as `accounting.statements.hours.hours_text` prints them."""
-    if int(micro.min(initial=0)) < 0:
-        return [*map(hours_text, micro.tolist())]
-    whole, part = np.divmod(micro, 1_000_000)
-    return [f"{w}.{p:06d}" for w, p in zip(whole.tolist(), part.tolist(), strict=True)]
+def _middle(lines: Slice, frame: Frame) -> Letters:
+    """The cells from gpu_model to disposition, each with its comma."""
+    sums = lines.sums
+    count, there = len(sums), sums.start < sums.end
+    comma = same(",", count)
+    charged = sums.word == _CHARGED
+    held = np.where((sums.word == _SHOWN) | (charged & (sums.held != sums.charged)), _micro(sums.held), lines.micro)
+    cells = [
+        chosen([cell(model) for model in frame.models], sums.model),
+        moments(sums.start, there),
+        moments(sums.end, there),
+        fixed(held, DECIMALS, hours_text),
+        fixed(np.where(charged, lines.micro, 0), DECIMALS, hours_text),
+        _measured(sums),
+        chosen([money(price, frame.digits) for price in frame.prices], lines.price),
+        fixed(lines.minor, frame.digits, lambda minor: money(Decimal(minor).scaleb(-frame.digits), frame.digits)),
+        same(frame.currency, count),
+        chosen(_WORDS, sums.word),
+    ]
+    return beside([column for one in cells for column in (one, comma)])
 
 
-def _amounts(minor: Ints, digits: int) -> list[str]:
-    """Minor units as `accounting.statements.chargeback.money` prints them."""
-    if digits != 2 or int(minor.min(initial=0)) < 0:
-        return [money(Decimal(m).scaleb(-digits), digits) for m in minor.tolist()]
-    whole, part = np.divmod(minor, 100)
-    return [f"{w}.{p:02d}" for w, p in zip(whole.tolist(), part.tolist(), strict=True)]
+def _micro(quantities: Ints) -> Ints:
+    """`accounting.statements.hours.micro_hours`."""
+    whole, rest = np.divmod(quantities * 10, 36)
+    whole += (rest > 18) | ((rest == 18) & (whole % 2 == 1))
+    return whole
 
 
-def _measured(sums: Sums) -> list[str]:
+def _measured(sums: Sums) -> Letters:
+    if not sums.measured:
+        return same(",,", len(sums))
     found = [",,"] * len(sums)
     for n in sums.measured:
         found[n] = ",".join(telemetry(_usage(sums, n)))
-    return found
-
-
-def _held(lines: Slice, charged: Sequence[str]) -> Sequence[str]:
-    """The printed hours of each line: what it counts, unless it holds something else."""
-    sums = lines.sums
-    other = (sums.word == _SHOWN) | ((sums.word == _CHARGED) & (sums.held != sums.charged))
-    found = [*charged]
-    for n in np.flatnonzero(other).tolist():
-        found[n] = hours_text(micro_hours(int(sums.held[n])))
-    return found
-
-
-def _moments(times: Ints, there: Any) -> list[str]:
-    """Moments as `accounting.statements.chargeback.moment` prints them, nothing where there is none."""
-    days, seconds = np.divmod(times, DAY)
-    first = int(days.min(initial=0)) if not len(days) else int(days.min())
-    dates = [moment(day * DAY)[:11] for day in range(first, int(days.max(initial=first)) + 1)]
-    clock = _CLOCK
-    return [
-        f"{dates[day]}{clock[second]}" if some else ""
-        for day, second, some in zip((days - first).tolist(), seconds.tolist(), there.tolist(), strict=True)
-    ]
+    return texts(found)
 
 
 def _usage(sums: Sums, n: int) -> Usage:
@@ -178,5 +177,11 @@ def _usage(sums: Sums, n: int) -> Usage:
     )  # fmt: skip
 
 
-def _framed(part: str) -> str:
-    return f"{len(part)}:{part},"
+def line_name(frame: Frame, project: int, who: Said, model: int, word: int, other: Said) -> str:
+    """`accounting.rating.line_id` of one line."""
+    about = (frame.billing_period, frame.projects[project], *who[:3], frame.models[model], _WORDS[word], *other[:3])
+    return "L" + hashlib.sha256(_framed(*about)).digest()[:_NAME].hex()
+
+
+def _framed(*parts: str) -> bytes:
+    return "".join(f"{len(part)}:{part}," for part in parts).encode("utf-8", "surrogatepass")

@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from accounting.bulk.lines import NOBODY, Frame, Naming
+from accounting.bulk.lines import Frame, line_name
 from accounting.bulk.sums import Sums
 from accounting.bulk.texts import Said
 from accounting.sweep.columns import Ints
+
+NOBODY = Said("", "", "", "", "", "", "")
 
 
 def statement_order(sums: Sums, place: Ints, said: Callable[[Ints], Mapping[int, Said]], frame: Frame) -> Ints:
@@ -39,11 +41,10 @@ def _keys(
     sums: Sums, some: Ints, said: Callable[[Ints], Mapping[int, Said]], frame: Frame
 ) -> list[tuple[str, str, int, str]]:
     """What decides where the numbers do not: job, model, word, name of the line."""
-    names = Naming(frame)
     told = said(np.concatenate([sums.job[some], sums.linked[some]]))
     found = []
     columns = (getattr(sums, name)[some].tolist() for name in ("project", "job", "model", "word", "linked"))
     for project, job, model, word, linked in zip(*columns, strict=True):
         who, other = told[job] if job else NOBODY, told[linked] if linked else NOBODY
-        found.append((who.run, frame.models[model], word, names.line_id(project, who, model, word, other)))
+        found.append((who.run, frame.models[model], word, line_name(frame, project, who, model, word, other)))
     return found

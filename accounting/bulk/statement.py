@@ -7,7 +7,7 @@ the lines of `accounting.usage`. Corrections of closed months are few, and go th
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import partial
 
 import numpy as np
@@ -15,7 +15,8 @@ from sqlalchemy import Connection, Engine, func, select
 
 from accounting.bulk.charges import priced
 from accounting.bulk.garbage import no_garbage
-from accounting.bulk.lines import Frame, Slice, rendered
+from accounting.bulk.lines import Frame, Slice, Who, rendered
+from accounting.bulk.names import distinct, names_of
 from accounting.bulk.order import statement_order
 from accounting.bulk.readers import Readers, readers
 from accounting.bulk.sums import WORDS, Sums, standing_sums
@@ -40,20 +41,40 @@ MANY = 4000
 
 @dataclass(frozen=True, slots=True)
 class MonthStatement:
-    """A statement whose own lines are columns. ``statement`` has the totals of all, and the lines of corrections."""
+    """A statement whose own lines are columns. ``statement`` has the totals of all, and the lines of corrections.
+
+    ``order`` are the lines' places in ``own`` in the order of the statement.
+    """
 
     own: Slice
+    order: Ints
+    places: Places
     frame: Frame
     statement: Statement
 
-    def csv(self, readers: Readers) -> Iterator[str]:
+    def csv(self, readers: Readers) -> Iterator[str | bytes]:
         """The chargeback, some lines at a time; ``readers`` put them into words."""
         yield from csv_lines(COLUMNS, [])
-        parts = (taken(self.own, slice(n, n + PART)) for n in range(0, len(self.own.sums), PART))
-        yield from readers.map(partial(_text, frame=self.frame), parts)
+        yield from readers.map(partial(_text, frame=self.frame), self._parts(readers))
         corrections = csv_lines(COLUMNS, chargeback_rows(self.statement, text))
         next(corrections)
         yield from corrections
+
+    def _parts(self, readers: Readers) -> Iterator[_Lines]:
+        sums = self.own.sums
+        names = names_of(readers, distinct(np.concatenate([distinct(sums.job), distinct(sums.linked)])))
+        for n in range(0, len(self.order), PART):
+            which = self.order[n : n + PART]
+            own, linked = sums.job[which], sums.linked[which]
+            yield (
+                taken(self.own, which),
+                Who(names.told(names.places(own), cells=True), self.places.of_jobs(own)),
+                Who(names.told(names.places(linked), cells=False), self.places.of_jobs(linked)),
+            )
+
+
+_Lines = tuple[Slice, Who, Who]
+"""Some lines, what is said of their jobs, and of the linked ones."""
 
 
 def month_statement(
@@ -65,14 +86,15 @@ def month_statement(
         prices = priced(sums, rates, partial(_job_key, connection))
         places = Places(connection)
         digits = rates.minor_digits
-        frame = Frame(period.name, rates.currency, digits, sums.projects, sums.models, prices.prices)
+        frame = Frame(period.name, rates.currency, digits, sums.projects, sums.models, prices.prices, places.names)
         order = statement_order(sums, places.of_jobs(sums.job), partial(said_of, connection), frame)
-        own = taken(Slice(sums, np.zeros(len(sums), dtype=np.int64), prices.minor, prices.price), order)
         later = tuple(sorted(corrections, key=line_order))
-        micro, totals = _totalled(own, places, later, digits)
-        count = len(own.sums)
+        own = Slice(sums, np.zeros(len(sums), dtype=np.int64), prices.minor, prices.price)
+        micro, totals = _totalled(own, order, places, later, digits)
+        count = len(sums)
+        own.micro[order] = micro[:count]
         statement = Statement(period.name, later, tuple(micro[count:].tolist()), totals, rates.currency, digits)
-    return MonthStatement(replace(own, micro=micro[:count]), frame, statement)
+    return MonthStatement(own, order, places, frame, statement)
 
 
 def month_sums(ledger: Engine, period: Period, rates: Rates) -> tuple[int, int, int]:
@@ -131,8 +153,10 @@ def _measured(sums: Sums, which: slice | Ints) -> dict[int, Sequence[float]]:
     return {n: sums.measured[row] for n, row in enumerate(rows) if row in sums.measured}
 
 
-def _totalled(own: Slice, places: Places, later: Sequence[Line], digits: int) -> tuple[Ints, tuple[Total, ...]]:
-    """Printed millionths of an hour of each line, own ones first, and the totals of all."""
+def _totalled(
+    own: Slice, order: Ints, places: Places, later: Sequence[Line], digits: int
+) -> tuple[Ints, tuple[Total, ...]]:
+    """Printed millionths of an hour of each line, own ones first and in their order, and the totals of all."""
     sums = own.sums
     schedulers = sorted({"", *(scheduler for scheduler, _ in places.names)})
     projects = sorted({*sums.projects, *(line.usage.project for line in later)})
@@ -140,19 +164,19 @@ def _totalled(own: Slice, places: Places, later: Sequence[Line], digits: int) ->
     scheduler = np.array([schedulers.index(s) for s, _ in places.names] + [0], dtype=np.int64)
     project = np.array([projects.index(name) for name in sums.projects], dtype=np.int64)
     usages = [line.usage for line in later]
-    word = np.concatenate([sums.word, np.array([WORDS.index(u.disposition) for u in usages], dtype=np.int64)])
+    word = np.concatenate([sums.word[order], np.array([WORDS.index(u.disposition) for u in usages], dtype=np.int64)])
     counted = word != WORDS.index(None)
     zeros = np.zeros(len(sums), dtype=np.int64)
     columns: Sequence[tuple[Ints, list[int]]] = (
         (zeros, [corrects.index(line.corrects) for line in later]),
         (word, []),
-        (project[sums.project], [projects.index(u.project) for u in usages]),
+        (project[sums.project[order]], [projects.index(u.project) for u in usages]),
         (
-            scheduler[places.of_jobs(sums.job)],
+            scheduler[places.of_jobs(sums.job[order])],
             [schedulers.index(u.job.scheduler.value if u.job else "") for u in usages],
         ),
-        (sums.charged, [u.charged for u in usages]),
-        (own.minor, [int(line.amount.scaleb(digits)) for line in later]),
+        (sums.charged[order], [u.charged for u in usages]),
+        (own.minor[order], [int(line.amount.scaleb(digits)) for line in later]),
     )
     both = (np.concatenate([one, np.array(other, dtype=np.int64)])[counted] for one, other in columns)
     found, totals = totalled(Counted(corrects, projects, schedulers, *both), digits)
@@ -161,9 +185,9 @@ def _totalled(own: Slice, places: Places, later: Sequence[Line], digits: int) ->
     return micro, totals
 
 
-def _text(connection: Connection, lines: Slice, frame: Frame) -> str:
-    said = said_of(connection, np.concatenate([lines.sums.job, lines.sums.linked]))
-    return "".join(rendered(lines, frame, said))
+def _text(_: Connection, lines: _Lines, frame: Frame) -> bytes:
+    own, who, linked = lines
+    return rendered(own, frame, who, linked)
 
 
 def _job_key(connection: Connection, number: int) -> JobKey:

@@ -7,12 +7,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
-def write_atomic(path: Path, chunks: Iterable[str]) -> Path:
-    """Write UTF-8 text to ``path`` through a neighbour that replaces it when it is complete and on disk."""
+def write_atomic(path: Path, chunks: Iterable[str | bytes]) -> Path:
+    """Write UTF-8 text to ``path`` through a neighbour that replaces it when it is complete and on disk.
+
+    Bytes are such text already.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            file.writelines(chunks)
+        with temporary.open("wb") as file:
+            file.writelines(chunk.encode() if isinstance(chunk, str) else chunk for chunk in chunks)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

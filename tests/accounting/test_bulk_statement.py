@@ -13,9 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
+from accounting.bulk import names as bulk_names
 from accounting.bulk import statement as bulk
 from accounting.bulk.charges import amounts, priced
-from accounting.bulk.lines import Frame, Slice, rendered
+from accounting.bulk.lines import Frame, Slice, Who, rendered
+from accounting.bulk.names import Names, Part, part_of
 from accounting.bulk.order import statement_order
 from accounting.bulk.readers import readers
 from accounting.bulk.statement import month_statement, month_sums, taken
@@ -37,8 +39,8 @@ from tests.accounting.usages import PERIOD, RATES, pencil_month, wild_usages
 DIGITS = RATES.minor_digits
 
 
-def columns(usages: list[Usage]) -> tuple[Sums, Ints, dict[int, Said]]:
-    """Usages as a ledger sums them, the rank of each one's cluster, and what is known of the jobs."""
+def columns(usages: list[Usage]) -> tuple[Sums, dict[int, Said]]:
+    """Usages as a ledger sums them, and what is known of the jobs."""
     jobs = sorted({k for u in usages for k in (u.job, u.linked) if k}, key=lambda k: (k.id, k))
     ids: dict[JobKey | None, int] = {None: 0} | {key: n for n, key in enumerate(jobs, start=1)}
     projects, models = sorted({u.project for u in usages}), sorted({u.gpu_model for u in usages})
@@ -61,9 +63,7 @@ def columns(usages: list[Usage]) -> tuple[Sums, Ints, dict[int, Said]]:
         for n, u in enumerate(usages)
         if u.samples_expected
     }
-    clusters = sorted({(s.scheduler, s.cluster) for s in said.values()})
-    place = [clusters.index(said[ids[u.job]][:2]) if u.job else -1 for u in usages]
-    return Sums(projects, models, *numbers.T, measured), np.array(place, dtype=np.int64), said
+    return Sums(projects, models, *numbers.T, measured), said
 
 
 def alike(usages: list[Usage]) -> list[Usage]:
@@ -84,21 +84,38 @@ def alike(usages: list[Usage]) -> list[Usage]:
     return found
 
 
+def named(said: dict[int, Said]) -> Names:
+    """What lines say of jobs, `bulk_names.TOGETHER` at a time."""
+    ids = [*said]
+    return Names(np.array(ids, dtype=np.int64), [_part(said, ids[n : n + 2]) for n in range(0, len(ids), 2)])
+
+
+def _part(said: dict[int, Said], ids: list[int]) -> Part:
+    cells = ["".join(f"{text}," for text in said[n][2:]) for n in ids]
+    return part_of(np.array(ids, dtype=np.int64), [len(said[n].run) for n in ids], cells, lambda odd: pick(said, odd))
+
+
+def pick(said: dict[int, Said], ids: Ints) -> Mapping[int, Said]:
+    return {n: said[n] for n in ids.tolist() if n}
+
+
 def text(usages: list[Usage]) -> str:
     """The lines of a month by columns."""
-    sums, place, said = columns(usages)
+    sums, said = columns(usages)
     prices = priced(sums, RATES, lambda _: JobKey("slurm", "", ""))  # type: ignore[arg-type]
-    frame = Frame(PERIOD, RATES.currency, DIGITS, sums.projects, sums.models, prices.prices)
-    hours = {line.line_id: micro for line, micro in zip(month(usages).lines, month(usages).micro_hours, strict=True)}
-
-    def known(ids: Ints) -> Mapping[int, Said]:
-        return {n: said[n] for n in ids.tolist() if n}
-
-    order = statement_order(sums, place, known, frame)
+    places = sorted({said[n][:2] for n in said})
+    of = np.array([-1, *(places.index(said[n][:2]) for n in said)], dtype=np.int64)
+    frame = Frame(PERIOD, RATES.currency, DIGITS, sums.projects, sums.models, prices.prices, places)
+    order = statement_order(sums, of[sums.job], lambda ids: pick(said, ids), frame)
     own = taken(Slice(sums, order * 0, prices.minor, prices.price), order)
-    unprinted = [*rendered(own, frame, said)]
-    micro = np.array([hours[line.rstrip("\r\n").rpartition(",")[2]] for line in unprinted], dtype=np.int64)
-    return "".join(rendered(Slice(own.sums, micro, own.minor, own.price), frame, said))
+    whole = month(usages)
+    own.micro[:] = whole.micro_hours
+    names = named(said)
+    who = [
+        Who(names.told(names.places(jobs), cells=cells), of[jobs])
+        for jobs, cells in ((own.sums.job, True), (own.sums.linked, False))
+    ]
+    return rendered(own, frame, *who).decode()
 
 
 def month(usages: list[Usage]) -> Statement:
@@ -109,11 +126,15 @@ def month(usages: list[Usage]) -> Statement:
 def test_any_month_has_the_same_lines_in_the_same_order(usages: list[Usage], rng: random.Random) -> None:
     usages = alike(usages)
     rng.shuffle(usages)
+    with pytest.MonkeyPatch.context() as few:
+        few.setattr(bulk_names, "TOGETHER", 2)
+        found = text(usages)
 
-    assert [*chargeback_csv(month(usages))][1:] == text(usages).splitlines(keepends=True)
+    assert "".join([*chargeback_csv(month(usages))][1:]) == found
 
 
-def test_a_month_with_telemetry_has_the_same_lines() -> None:
+def test_a_month_with_telemetry_has_the_same_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk_names, "TOGETHER", 2)
     usages = alike(pencil_month())
 
     assert "".join([*chargeback_csv(month(usages))][1:]) == text(usages)
@@ -160,6 +181,7 @@ def test_a_ledgers_months_have_the_same_files_with_corrections_and_without(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bulk, "PART", 1)
+    monkeypatch.setattr(bulk_names, "TOGETHER", 2)
     rates = Rates({"h100": Decimal("2.10")})
     for name in ("2026-10", "2026-11"):
         files = site.month(name)
