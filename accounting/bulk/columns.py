@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from accounting.bulk.rows import KEYS, NATIVE, UNIT, Codes
+from accounting.bulk.rows import Codes
 from accounting.bulk.site import SiteDay
 from accounting.sweep import Columns, Keys, Names
 from accounting.sweep.columns import LINKS, Ints
@@ -30,7 +30,7 @@ class DayColumns:
         spans = [np.arange(day.first[m], day.first[m + 1]) for m in which]
         self.rows: Ints = np.concatenate([np.empty(0, dtype=np.int64), *spans])
         self.first = np.concatenate([[0], np.cumsum([len(span) for span in spans])]).astype(np.int64)
-        self.units = [raw[UNIT] for raw in day.rows.raw[self.rows]]
+        self.units = day.rows.unit[self.rows].tolist()
         self.unit = self._numbered()
         self._leave_out_twins()
         self.jobs, job = np.unique(day.rows.job[self.rows], return_inverse=True)
@@ -88,18 +88,18 @@ class DayColumns:
         name = np.full(size, -1, dtype=np.int32)
         name[sorted(reader.nodes)] = nodes
         natives = Codes()
-        keys = self._keys(rows.text(KEYS), clusters, named, natives)
+        keys = self._keys(rows.keys.tolist(), clusters, named, natives)
         return Columns(
             [m.name for m in machines],
             self.first,
             job.astype(np.int32),
             self.unit.astype(np.int32),
             day.project[self.rows].astype(np.int32),
-            rows.kind.astype(np.int32),
+            reader.kind(rows).astype(np.int32),
             slurm[rows.node],
             cluster[rows.node],
             np.where(slurm[rows.node], name[rows.node], -1).astype(np.int32),
-            natives.known(rows.text(NATIVE)).astype(np.int32),
+            natives.known(rows.native.tolist()).astype(np.int32),
             rows.milligpu,
             rows.start,
             rows.end,

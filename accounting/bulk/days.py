@@ -12,7 +12,8 @@ import numpy as np
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from accounting.bulk.pages import among_ids, listed_ids
-from accounting.bulk.rows import QUERY, Reader, Rows, joined
+from accounting.bulk.reading import QUERY, Reader
+from accounting.bulk.rows import Rows, joined
 from accounting.model import DAY
 from accounting.sweep.columns import Flags, Ints
 from accounting.tables import claims, records

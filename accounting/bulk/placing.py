@@ -10,7 +10,7 @@ import numpy as np
 
 from accounting.bulk.rows import Rows
 from accounting.evidence import Resolver
-from accounting.sweep.columns import Ints
+from accounting.sweep.columns import Flags, Ints
 from exporters.links import FOREVER
 from exporters.model import NodeKey
 
@@ -26,6 +26,10 @@ class Placed:
         """Some of them."""
         return Placed(self.rows.take(which), self.machine[which])
 
+    def keep(self, which: Flags) -> Placed:
+        """Those of them for which it is true."""
+        return self if which.all() else self.take(which)
+
 
 def placed(rows: Rows, now: int, resolver: Resolver, nodes: Mapping[int, NodeKey], machines: Any) -> Placed:
     """Put every row on its machine, in a piece for each where its node moved. An open end stays open.
@@ -37,13 +41,16 @@ def placed(rows: Rows, now: int, resolver: Resolver, nodes: Mapping[int, NodeKey
     until = np.maximum(np.where(rows.end == FOREVER, now, rows.end), rows.start + 1)
     order = np.argsort(rows.node, kind="stable")
     numbers, begins = np.unique(rows.node[order], return_index=True)
+    first, last = np.minimum.reduceat(rows.start[order], begins), np.maximum.reduceat(until[order], begins)
+    spans = zip(numbers.tolist(), first.tolist(), last.tolist(), strict=True)
+    found = [resolver(nodes[number], a, max(z, now)) for number, a, z in spans]
+    if all(len(stretches) == 1 for stretches in found):  # so it is at most sites on most days
+        return Placed(rows, machines.of(name for ((name, _, _),) in found)[np.searchsorted(numbers, rows.node)])
     sources, where, starts, ends = [], [], [], []
-    for number, a, b in zip(numbers.tolist(), begins.tolist(), [*begins.tolist()[1:], len(order)], strict=True):
-        which = order[a:b]
-        found = resolver(nodes[number], int(rows.start[which].min()), max(int(until[which].max()), now))
-        source, stretch, start, end = _cut(rows, which, until[which], found)
+    for which, stretches in zip(np.split(order, begins[1:]), found, strict=True):
+        source, stretch, start, end = _cut(rows, which, until[which], stretches)
         sources.append(source)
-        where.append(machines.of([name for name, _, _ in found])[stretch])
+        where.append(machines.of([name for name, _, _ in stretches])[stretch])
         starts.append(start)
         ends.append(end)
     pieces = rows.take(np.concatenate(sources))

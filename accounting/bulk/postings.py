@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from accounting.bulk.columns import DayColumns
-from accounting.bulk.rows import CLUSTER, RUN, SCHEDULER
 from accounting.database import LedgerError, storable
 from accounting.model import NodeDayResult, Posting
 from accounting.reconcile import CAPACITY, claim_order
@@ -32,6 +31,9 @@ VALUES = (
     "reason",
 )
 """Columns of ``postings`` that `DayPostings.columns` gives, in its order."""
+
+_WIDE = 100
+"""Text that is longer is put in order one by one."""
 
 
 class DayPostings:
@@ -161,20 +163,16 @@ class DayPostings:
 
     def _job_ranks(self) -> Ints:
         """By code of a job its rank by name; nobody comes first, as in the order of ``str``."""
-        raw = self.site.day.rows.raw[self.site.holder]
-        return np.append(_ranks([f"{r[SCHEDULER]}/{r[CLUSTER]}/{r[RUN]}" for r in raw]) + 1, 0)
+        day = self.site.day
+        return np.append(_ranks(day.world.reader.job_texts(day.rows.take(self.site.holder))) + 1, 0)
 
 
 def _ranks(texts: Sequence[str]) -> Ints:
     """The place of each text among all in their order; equal ones have one."""
-    order = sorted(range(len(texts)), key=texts.__getitem__)
-    found = np.empty(len(texts), dtype=np.int64)
-    rank = -1
-    for place, n in enumerate(order):
-        if place == 0 or texts[n] != texts[order[place - 1]]:
-            rank += 1
-        found[n] = rank
-    return found
+    if len(texts) and "".join(texts).isascii() and max(map(len, texts)) < _WIDE:
+        return np.unique(np.array(texts, dtype=bytes), return_inverse=True)[1].astype(np.int64)
+    place = {text: n for n, text in enumerate(sorted(set(texts)))}
+    return np.array([place[text] for text in texts], dtype=np.int64)
 
 
 def _texts(texts: Sequence[str], codes: Any) -> list[str]:

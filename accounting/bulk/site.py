@@ -18,7 +18,8 @@ from sqlalchemy import Connection
 from accounting import holdings
 from accounting.bulk.days import Days, inside
 from accounting.bulk.placing import Placed, placed
-from accounting.bulk.rows import CLUSTER, RUN, SCHEDULER, UNIT, Reader, Rows, joined
+from accounting.bulk.reading import Reader
+from accounting.bulk.rows import Rows, joined
 from accounting.bulk.ties import tied_rows
 from accounting.evidence import Projects, Resolver
 from accounting.facts import Facts
@@ -86,13 +87,11 @@ class SiteDay:
 
     def claim(self, row: int) -> Claim:
         """The claim behind a row."""
-        rows = self.rows
-        return self.world.reader.claim(rows.raw[row], int(rows.start[row]), int(rows.end[row]))
+        return self.world.reader.claim(self.rows, row)
 
     def job_key(self, row: int) -> JobKey:
         """The job of a row."""
-        raw = self.rows.raw[row]
-        return JobKey(Scheduler(raw[SCHEDULER]), raw[CLUSTER], raw[RUN])
+        return self.world.reader.job_key(self.rows, row)
 
     def node_day(self, machine: int) -> NodeDay:
         """One node-day, as the scalar rules take it."""
@@ -117,11 +116,11 @@ def site_day(connection: Connection, world: World, days: Days, a: int, b: int) -
     reader = world.reader
     held = reader.exact(connection, days.read(connection, a, b))
     on = placed(held, b, world.resolver, reader.nodes, reader.machines)
-    on = on.take(inside(on.rows, a, b))
+    on = on.keep(inside(on.rows, a, b))
     beyond = placed(tied_rows(connection, reader, held, a, b), b, world.resolver, reader.nodes, reader.machines)
     beyond = beyond.take(np.isin(beyond.machine, np.unique(on.machine)))
     pools, keys = _capacity(world, a, b)
-    claimed = {(m, n) for m, n in np.unique(np.stack([on.machine, on.rows.node]), axis=1).T.tolist()}
+    claimed = {(pair >> 32, pair & 0xFFFFFFFF) for pair in np.unique((on.machine << 32) | on.rows.node).tolist()}
     names = reader.machines.items
     for m, node in claimed:
         keys[names[m]].add(reader.nodes[node])
@@ -196,20 +195,17 @@ def _machine(
     places = sorted({(key.scheduler, key.cluster) for key in keys})
     until = world.facts.until
     known = [(*place, min(b, second)) for place in places if (second := until.get(place))]
-    rulings = [r for r in world.rulings.get(name, ()) if set(r.parties) <= _jobs(rows, here)]
+    ruled = world.rulings.get(name, ())
+    jobs = {job for job, _ in _units(world.reader, rows, here)} if ruled else set()
+    rulings = [r for r in ruled if set(r.parties) <= jobs]
     if seen:
-        units = {unit_of(job, unit) for job, unit in _units(rows, here)}
+        units = {unit_of(job, unit) for job, unit in _units(world.reader, rows, here)}
         seen = sorted(h for h in seen if unit_of(h.job, h.unit) in units)
     return Machine(name, capacity, _coverage(world.facts, places, a, b), known, rulings, seen)
 
 
-def _jobs(rows: Rows, here: range) -> set[JobKey]:
-    return {job for job, _ in _units(rows, here)}
-
-
-def _units(rows: Rows, here: range) -> Iterator[tuple[JobKey, str]]:
-    for raw in rows.raw[here.start : here.stop]:
-        yield JobKey(Scheduler(raw[SCHEDULER]), raw[CLUSTER], raw[RUN]), raw[UNIT]
+def _units(reader: Reader, rows: Rows, here: range) -> Iterator[tuple[JobKey, str]]:
+    return ((reader.job_key(rows, n), rows.unit[n]) for n in here)
 
 
 def _coverage(facts: Facts, places: Sequence[Place], a: int, b: int) -> list[CoverageStretch]:
@@ -230,7 +226,9 @@ def _projects(world: World, rows: Rows, a: int, b: int) -> tuple[Ints, list[str]
         until = int(moment.max(initial=b)) + 1  # what is tied to the day may begin after it
         stretch = np.searchsorted(np.array(world.borders(a, until), dtype=np.int64), moment, side="right")
     several = int(stretch.max(initial=0)) + 1
-    alike, first, which = np.unique(rows.payer * several + stretch, return_index=True, return_inverse=True)
+    alike, first, which = np.unique(
+        world.reader.payer(rows) * several + stretch, return_index=True, return_inverse=True
+    )
     told: dict[str, int] = {}
     codes = []
     for payer, row in zip((alike // several).tolist(), first.tolist(), strict=True):
@@ -251,7 +249,7 @@ def _prints(reader: Reader, rows: Rows, project: Ints, projects: Sequence[str]) 
     found[:, :2] = rows.told
     if len(rows):
         found[:, 2] = nodes[np.searchsorted(np.array(numbers), rows.node)]
-        found[:, 3], found[:, 7] = kinds[rows.kind], payers[project]
+        found[:, 3], found[:, 7] = kinds[reader.kind(rows)], payers[project]
     found[:, 4], found[:, 5] = rows.milligpu, rows.start.view(np.uint64)
     found[:, 6] = np.where(rows.end == FOREVER, STILL_HELD, rows.end).view(np.uint64)
     return found

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from sqlalchemy import Connection, or_
 
 from accounting.bulk.pages import among_texts, listed_texts
-from accounting.bulk.rows import CLUSTER, ID, KEYS, NATIVE, QUERY, SCHEDULER, Reader, Rows, joined
+from accounting.bulk.reading import QUERY, Reader
+from accounting.bulk.rows import Rows, joined
 from accounting.held import NEAR
 from accounting.tables import claim_keys, claims, jobs, records
 from exporters.links import FOREVER
@@ -33,38 +33,36 @@ _C, _J, _K, _R = claims.c, jobs.c, claim_keys.c, records.c
 
 def tied_rows(connection: Connection, reader: Reader, rows: Rows, a: int, b: int) -> Rows:
     """Claims outside ``[a, b)`` that a key ties to one of ``rows``, which overlap it."""
-    border = (rows.start <= a + NEAR) | (rows.end >= b - NEAR)
-    raw = rows.raw[border]
-    near = rows.take(border)
+    near = rows.take((rows.start <= a + NEAR) | (rows.end >= b - NEAR))
     bearing: dict[Name, list[Span]] = defaultdict(list)
-    for row, span in zip(raw, _spans(near), strict=True):
-        if row[SCHEDULER] == Scheduler.SLURM.value:
-            bearing[row[CLUSTER], row[NATIVE]].append(span)
-            bearing["", row[NATIVE]].append(span)
+    slurm = near.take(reader.slurm(near))
+    for names, span in zip(_names(reader, slurm), _spans(slurm), strict=True):
+        for name in names:
+            bearing[name].append(span)
     pods = _pods(connection, reader, bearing, a, b)
     naming: dict[Name, list[Span]] = defaultdict(list)
     for _, name, span in _named(near):
         naming[name].append(span)
     runs = _runs(connection, reader, set(naming), a, b)
     kept = [
-        any(_near(span, other) for name in _names(row) for other in naming.get(name, ()))
-        for row, span in zip(runs.raw, _spans(runs), strict=True)
+        any(_near(span, other) for name in names for other in naming.get(name, ()))
+        for names, span in zip(_names(reader, runs), _spans(runs), strict=True)
     ]
     return joined([runs.take(np.array(kept, dtype=bool)), pods])
 
 
-def _names(row: Sequence[Any]) -> tuple[Name, Name]:
-    """By what a key may name a claim: a key without a cluster means any."""
-    return (row[CLUSTER], row[NATIVE]), ("", row[NATIVE])
+def _names(reader: Reader, rows: Rows) -> list[tuple[Name, Name]]:
+    """By what a key may name each claim: a key without a cluster means any."""
+    return [((c, native), ("", native)) for c, native in zip(reader.clusters(rows), rows.native.tolist(), strict=True)]
 
 
 def _named(rows: Rows) -> Iterator[tuple[int, Name, Span]]:
     """What the keys of rows name, with the claim's id."""
-    for row, span in zip(rows.raw, _spans(rows), strict=True):
-        if row[KEYS]:
-            for kind, cluster, value, _ in json.loads(row[KEYS]):
-                if kind in TIES:
-                    yield row[ID], (cluster, value), span
+    rows = rows.take(rows.keys != "")
+    for number, keys, span in zip(rows.id.tolist(), rows.keys.tolist(), _spans(rows), strict=True):
+        for kind, cluster, value, _ in json.loads(keys):
+            if kind in TIES:
+                yield number, (cluster, value), span
 
 
 def _spans(rows: Rows) -> list[Span]:

@@ -15,7 +15,7 @@ from accounting.bulk.columns import DayColumns
 from accounting.bulk.days import Days
 from accounting.bulk.marks import Marks, stored
 from accounting.bulk.postings import DayPostings
-from accounting.bulk.rows import Reader
+from accounting.bulk.reading import Reader
 from accounting.bulk.site import Borders, SiteDay, World, site_day
 from accounting.bulk.staging import Stage, can_stage
 from accounting.capacity import stretches

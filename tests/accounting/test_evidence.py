@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, event
 
-from accounting.bulk.rows import NATIVE, QUERY, Reader
+from accounting.bulk.reading import QUERY, Reader
 from accounting.bulk.ties import tied_rows
 from accounting.database import read
 from accounting.evidence import node_days
@@ -238,8 +238,8 @@ def test_a_key_that_names_no_cluster_ties_as_well(engine: Engine) -> None:
         reader = Reader(connection)
         rows = reader.read(connection, QUERY.where(claims.c.end_at > T0 + DAY))
         tied = tied_rows(connection, reader, rows, T0 + DAY, T0 + 2 * DAY)
-    assert {"1", "vision/late"} == set(rows.text(NATIVE))
-    assert {"5", "vision/early"} == set(tied.text(NATIVE))
+    assert {"1", "vision/late"} == set(rows.native)
+    assert {"5", "vision/early"} == set(tied.native)
 
 
 def test_a_recycled_job_id_of_another_time_is_not_tied(engine: Engine) -> None:
