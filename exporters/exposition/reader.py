@@ -2,7 +2,7 @@ r"""The fast reader of Prometheus text: what was parsed once is not parsed again
 
 An exporter serves the same series round after round; only the values change. So each series' left side
 (``name{labels} ``) is parsed when it is first met and remembered, and a body whose lines stand where they stood in an
-earlier round is read by position: one prefix comparison per line, one float per wanted series. When the order changed,
+earlier round is read by position: one comparison per line, one float per wanted series. When the order changed,
 or anything is new, the exact path takes over for that body. Both paths give what prometheus-client's parser gives for
 any input it accepts. (Comments are checked on the exact path only: they say nothing that is kept.)
 
@@ -13,7 +13,7 @@ any input it accepts. (Comments are checked on the exact path only: they say not
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from operator import itemgetter
@@ -59,9 +59,40 @@ class Layout:
     """
 
     series: tuple[Series, ...]
-    prefixes: tuple[str, ...] = field(default=(), repr=False)  # empty: this body cannot be read by position
-    wanted: tuple[int, ...] = field(default=(), repr=False)
-    cuts: tuple[slice, ...] = field(default=(), repr=False)
+    form: Form | None = field(default=None, repr=False)  # None: this body cannot be read by position
+
+
+Pick = Callable[[Sequence[str]], Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Form:
+    """What the lines of a body begin with: ``wanted`` picks those with a value to keep, ``other`` the others.
+
+    ``size`` is the sum of the lengths of ``prefixes``, which are all of a wanted line but its value.
+    """
+
+    lines: int
+    wanted: Pick
+    prefixes: tuple[str, ...]
+    size: int
+    other: Pick
+    beginnings: tuple[str, ...]
+
+    def values(self, lines: Sequence[str]) -> list[float] | None:
+        """The values of a body whose lines begin so; None for any other body, and where a value is no lone number."""
+        if len(lines) != self.lines or not all(map(str.startswith, self.other(lines), self.beginnings)):
+            return None
+        picked = self.wanted(lines)
+        tokens = list(map(str.removeprefix, picked, self.prefixes))
+        text = "".join(tokens)
+        if len(text) + self.size != sum(map(len, picked)):
+            return None  # some line did not begin so, and is there as a whole
+        try:
+            values = list(map(float, tokens))
+        except ValueError:
+            return None
+        return None if "_" in text else values  # Python reads 1_000, Prometheus does not
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,24 +136,25 @@ class Reader:
         """Parse one body. Raises `ExpositionError`; what was learnt from earlier bodies stays valid then."""
         lines = self._split(body)
         for i, layout in enumerate(self._layouts):
-            if len(layout.prefixes) == len(lines) and all(map(str.startswith, lines, layout.prefixes)):
-                values = _by_position(layout, lines)
-                if values is not None:
-                    self._layouts.insert(0, self._layouts.pop(i))
-                    return Reading(layout, values)
-                break
+            values = layout.form.values(lines) if layout.form is not None else None
+            if values is not None:
+                self._layouts.insert(0, self._layouts.pop(i))
+                return Reading(layout, values)
         return self._learn(lines)
 
     def _split(self, body: bytes) -> list[str]:
         if len(body) > self._limits.size:
             raise ExpositionError(f"the body has {len(body)} bytes, more than the limit of {self._limits.size}")
-        if body.count(b"\n") > self._limits.lines:
-            raise ExpositionError(f"the body has more than {self._limits.lines} lines, the limit")
         try:
             text = body.decode()
         except UnicodeDecodeError as error:
             raise ExpositionError(f"the body is not UTF-8 text (at byte {error.start}): not a metrics page") from error
-        return text.removesuffix("\n").split("\n")
+        lines = text.split("\n", self._limits.lines + 1)
+        if len(lines) > self._limits.lines + 1:
+            raise ExpositionError(f"the body has more than {self._limits.lines} lines, the limit")
+        if len(lines) > 1 and not lines[-1]:
+            lines.pop()
+        return lines
 
     def _learn(self, lines: list[str]) -> Reading:
         """The exact path: every line by its left side, parsed where it is new. Remembers the layout it found."""
@@ -150,7 +182,7 @@ class Reader:
             if page.odd + len(page.bad) > self._limits.odd:
                 raise ExpositionError(f"more than {self._limits.odd} unreadable lines (the limit): not a metrics page")
         layout = page.layout()
-        if layout.prefixes:
+        if layout.form is not None:
             self._layouts = [layout, *self._layouts[: _REMEMBERED_LAYOUTS - 1]]
         self._forget(page)
         return Reading(layout, page.values, page.times, tuple(page.bad))
@@ -194,7 +226,8 @@ class Reader:
     def _forget(self, page: _Page) -> None:
         """Drop what has not been served lately, so that job churn does not grow the memory."""
         if len(self._known) > 2 * len(page.values) + 1000:
-            current = {left for layout in self._layouts for left in layout.prefixes}.union(page.prefixes)
+            forms = [layout.form for layout in self._layouts if layout.form is not None]
+            current = {left for form in forms for left in form.prefixes}.union(page.prefixes)
             self._known = {left: series for left, series in self._known.items() if left in current}
             used = {id(series.labels) for series in self._known.values()}
             self._labels = {text: labels for text, labels in self._labels.items() if id(labels) in used}
@@ -233,24 +266,23 @@ class _Page:
         """The layout of the whole body."""
         if not self.by_position or self.bad:
             return Layout(tuple(self.series))
-        cuts = tuple(_from(len(self.prefixes[i])) for i in self._wanted)
-        return Layout(tuple(self.series), tuple(self.prefixes), tuple(self._wanted), cuts)
+        kept = set(self._wanted)
+        other = [i for i in range(len(self.prefixes)) if i not in kept]
+        prefixes = tuple(self.prefixes[i] for i in self._wanted)
+        form = Form(
+            len(self.prefixes),
+            _pick(tuple(self._wanted)),
+            prefixes,
+            sum(map(len, prefixes)),
+            _pick(tuple(other)),
+            tuple(self.prefixes[i] for i in other),
+        )
+        return Layout(tuple(self.series), form)
 
 
-@lru_cache(maxsize=4096)
-def _from(start: int) -> slice:
-    """The slice from there on: one object for all the readers of a fleet."""
-    return slice(start, None)
-
-
-def _by_position(layout: Layout, lines: list[str]) -> list[float] | None:
-    """The values of a body whose lines begin as the layout's do; None when a value is not a lone number."""
-    if not layout.wanted:
-        return []
-    picked = itemgetter(*layout.wanted)(lines)
-    tokens = list(map(str.__getitem__, picked if len(layout.wanted) > 1 else (picked,), layout.cuts))
-    try:
-        values = list(map(float, tokens))
-    except ValueError:
-        return None
-    return None if "_" in "".join(tokens) else values  # Python reads 1_000, Prometheus does not
+@lru_cache(maxsize=1024)
+def _pick(places: tuple[int, ...]) -> Pick:
+    """What takes the lines at these places out of a body of the right length: one for all the readers of a fleet."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    return lambda lines: [lines[place] for place in places]

@@ -20,10 +20,11 @@ from weakref import WeakKeyDictionary
 
 from exporters.exposition.reader import Layout, Limits, Reader
 from exporters.fetch import FetchError
-from exporters.model import Sample, Scheduler, Snapshot
+from exporters.model import Scheduler, Snapshot
 from exporters.sources.base import Source
-from exporters.sources.dcgm_cards import OutOfRange, Plan, merge, plan, samples
+from exporters.sources.dcgm_cards import Plan, merge, plan
 from exporters.sources.dcgm_fields import FIELDS
+from exporters.sources.dcgm_fleet import Fleet, OutOfRange, Told
 from exporters.sources.fanout import Discovery, Fanout, Kind, Target, whole
 from exporters.stages import Stages
 
@@ -33,11 +34,9 @@ SERIES = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What one endpoint served: its samples, and what was wrong with it."""
+    """What one endpoint served, and what was wrong with it."""
 
-    samples: list[Sample]
-    impossible: list[OutOfRange]
-    nameless: int
+    told: Told
     bad: tuple[tuple[int, str], ...]
 
 
@@ -65,6 +64,7 @@ class Dcgm(Source):
         self.cluster = ""
         self.scheduler: Scheduler | None = None
         self.interval = interval
+        self._fleet = Fleet()
         limits = Limits(size=max_bytes, series=SERIES)
         self._fanout: Fanout[Page] = Fanout(
             name,
@@ -80,12 +80,14 @@ class Dcgm(Source):
     def poll(self, now: float) -> Snapshot:
         """One round of all endpoints. Raises `SourceError` when there is none, or none could be read."""
         round_ = self._fanout.read(now)
-        found, twice = merge(page.samples for page in round_.pages)
+        with self.stages.timed("read"):
+            every, impossible = self._fleet.samples([page.told for page in round_.pages], now)
+            found, twice = merge(every)
         return Snapshot(
             at=now,
             samples=found,
             complete=not round_.problems,
-            problems=(*round_.problems, *_remarks(round_.pages), *twice),
+            problems=(*round_.problems, *_remarks(round_.pages, impossible), *twice),
         )
 
     def leave_out(self, elsewhere: Callable[[str], bool]) -> None:
@@ -114,22 +116,20 @@ class _Endpoint:
         self._reader = Reader(FIELDS, limits, strict=False)
         self._plans: WeakKeyDictionary[Layout, Plan] = WeakKeyDictionary()
 
-    def read(self, body: bytes, now: float) -> Page:
+    def read(self, body: bytes, now: float) -> Page:  # noqa: ARG002 - samples are made of all pages together
         """Raises FetchError or ValueError for a page that cannot be used at all."""
         whole(body)
         reading = self._reader.read(body)
         known = self._plans.get(reading.layout)
         if known is None:
             known = self._plans[reading.layout] = plan(reading.layout, self._host)
-        found, impossible = samples(known, reading.layout, reading.values, now)
-        if not found:
+        if not known.tells(reading.values):
             first = "".join(f" (line {number}: {reason})" for number, reason in reading.bad[:1])
             raise FetchError(f"the page holds no reading of any card{first}")
-        return Page(found, impossible, known.nameless, reading.bad)
+        return Page(Told(known, reading.layout, reading.values), reading.bad)
 
 
-def _remarks(pages: Iterable[Page]) -> Iterable[str]:
-    impossible = [value for page in pages for value in page.impossible]
+def _remarks(pages: Iterable[Page], impossible: Sequence[OutOfRange]) -> Iterable[str]:
     if impossible:
         counts = ", ".join(f"{series} {n}" for series, n in Counter(i.series for i in impossible).most_common())
         first = impossible[0]
@@ -137,6 +137,6 @@ def _remarks(pages: Iterable[Page]) -> Iterable[str]:
             f"{len(impossible)} readings out of range were dropped ({counts}), "
             f"the first is {first.value:g} of card {first.device.uuid} on {first.device.host}"
         )
-    nameless = sum(page.nameless for page in pages)
+    nameless = sum(page.told.plan.nameless for page in pages)
     if nameless:
         yield f"{nameless} lines name no card (no UUID or no gpu label) and were left out"

@@ -1,21 +1,20 @@
-"""From the series of a dcgm-exporter page to one sample per card or MIG instance. Pure.
+"""What the series of a dcgm-exporter page mean: which card or MIG instance, which field. Pure.
 
-What each position of a page means is worked out once per layout (`plan`) and used round after round (`samples`).
+It is worked out once per layout (`plan`) and used round after round (`exporters.sources.dcgm_fleet`).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from exporters.exposition.reader import Layout
-from exporters.fieldtable import COLUMN, Floats, Values, Whole
+from exporters.fieldtable import Whole
 from exporters.model import Sample
 from exporters.samples import Pods, jobs_of_both, pods_of_both
-from exporters.sources.dcgm_fields import FIELDS, SLACK, FieldSpec, Scope, blanks
+from exporters.sources.dcgm_fields import FIELDS, FieldSpec, Scope
 
 Labels = Mapping[str, str]
 
@@ -41,32 +40,24 @@ class Device:
     hpc_jobs: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """What a page's positions mean: ``positions[i]`` of the page is field ``column[i]`` of ``devices[device[i]]``.
+    """What a page's positions mean: ``positions[i]`` of the page is field ``specs[i]`` of ``devices[device[i]]``.
 
-    ``divisor``, ``low`` and ``high`` are those of `FieldSpec`. ``copies``: some reading is there several times.
+    ``copies``: some reading is there several times.
     ``nameless`` counts the lines that name no card: without a UUID or a GPU index there is nothing to join on.
     """
 
     devices: tuple[Device, ...]
     positions: Whole
     device: Whole
-    column: Whole
-    divisor: Floats
-    low: Floats
-    high: Floats
+    specs: tuple[FieldSpec, ...]
     copies: bool
     nameless: int = 0
 
-
-@dataclass(frozen=True, slots=True)
-class OutOfRange:
-    """A value that no such device can have."""
-
-    device: Device
-    series: str
-    value: float
+    def tells(self, values: Sequence[float]) -> bool:
+        """Whether a page of these values holds a reading of any card."""
+        return any(spec.usable(values[n]) for n, spec in zip(self.positions, self.specs, strict=True))
 
 
 def plan(layout: Layout, host: str = "") -> Plan:
@@ -96,80 +87,41 @@ def plan(layout: Layout, host: str = "") -> Plan:
         key = device.uuid, device.instance
         devices[key] = _joined(devices[key], device) if key in devices else device
         slots.append((position, order.setdefault(key, len(order)), spec))
-    specs = [spec for _, _, spec in slots]
     return Plan(
         tuple(devices.values()),
         np.array([position for position, _, _ in slots], np.int64),
         np.array([n for _, n, _ in slots], np.int64),
-        np.array([COLUMN[spec.field] for spec in specs], np.int64),
-        np.array([spec.divisor for spec in specs], np.float64),
-        np.array([spec.low for spec in specs], np.float64),
-        np.array([spec.high for spec in specs], np.float64),
+        tuple(spec for _, _, spec in slots),
         len({(n, spec.field) for _, n, spec in slots}) < len(slots),
         nameless,
     )
 
 
-def samples(plan: Plan, layout: Layout, values: Sequence[float], at: float) -> tuple[list[Sample], list[OutOfRange]]:
-    """The page's samples, in base units, and the values that cannot be.
-
-    Blanks are dropped. Where copies of one reading differ, the largest is the device's own: dcgm-exporter's virtual-GPU
-    mode gives each pod its part of ``GPU_UTIL`` and ``FB_USED`` beside the total.
-    """
-    if not plan.devices:
-        return [], []
-    raw = np.array(values, np.float64)[plan.positions]
-    converted = raw / plan.divisor
-    blank = blanks(raw)
-    doubtful = blank | (converted < plan.low) | (converted > plan.high)
-    impossible: list[OutOfRange] = []
-    for n in np.flatnonzero(doubtful).tolist():
-        if not blank[n] and plan.high[n] == 1.0 and 1.0 < converted[n] <= SLACK:
-            converted[n] = 1.0
-            continue
-        converted[n] = math.nan
-        if not blank[n]:
-            name = layout.series[plan.positions[n]].name
-            impossible.append(OutOfRange(plan.devices[plan.device[n]], name, float(raw[n])))
-    matrix = np.empty((len(plan.devices), len(COLUMN)))
-    matrix.fill(math.nan)
-    if plan.copies:
-        np.fmax.at(matrix, (plan.device, plan.column), converted)
-    else:
-        matrix[plan.device, plan.column] = converted
-    told = (matrix == matrix).any(axis=1).tolist()  # noqa: PLR0124 - NaN is the only value that is not itself
-    found = [
-        Sample(d.host, d.uuid, d.index, d.model, Values(matrix, n), at, d.profile, d.instance, d.pods, d.hpc_jobs)
-        for n, d in enumerate(plan.devices)
-        if told[n]
-    ]
-    return found, impossible
-
-
-def merge(pages: Iterable[Iterable[Sample]]) -> tuple[tuple[Sample, ...], tuple[str, ...]]:
-    """The samples of several pages, each card once, and sentences about cards that two pages place on two hosts.
+def merge(samples: Sequence[Sample]) -> tuple[tuple[Sample, ...], tuple[str, ...]]:
+    """The samples of several pages, each card once, and sentences about cards that two of them place on two hosts.
 
     Two exporters may serve the same card (one of the host, one of Kubernetes): the first one's values stand, the
     others add the fields, pods and jobs that it lacks.
     """
+    if len({(sample.uuid, sample.mig_instance) for sample in samples}) == len(samples):
+        return tuple(samples), ()
     found: dict[tuple[str, str], Sample] = {}
     problems = []
-    for page in pages:
-        for sample in page:
-            key = sample.uuid, sample.mig_instance
-            first = found.setdefault(key, sample)
-            if first is sample:
-                continue
-            if _short(first.host) != _short(sample.host):
-                problems.append(
-                    f"card {sample.uuid} is served as of {first.host} and of {sample.host}: kept as {first.host}"
-                )
-            found[key] = replace(
-                first,
-                values={**sample.values, **first.values},
-                pods=pods_of_both(first.pods, sample.pods),
-                hpc_jobs=jobs_of_both(first.hpc_jobs, sample.hpc_jobs),
+    for sample in samples:
+        key = sample.uuid, sample.mig_instance
+        first = found.setdefault(key, sample)
+        if first is sample:
+            continue
+        if _short(first.host) != _short(sample.host):
+            problems.append(
+                f"card {sample.uuid} is served as of {first.host} and of {sample.host}: kept as {first.host}"
             )
+        found[key] = replace(
+            first,
+            values={**sample.values, **first.values},
+            pods=pods_of_both(first.pods, sample.pods),
+            hpc_jobs=jobs_of_both(first.hpc_jobs, sample.hpc_jobs),
+        )
     return tuple(found.values()), tuple(problems)
 
 

@@ -52,6 +52,10 @@ class FieldSpec:
     low: float = 0.0
     high: float = math.inf
 
+    def usable(self, value: float) -> bool:
+        """Whether a value on the wire is there, and possible."""
+        return not blank(value) and self.low <= value / self.divisor <= (SLACK if self.high == 1.0 else self.high)
+
 
 def _ratio(field: Field, divisor: float = 1.0, scope: Scope = Scope.INSTANCE) -> FieldSpec:
     return FieldSpec(field, divisor, scope, high=1.0)
@@ -105,12 +109,18 @@ FIELDS: dict[str, FieldSpec] = {name: spec for spec, names in _TABLE.items() for
 # DCGM's words for "no value", "not found", "not supported", "not permitted" (dcgm_structs.h).
 _BLANKS = frozenset({float(base + i) for base in (0x7FFFFFF0, 1 << 47) for i in range(4)})
 _LEAST_BLANK = min(_BLANKS)
+_ALL_BLANKS = np.array(sorted(_BLANKS))
 _INT64_BLANK = float(0x7FFFFFFFFFFFFFF0)  # and above: the four of them are one float64
 
 
+def blank(value: float) -> bool:
+    """Whether a value says that there is none: NaN, or one of DCGM's sentinels (they mean no physical quantity)."""
+    return math.isnan(value) or value >= _INT64_BLANK or value in _BLANKS
+
+
 def blanks(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which values say that there is none: NaN, or one of DCGM's sentinels (they mean no physical quantity)."""
+    """Which values are `blank`."""
     found: NDArray[np.bool_] = np.isnan(values)
-    for n in np.flatnonzero(values >= _LEAST_BLANK).tolist():  # few: energy, and what is not known
-        found[n] = values[n] >= _INT64_BLANK or values[n] in _BLANKS
+    large = np.flatnonzero(values >= _LEAST_BLANK)  # few: energy, and what is not known
+    found[large] = (values[large] >= _INT64_BLANK) | np.isin(values[large], _ALL_BLANKS)
     return found

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from exporters.exposition.reader import Reader
 from exporters.model import Field, Sample
-from exporters.sources.dcgm_cards import OutOfRange, merge, plan, samples
+from exporters.sources.dcgm_cards import merge, plan
 from exporters.sources.dcgm_fields import FIELDS, blanks
+from exporters.sources.dcgm_fleet import Fleet, OutOfRange, Told
 from tests.conftest import TESTDATA
 
 CARD_0, CARD_1 = "GPU-604ac76c-d9cf-fef3-62e9-d92044ab6e52", "GPU-1f1c2d3e-0001-4a5b-8c9d-000000000001"
@@ -23,7 +24,7 @@ def page(name: str) -> str:
 
 def read(text: str, at: float = 100.0) -> tuple[list[Sample], list[OutOfRange]]:
     reading = Reader(FIELDS, strict=False).read(text.encode())
-    return samples(plan(reading.layout, "from-url"), reading.layout, reading.values, at)
+    return Fleet().samples([Told(plan(reading.layout, "from-url"), reading.layout, reading.values)], at)
 
 
 def test_a_page_is_one_sample_per_card_in_base_units() -> None:
@@ -119,7 +120,7 @@ def test_a_ratio_a_little_over_one_is_one() -> None:
 def test_lines_of_links_switches_and_cpus_are_no_cards() -> None:
     reading = Reader(FIELDS).read(page("other-entities").encode())
     worked_out = plan(reading.layout)
-    found, _ = samples(worked_out, reading.layout, reading.values, 0.0)
+    found, _ = Fleet().samples([Told(worked_out, reading.layout, reading.values)], 0.0)
 
     assert [(CARD_0, {Field.POWER: 100.0})] == [(s.uuid, s.values) for s in found]
     assert worked_out.nameless == 2
@@ -167,13 +168,38 @@ def test_numbers_beside_the_blanks_are_numbers(value: float) -> None:
     assert not blanks(np.array([value])).any()
 
 
+@given(st.sampled_from(sorted(FIELDS)), st.floats() | st.sampled_from([1.01, 101.0, 101.5, 9e18, 2147483635.0]))
+def test_a_page_tells_something_when_a_sample_comes_of_it(name: str, value: float) -> None:
+    reading = Reader(FIELDS).read(f'{name}{{gpu="0",UUID="GPU-a"}} {value!r}\n'.encode())
+    worked_out = plan(reading.layout)
+    found, _ = Fleet().samples([Told(worked_out, reading.layout, reading.values)], 0.0)
+
+    assert worked_out.tells(reading.values) == bool(found)
+
+
+def test_all_pages_of_a_round_give_what_each_gives_alone_round_after_round() -> None:
+    fleet, readers, plans = Fleet(), [Reader(FIELDS, strict=False) for _ in range(3)], {}
+    rounds = [("classic", "mig", "blanks"), ("classic", "mig", "blanks"), ("mig", "classic", "shared"), ("classic",)]
+    for names in rounds:
+        told, expected, wrong = [], [], []
+        for reader, name in zip(readers, names, strict=False):
+            reading = reader.read(page(name).encode())
+            known = plans.setdefault(reading.layout, plan(reading.layout, "from-url"))
+            told.append(Told(known, reading.layout, reading.values))
+            alone = read(page(name))
+            expected += alone[0]
+            wrong += alone[1]
+
+        assert (expected, wrong) == fleet.samples(told, 100.0)
+
+
 def test_two_exporters_of_one_card_make_one_sample_with_what_both_know() -> None:
     line = 'DCGM_FI_DEV_POWER_USAGE{{gpu="0",UUID="GPU-a",Hostname="{}",{}}} {}\n'
     first, _ = read(line.format("gn01", 'hpc_job="7"', 100))
     second, _ = read(
         line.format("gn01.example.org", 'pod="p",namespace="n"', 90) + 'DCGM_FI_DEV_GPU_TEMP{gpu="0",UUID="GPU-a"} 40\n'
     )
-    (card,), problems = merge([first, second])
+    (card,), problems = merge([*first, *second])
 
     assert card.values == {Field.POWER: 100.0, Field.TEMPERATURE: 40.0}
     assert (card.host, card.hpc_jobs, card.pods) == ("gn01", ("7",), (("n", "p", ""),))
@@ -182,7 +208,7 @@ def test_two_exporters_of_one_card_make_one_sample_with_what_both_know() -> None
 
 def test_a_card_that_two_hosts_claim_is_kept_once_and_said() -> None:
     pages = [read(f'DCGM_FI_DEV_POWER_USAGE{{gpu="0",UUID="GPU-a",Hostname="{h}"}} 1\n')[0] for h in ("gn01", "gn02")]
-    found, problems = merge(pages)
+    found, problems = merge([sample for page in pages for sample in page])
 
     assert [s.host for s in found] == ["gn01"]
     assert problems == ("card GPU-a is served as of gn01 and of gn02: kept as gn01",)
