@@ -50,28 +50,38 @@ def history(cluster: SlurmCluster) -> Sacct | SlurmrestdHistory | Slurmdbd:
     h = cluster.history
     if h.via == "slurmrestd" and cluster.slurmrestd:
         client = rest_client(cluster.slurmrestd, h.timeout)
-        return SlurmrestdHistory(cluster.cluster, client, version=cluster.slurmrestd.version)
+        return SlurmrestdHistory(cluster.cluster, client, version=cluster.slurmrestd.version, identity=cluster.identity)
     if h.via == "slurmdbd" and cluster.slurmdbd:
         d = cluster.slurmdbd
-        return Slurmdbd(cluster.cluster, d.url, password_file=d.password_file, stored_as=d.cluster, timeout=h.timeout)
+        return Slurmdbd(
+            cluster.cluster,
+            d.url,
+            password_file=d.password_file,
+            stored_as=d.cluster,
+            timeout=h.timeout,
+            identity=cluster.identity,
+        )
     return Sacct(
         cluster.cluster,
         command=h.sacct,
         sacctmgr=h.sacctmgr,
         environment=cluster.environment,
         timeout=h.timeout,
+        identity=cluster.identity,
     )
 
 
 def present(cluster: SlurmCluster) -> Source:
     """The live source of one Slurm cluster, as its settings say."""
-    live, environment = cluster.live, cluster.environment
+    live, environment, identity = cluster.live, cluster.environment, cluster.identity
     if live.via == "slurmrestd" and cluster.slurmrestd:
         client = rest_client(cluster.slurmrestd, live.timeout)
-        return Slurmrestd(cluster.cluster, client, live.interval, version=cluster.slurmrestd.version)
+        return Slurmrestd(cluster.cluster, client, live.interval, version=cluster.slurmrestd.version, identity=identity)
     if live.via == "pyslurm":
-        return PySlurm(cluster.cluster, live.scontrol, environment, live.interval, live.timeout)
-    return Slurmctld(cluster.cluster, live.scontrol, live.squeue, environment, live.interval, live.timeout)
+        return PySlurm(cluster.cluster, live.scontrol, environment, live.interval, live.timeout, identity=identity)
+    return Slurmctld(
+        cluster.cluster, live.scontrol, live.squeue, environment, live.interval, live.timeout, identity=identity
+    )
 
 
 def rest_client(settings: SlurmRestd, timeout: float) -> RestClient:

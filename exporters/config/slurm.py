@@ -64,10 +64,14 @@ class SlurmDatabase(Section):
 
 
 class SlurmCluster(Section):
-    """One Slurm cluster. ``cluster`` is its ClusterName; ``environment`` is added to the client commands' own."""
+    """One Slurm cluster. ``cluster`` is its ClusterName; ``environment`` is added to the client commands' own.
+
+    ``identity`` is what names a run in all its sources: the release's own way, or job id and submit time.
+    """
 
     cluster: str = Field(min_length=1)
     environment: dict[str, str] = Field(default_factory=dict)
+    identity: Literal["auto", "submit"] = "auto"
     history: SlurmHistory = SlurmHistory()
     live: SlurmLive = SlurmLive()
     slurmrestd: SlurmRestd | None = None

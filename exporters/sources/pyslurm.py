@@ -37,6 +37,7 @@ class PySlurm:
         interval: float = 15.0,
         timeout: float = 30.0,
         *,
+        identity: str = "auto",
         library: Any = None,
     ) -> None:
         self.cluster = cluster
@@ -45,6 +46,7 @@ class PySlurm:
         self._library = library
         self._backoff = Backoff(interval)
         self._matches = False
+        self._sluids = runs.by_sluid(identity)
 
     def poll(self, now: float) -> Snapshot:
         """Read jobs and nodes once. Raises `SourceError` when either cannot be read, or the releases differ."""
@@ -84,6 +86,11 @@ class PySlurm:
                 raise SourceError(
                     f"pyslurm {self._library.__version__} is built for Slurm {_release(built)}, and this site runs "
                     f"{_release(runs_here)}: it would misread it. {MEND}"
+                )
+            if self._sluids and runs_here >= runs.SLUID_RELEASE:
+                raise SourceError(
+                    f"Slurm {_release(runs_here)} names runs by SLUID, which pyslurm does not tell. {MEND}, or name "
+                    "runs by job id and submit time in every source of it (slurm.identity: submit)"
                 )
             self._matches = True
         return self._library

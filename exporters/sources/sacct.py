@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from exporters.model import NodeEvent, Record, Reject
 from exporters.sources.base import SourceError
-from exporters.sources.slurm import command, reading, rows
+from exporters.sources.slurm import command, reading, rows, runs
 from exporters.sources.slurm.events import read_events
 
 MEND = (
@@ -38,8 +38,8 @@ class Sacct:
     ``command`` may reach elsewhere: ``("ssh", "login1", "env", "SLURM_TIME_FORMAT=%s", "TZ=UTC", "sacct")``.
     ``environment`` is added to this process's own (``SLURM_CONF`` to read another cluster). ``timeout`` seconds and
     ``max_bytes`` hold for each sub-window of ``step`` seconds, which bounds the memory used, here and in sacct.
-    ``identity`` pins what names a run (`exporters.sources.slurm.runs`): ``auto`` follows the release; pin ``submit``
-    over an upgrade to 26.05 until the records from before it are closed.
+    ``identity`` pins what names a run (`exporters.sources.slurm.runs`): ``auto`` follows the release; ``submit`` is for
+    a site that goes over to 26.05 with jobs running, and the same for every source of its cluster.
     """
 
     name = "sacct"
@@ -58,8 +58,6 @@ class Sacct:
     ) -> None:
         if step <= 0:
             raise ValueError(f"step must be a positive number of seconds, not {step}")
-        if identity not in reading.IDENTITIES:
-            raise ValueError(f"identity must be auto, sluid or submit, not {identity!r}")
         self.cluster = cluster
         self.step = step
         self._command = tuple(command)
@@ -72,7 +70,7 @@ class Sacct:
         }
         self._timeout = timeout
         self._max_bytes = max_bytes
-        self._identity = identity
+        self._identity, self._sluids = identity, runs.by_sluid(identity)
         self._fields: tuple[str, ...] = ()
 
     def records(self, start: int, end: int) -> Iterator[Record | Reject]:
@@ -81,8 +79,7 @@ class Sacct:
         Rows of one sub-window are yielded only after sacct has ended well. Raises `SourceError` (which names the
         command, its exit code and its words) when it has not; what was yielded until then is whole and true.
         """
-        sluids = self._identity != "submit"
-        yield from reading.records(self._rows, start, end, self.step, self.cluster, self.name, sluids=sluids)
+        yield from reading.records(self._rows, start, end, self.step, self.cluster, self.name, sluids=self._sluids)
 
     def events(self, start: int, end: int) -> Iterator[NodeEvent | Reject]:
         """When nodes were down, drained or unknown within ``[start, end)`` (epoch seconds).

@@ -50,6 +50,7 @@ class Slurmctld:
         max_bytes: int = 256 << 20,
         *,
         form: str = "auto",
+        identity: str = "auto",
     ) -> None:
         if form not in {"auto", "json", "text"}:
             raise ValueError(f"form must be auto, json or text, not {form!r}")
@@ -69,13 +70,14 @@ class Slurmctld:
         self._backoff = Backoff(interval)
         self._works = ""  # the form that worked last
         self._sluids: bool | None = None
+        self._named = runs.by_sluid(identity)
 
     def poll(self, now: float) -> Snapshot:
         """Read jobs and nodes once. Raises `SourceError` when either cannot be read."""
         with self._backoff.asking(now):
             jobs = self._jobs()
             nodes = self._ask(*self._scontrol, "-a", "-d", "-o", "show", "node")
-        queue, told = live.nouns(jobs, self.cluster, int(now)), read_nodes(nodes, self.cluster)
+        queue, told = live.nouns(jobs, self.cluster, int(now), sluids=self._named), read_nodes(nodes, self.cluster)
         try:
             return live.snapshot(queue, told, now)
         except FormError as error:

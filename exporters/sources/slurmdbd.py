@@ -4,7 +4,8 @@
 
 It reads and nothing else: every transaction of its session is READ ONLY, and all it needs is
 ``GRANT SELECT ON slurm_acct_db.* TO 'meterbridge'@'%'``. The tables are not an interface that Slurm promises: a
-version of the schema that is not known here is refused, by its number, and so is a table that lacks a column.
+version of the schema that is not known here is refused, by its number, and so is a table that lacks a column, or has
+another kind of column (`exporters.sources.slurm.dbd_schema`).
 
 Rows come as one text, cut by a delimiter made up for the call (as `exporters.sources.slurm.rows` does with sacct): a
 client in Python pays for each value, not for its length. A month of 200,000 rows takes less than a second of processor
@@ -27,7 +28,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from exporters.model import NodeEvent, Record, Reject
 from exporters.settingvalues import masked
 from exporters.sources.base import SourceError
-from exporters.sources.slurm import dbd_rows, events, reading, rows
+from exporters.sources.slurm import dbd_rows, dbd_schema, events, reading, rows, runs
 
 MEND = (
     "Check that the address and the password are right, that the database lets this host in, and that the user may "
@@ -73,23 +74,20 @@ class Slurmdbd:
     ) -> None:
         if step <= 0:
             raise ValueError(f"step must be a positive number of seconds, not {step}")
-        if identity not in reading.IDENTITIES:
-            raise ValueError(f"identity must be auto, sluid or submit, not {identity!r}")
         self.cluster = cluster
         self.step = step
         self._stored_as = stored_as or cluster
         self._where = f"the slurmdbd database {masked(url)}"
         self._engine = read_only_engine(url, password_file, timeout)
-        self._identity = identity
-        self._known: dict[str, frozenset[str]] = {}  # columns of the tables that were looked at
+        self._sluids = runs.by_sluid(identity)
+        self._known: frozenset[str] = frozenset()  # columns of the job table, after one look at all tables
 
     def records(self, start: int, end: int) -> Iterator[Record | Reject]:
         """Every run that was or could have been running in ``[start, end)`` (epoch seconds), each once.
 
         Raises `SourceError` where the database cannot be read; what was yielded until then is whole and true.
         """
-        sluids = self._identity != "submit"
-        yield from reading.records(self._rows, start, end, self.step, self.cluster, self.name, sluids=sluids)
+        yield from reading.records(self._rows, start, end, self.step, self.cluster, self.name, sluids=self._sluids)
 
     def events(self, start: int, end: int) -> Iterator[NodeEvent | Reject]:
         """When nodes were down, drained or unknown within ``[start, end)`` (epoch seconds).
@@ -99,7 +97,7 @@ class Slurmdbd:
         columns = "node_name, time_start, time_end, state, tres, reason"
         where = "node_name <> '' AND time_start < :end AND (time_end >= :start OR time_end = 0)"
         with self._reading() as connection:
-            table = self._table(connection, "event_table")
+            table = self._name("event_table")
             names = _numbered(connection, "SELECT id, type, name FROM tres_table")
             query = text(f"SELECT {columns} FROM {table} WHERE {where} ORDER BY node_name, time_start")  # noqa: S608
             found = connection.execute(query, {"start": start, "end": end}).all()
@@ -132,8 +130,8 @@ class Slurmdbd:
         where: dict[str, Any] = {"start": start, "end": end, "since": start if new else 1}
         where |= {"delimiter": delimiter, "row_end": f"|{secrets.token_urlsafe(6)}|"}
         with self._reading() as connection:
-            table = self._table(connection, "job_table")
-            sluids = "sluid" in self._known["job_table"]
+            table = self._name("job_table")
+            sluids = "sluid" in self._known
             qos = _numbered(connection, "SELECT id, '', name FROM qos_table")
             tres = _numbered(connection, "SELECT id, type, name FROM tres_table")
             query = text(_suspensions(table, self._name("suspend_table")))
@@ -162,9 +160,12 @@ class Slurmdbd:
     def _reading(self) -> Iterator[Connection]:
         try:
             with self._engine.connect() as connection:
+                self._known = self._known or dbd_schema.look(connection, self._stored_as)
                 yield connection
+        except dbd_schema.SchemaError as error:
+            raise SourceError(f"{self._where} cannot be read: {error}") from error
         except SQLAlchemyError as error:
-            self._known.clear()  # the release may be another next time
+            self._known = frozenset()  # the release may be another next time
             said = " ".join(str(getattr(error, "orig", None) or error).split())[:500]
             raise SourceError(f"{self._where} cannot be read: {said}. {MEND}") from error
         except ModuleNotFoundError as error:
@@ -172,35 +173,6 @@ class Slurmdbd:
 
     def _name(self, table: str) -> str:
         return f"`{self._stored_as.replace('`', '``')}_{table}`"
-
-    def _table(self, connection: Connection, table: str) -> str:
-        """The cluster's table, after one look at the schema: its version, and that it has what is asked for."""
-        if table not in self._known:
-            self._known[table] = self._checked(connection, table)
-        return self._name(table)
-
-    def _checked(self, connection: Connection, table: str) -> frozenset[str]:
-        """The columns of a table that can be read right. Raises `SourceError` for any other."""
-        version = connection.execute(text("SELECT MAX(version) FROM convert_version_table")).scalar()
-        if version not in dbd_rows.SCHEMAS:
-            known = f"{dbd_rows.SCHEMAS[0]} (Slurm 22.05) to {dbd_rows.SCHEMAS[-1]} (26.05)"
-            raise SourceError(
-                f"{self._where} has version {version} of slurmdbd's schema, and known here are {known}: read this "
-                "history through sacct or slurmrestd instead (slurm.history.via)"
-            )
-        where = "table_schema = DATABASE() AND table_name = :name"
-        query = f"SELECT column_name FROM information_schema.columns WHERE {where}"  # noqa: S608 - no value in it
-        asked = {"name": f"{self._stored_as}_{table}"}
-        found = frozenset(str(row[0]) for row in connection.execute(text(query), asked))
-        if not found:
-            raise SourceError(
-                f"{self._where} has no table {self._name(table)}, or this user may not read it: is "
-                f"{self._stored_as!r} the ClusterName?"
-            )
-        missing = [name for name in dbd_rows.NEEDED if table == "job_table" and name not in found]
-        if missing:
-            raise SourceError(f"{self._where}: {self._name(table)} has no column {', '.join(missing)}")
-        return found
 
 
 def read_only_engine(url: str, password_file: Path | None, timeout: float) -> Engine:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 
 from exporters.model import NodeEvent, Record, Reject, Scheduler, Snapshot
 from exporters.sources.base import SourceError
-from exporters.sources.slurm import live, queue_json, reading, rest_json, rows
+from exporters.sources.slurm import live, queue_json, reading, rest_json, rows, runs
 from exporters.sources.slurm.backoff import Backoff
 from exporters.sources.slurm.kept import Kept
 from exporters.sources.slurm.live import FormError
@@ -79,17 +79,22 @@ def _window(start: int, end: int, number: int) -> str:
 
 
 class Slurmrestd:
-    """A live source: slurmctld's present. ``cluster`` is the cluster's name at this site."""
+    """A live source: slurmctld's present. ``cluster`` is the cluster's name at this site; ``identity`` as for sacct."""
 
     name = "slurmctld"  # what is read is the same, whoever carries it
     scheduler: Scheduler | None = Scheduler.SLURM
 
-    def __init__(self, cluster: str, client: RestClient, interval: float = 15.0, *, version: str = "") -> None:
+    def __init__(
+        self, cluster: str, client: RestClient, interval: float = 15.0, *, version: str = "", identity: str = "auto"
+    ) -> None:
+        sluids = runs.by_sluid(identity)
         self.cluster = cluster
         self.interval = interval
         self._api = Api(client, version)
         self._backoff = Backoff(interval)
-        self._jobs = Kept("jobs", lambda told, now: live.nouns(queue_json.read_jobs(told), cluster, int(now)))
+        self._jobs = Kept(
+            "jobs", lambda told, now: live.nouns(queue_json.read_jobs(told), cluster, int(now), sluids=sluids)
+        )
 
     def poll(self, now: float) -> Snapshot:
         """Read nodes once, and jobs if any of them changed. Raises `SourceError` when either cannot be read."""
@@ -118,12 +123,10 @@ class SlurmrestdHistory:
     ) -> None:
         if step <= 0:
             raise ValueError(f"step must be a positive number of seconds, not {step}")
-        if identity not in reading.IDENTITIES:
-            raise ValueError(f"identity must be auto, sluid or submit, not {identity!r}")
         self.cluster = cluster
         self.step = step
         self._api = Api(client, version)
-        self._sluids = identity != "submit"
+        self._sluids = runs.by_sluid(identity)
 
     def records(self, start: int, end: int) -> Iterator[Record | Reject]:
         """Every run that was or could have been running in ``[start, end)`` (epoch seconds), each once.

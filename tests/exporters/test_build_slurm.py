@@ -12,6 +12,7 @@ from exporters import build
 from exporters.config import SlurmCluster
 from exporters.sources.pyslurm import PySlurm
 from exporters.sources.sacct import Sacct
+from exporters.sources.slurm import runs
 from exporters.sources.slurmctld import Slurmctld
 from exporters.sources.slurmdbd import Slurmdbd
 from exporters.sources.slurmrestd import Slurmrestd, SlurmrestdHistory
@@ -43,6 +44,7 @@ def test_the_past_is_read_as_the_settings_say(via: str, kind: type) -> None:
     [
         ({"live": {"via": "slurmrestd"}}, r"live\.via is slurmrestd, but there is no slurmrestd: add"),
         ({"history": {"via": "slurmdbd"}}, r"history\.via is slurmdbd, but there is no slurmdbd: add"),
+        ({"identity": "jobid"}, r"identity\n.*auto.*submit"),
         ({"live": {"via": "telepathy"}}, r"commands.*slurmrestd.*pyslurm"),
         ({"slurmrestd": {"url": "rest:6820"}}, r"slurmrestd\.url"),
         ({"slurmrestd": REST | {"version": "42"}}, r"slurmrestd\.version"),
@@ -52,6 +54,21 @@ def test_the_past_is_read_as_the_settings_say(via: str, kind: type) -> None:
 def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         cluster(**settings)
+
+
+@pytest.mark.parametrize("via", ["sacct", "slurmrestd", "slurmdbd"])
+def test_all_sources_of_a_cluster_name_runs_in_one_way(via: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    real = runs.by_sluid
+    monkeypatch.setattr(runs, "by_sluid", lambda identity: asked.append(identity) or real(identity))
+    ways = {"sacct": "commands", "slurmdbd": "pyslurm"}
+    site = cluster(
+        identity="submit", history={"via": via}, live={"via": ways.get(via, via)}, slurmrestd=REST, slurmdbd=DATABASE
+    )
+    build.history(site)
+    build.present(site)
+
+    assert ["submit", "submit"] == asked
 
 
 def test_no_password_is_shown() -> None:

@@ -12,9 +12,6 @@ from collections.abc import Mapping, Sequence
 from exporters.sources.slurm import rows
 from exporters.sources.slurm.hostlist import task_list
 
-SCHEMAS = range(12, 17)
-"""Versions of the schema (``convert_version_table``) that are known to be read right: of 22.05 up to 26.05."""
-
 Names = Mapping[str, str]
 """What the database numbers, and its names: ``1001`` is ``gres/gpu``."""
 
@@ -34,8 +31,6 @@ TEXTS = ("tres_alloc", "nodelist", "account", "partition", "job_name", "admin_co
 """Columns that hold text, which may be anything."""
 
 NULLABLE = frozenset({"account", "admin_comment", "array_task_str", "nodelist", "tres_alloc"})
-
-NEEDED = (*NUMBERS, *SEVERAL, *TEXTS, "id_assoc", "deleted")
 
 FIELDS = (*rows.FIELDS, "DBIndex", "Suspends")
 """What a record's raw text has, in its order; where there are SLUIDs, they follow."""

@@ -8,9 +8,6 @@ from typing import Protocol
 from exporters.model import Record, Reject
 from exporters.sources.slurm import rows
 
-IDENTITIES = frozenset({"auto", "sluid", "submit"})
-"""What may name a run (`exporters.sources.slurm.runs`): ``auto`` follows the release."""
-
 
 def windows(cursor: int, now: int, overlap: int, step: int) -> Iterator[tuple[int, int]]:
     """Windows ``[start, end)`` of at most ``step`` seconds that together cover ``[cursor - overlap, now)``, in order.

@@ -113,7 +113,7 @@ def _row(told: Mapping[str, Any], *, sluids: bool) -> rows.Row:
         "Cluster": told["cluster"] or "",
     }
     if sluids:
-        return _NAMED([*row.values(), told["sluid"], told["original_sluid"]])
+        return _NAMED([*row.values(), told["sluid"], told["original_sluid"] or ""])
     return _PLAIN([*row.values()])
 
 

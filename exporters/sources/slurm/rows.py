@@ -135,8 +135,8 @@ def _read(row: Row, cluster: str, source: str, *, sluids: bool) -> Record:
     native_id = row.native_id
     if not native_id.isdigit():
         raise ValueError(f"JobIDRaw {native_id!r} is not a number: is this a job step? sacct must be called with -X")
-    resized = sluids and bool(row.sluid) and row.sluid != row.original
-    run = runs.run_id(native_id, submit, sluid=row.original if sluids else "", resized=resized)
+    first = row.original if sluids and row.original not in runs.NO_SLUID else ""
+    run = runs.run_id(native_id, submit, sluid=first, resized=row.sluid != first)
     placed = (
         None if start is None or phase is Phase.WAITS else _placed(cluster, row.tres, row.node_count, row.node_list)
     )

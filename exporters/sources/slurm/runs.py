@@ -24,6 +24,12 @@ from exporters.thawed import thawed
 
 SLUID_RELEASE = (26, 5)
 
+IDENTITIES = frozenset({"auto", "sluid", "submit"})
+"""What may name a run: ``auto`` follows the release, ``submit`` never uses SLUIDs."""
+
+NO_SLUID = frozenset({"", "s0000000000000"})
+"""The OriginalSLUID of a row from before the release that has them: such a run keeps its job id and submit time."""
+
 
 class Phase(Enum):
     """What a state means for cards."""
@@ -51,6 +57,13 @@ PHASES: Mapping[str, Phase] = {
     ),
 }  # fmt: skip
 """Every state word of accounting. In a row of accounting REQUEUED and RESIZING are how the row ended."""
+
+
+def by_sluid(identity: str) -> bool:
+    """Whether runs may be named by SLUID. Raises ValueError for what is not one of `IDENTITIES`."""
+    if identity not in IDENTITIES:
+        raise ValueError(f"identity must be auto, sluid or submit, not {identity!r}")
+    return identity != "submit"
 
 
 def release_of(version: str) -> tuple[int, int]:

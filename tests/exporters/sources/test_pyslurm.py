@@ -63,6 +63,15 @@ def test_another_release_is_refused_and_both_are_named(scontrol: tuple[str, ...]
         source.poll(1.0)
 
 
+def test_a_release_with_sluids_is_refused_unless_runs_are_named_without(tmp_path: Path) -> None:
+    scontrol = (script(tmp_path / "scontrol", "echo slurm 26.05.1"),)
+    library = stand_in([], [node("gn01")], "26.05.0")
+
+    with pytest.raises(SourceError, match=r"26\.05 names runs by SLUID, which pyslurm does not tell.*identity: submit"):
+        PySlurm("c", scontrol, library=library).poll(1.0)
+    assert 1 == len(PySlurm("c", scontrol, library=library, identity="submit").poll(1.0).nodes)
+
+
 def test_the_refusal_ends_when_the_site_is_upgraded(tmp_path: Path, scontrol: tuple[str, ...]) -> None:
     source = PySlurm("c", scontrol, library=stand_in([], [node("gn01")], "25.11.2"))
     with pytest.raises(SourceError, match="misread"):

@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from exporters.model import Record
 from exporters.sources.base import SourceError
-from exporters.sources.slurm import dbd_rows
+from exporters.sources.slurm import dbd_rows, rows
 from exporters.sources.slurm.hostlist import task_list
 from exporters.sources.slurmdbd import Slurmdbd, read_only_engine
 from tests.lab.slurm import SlurmLab
@@ -76,6 +76,35 @@ def test_tres_are_named_and_what_was_not_counted_is_left_out() -> None:
     assert "cpu=4,gres/gpu:h100=2,gres/gpu=2" == dbd_rows.tres_words(f"1=4,2={unset},1001=2,1004=2", NAMES)
     with pytest.raises(ValueError, match=r"TRES 1009 of '1009=1' is not in tres_table"):
         dbd_rows.tres_words("1009=1", NAMES)
+
+
+def row_from(**changes: str) -> rows.Row:
+    """A row of 26.05's database."""
+    numbers = dict.fromkeys(dbd_rows.NUMBERS, "0") | {
+        "id_job": "7", "time_submit": "100", "time_eligible": "100", "time_start": "110", "time_end": "170",
+        "state": "3", "nodes_alloc": "1", "job_db_inx": "13854910882314492928",
+    }  # fmt: skip
+    texts = dict.fromkeys(dbd_rows.TEXTS, "") | {"tres_alloc": "1001=2", "nodelist": "gn01", "job_name": "train"}
+    told = {"sluid": numbers["job_db_inx"], **numbers, "several": "", **texts, "user": "alice"} | changes
+    return dbd_rows.Reader("c", {}, NAMES, {}, sluids=True).row([*told.values()])
+
+
+def test_a_row_from_before_the_upgrade_that_brought_sluids_keeps_its_name() -> None:
+    after, before, resized = row_from(), row_from(sluid="0"), row_from(sluid="13854910882314492929")
+    names = [rows.read(row, "c") for row in (after, before, resized)]
+    pinned = [rows.read(row, "c", sluids=False) for row in (after, before, resized)]
+
+    assert ["sC0HM819ZGS700", "7@100", "sC0HM819ZGS701@100"] == [r.job.key.id for r in names if isinstance(r, Record)]
+    assert ["7@100"] * 3 == [r.job.key.id for r in pinned if isinstance(r, Record)]
+
+
+def test_what_people_type_for_a_job_of_an_array_or_a_heterogeneous_one() -> None:
+    several = ("5,3,0,0,4294967294", "5,4294967294,2,0,4294967294", "0,4294967294,0,6,1")
+    told = [
+        row_from(several=text, array_task_str=tasks) for text, tasks in zip(several, ("", "0x2AE", ""), strict=True)
+    ]
+
+    assert ["5_3", "5_[1-3,5,7,9%2]", "6+1"] == [row.display_id for row in told]
 
 
 def test_a_sluid_is_written_as_slurm_writes_it() -> None:
@@ -151,7 +180,9 @@ def test_a_schema_that_is_not_known_is_named_and_refused(slurm_lab: SlurmLab) ->
     with as_root(slurm_lab) as cursor:
         cursor.execute("UPDATE convert_version_table SET version = version + 90")
         try:
-            with pytest.raises(SourceError, match=r"version 10\d of slurmdbd's schema, and known .*12.*slurmrestd"):
+            with pytest.raises(
+                SourceError, match=r"version 10\d of slurmdbd's schema, and known .*16 .Slurm 24.11.*slurmrestd"
+            ):
                 list(source.records(0, 10))
         finally:
             cursor.execute("UPDATE convert_version_table SET version = version - 90")
@@ -159,9 +190,34 @@ def test_a_schema_that_is_not_known_is_named_and_refused(slurm_lab: SlurmLab) ->
 
 
 @pytest.mark.server("slurm")
+def test_columns_are_looked_at_before_a_row_is_read(slurm_lab: SlurmLab) -> None:
+    source = Slurmdbd("lab", url_of(slurm_lab))
+    ways = (
+        ("lab_event_table CHANGE node_name node tinytext", "`lab_event_table` has no column node_name"),
+        ("lab_job_table CHANGE state state tinytext", "`lab_job_table`.state is not a number"),
+    )
+    for change, said in ways:
+        table, column = change.split()[0], change.split()[2]
+        with as_root(slurm_lab) as cursor:
+            cursor.execute(f"CREATE TABLE kept LIKE {table}")
+            cursor.execute(f"RENAME TABLE {table} TO aside, kept TO {table}")
+            cursor.execute(f"ALTER TABLE {change}")
+            try:
+                with pytest.raises(SourceError, match=f"version is .*{said}: read this history through sacct"):
+                    list(source.records(0, 10))
+            finally:
+                cursor.execute(f"DROP TABLE {table}")
+                cursor.execute(f"RENAME TABLE aside TO {table}")
+
+        assert column in said
+    assert [] == list(source.records(0, 10))  # and the same source goes on when that was mended
+    source.close()
+
+
+@pytest.mark.server("slurm")
 def test_what_cannot_be_read_is_said_without_the_password(slurm_lab: SlurmLab, tmp_path: Path) -> None:
     troubles = {
-        "no table `mars_event_table`.*'mars' the ClusterName": Slurmdbd("mars", url_of(slurm_lab)),
+        "no table `mars_job_table`, .*`mars_event_table`.*'mars' the ClusterName": Slurmdbd("mars", url_of(slurm_lab)),
         "cannot be read: .*Access denied.*GRANT SELECT": Slurmdbd("lab", url_of(slurm_lab, password="wr0ng")),
         "password file .*none cannot be read": Slurmdbd("lab", url_of(slurm_lab), password_file=tmp_path / "none"),
         "cannot be read: .*Can't connect": Slurmdbd("lab", "mariadb+pymysql://u:wr0ng@127.0.0.1:9/d"),
