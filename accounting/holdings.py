@@ -11,12 +11,13 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, or_, select, update
 
-from accounting.database import insert_many, next_id, storable
+from accounting.database import chunks, insert_many, next_id, storable
 from accounting.facts import live_ends
 from accounting.identities import job_ids
 from accounting.model import HoldingStretch
 from accounting.tables import holdings as table
 from accounting.tables import jobs as jobs_table
+from accounting.touched import touch
 from exporters.model import JobKey, Scheduler
 from exporters.recorder import Holding
 
@@ -59,6 +60,7 @@ def take(connection: Connection, recorder: str, holdings: Iterable[Holding], hel
         )
         after[card] = (number, now[card])
     insert_many(connection, table, [c.name for c in table.columns], rows)
+    touch(connection, [(at, None)] * len(rows))
     return after
 
 
@@ -67,6 +69,9 @@ def close(connection: Connection, numbers: list[int], at: int) -> None:
     if numbers:
         statement = update(table).where(table.c.id == bindparam("b_id"))
         connection.execute(statement.values(end_at=at), [{"b_id": n} for n in numbers])
+        for part in chunks(numbers):
+            begun = connection.scalars(select(table.c.start_at).where(table.c.id.in_(part)))
+            touch(connection, [(start, max(start, at)) for start in begun])
 
 
 def between(connection: Connection, a: int, b: int, job_id: int | None = None) -> Mapping[str, list[HoldingStretch]]:

@@ -13,6 +13,7 @@ from accounting.database import insert_many, listed, next_id, of_each
 from accounting.rows import JOB_COLUMNS, Identity, bare_job, identity_of, job_values
 from accounting.tables import jobs as jobs_table
 from accounting.tables import nodes as nodes_table
+from accounting.touched import touch_jobs
 from exporters.model import Job, JobKey, NodeKey
 
 NAMED, LIVE, HISTORY = 0, 1, 2
@@ -52,6 +53,7 @@ def put_job_rows(
     insert_many(connection, jobs_table, _DESCRIPTIONS, new)
     if changed:
         connection.execute(_DESCRIBE, changed)
+        touch_jobs(connection, [row["b_id"] for row in changed])
     return ids
 
 

@@ -36,6 +36,7 @@ from accounting.rows import (
 from accounting.tables import claim_keys as keys_table
 from accounting.tables import claims as claims_table
 from accounting.tables import records as records_table
+from accounting.touched import touch, touch_records
 from exporters.model import Claim, Job, JobKey, Record
 
 BATCH = 5000
@@ -277,12 +278,14 @@ class _Batch:
                 claim_id += 1
         insert_many(self.connection, records_table, _RECORD_COLUMNS, rows)
         insert_many(self.connection, claims_table, _CLAIM_COLUMNS, held)
+        touch(self.connection, [(row[_START], row[_END]) for row in held])
         insert_many(self.connection, keys_table, _KEY_COLUMNS, keys)
 
 
 _RECORD_COLUMNS = tuple(c.name for c in records_table.columns)
 _CLAIM_COLUMNS = ("id", "record_id", "job_id", "node_id", *CLAIM_COLUMNS, "current")
 _KEY_COLUMNS = tuple(c.name for c in keys_table.columns)
+_START, _END = _CLAIM_COLUMNS.index("start_at"), _CLAIM_COLUMNS.index("end_at")
 
 
 @cache
@@ -312,3 +315,4 @@ def _mark(connection: Connection, record_ids: Sequence[int], *, current: bool) -
     for part in chunks(record_ids):
         connection.execute(update(records_table).where(records_table.c.id.in_(part)).values(current=current))
         connection.execute(update(claims_table).where(claims_table.c.record_id.in_(part)).values(current=current))
+    touch_records(connection, record_ids)

@@ -27,6 +27,7 @@ from accounting.tables import jobs as jobs_table
 from accounting.tables import nodes as nodes_table
 from accounting.tables import records as records_table
 from accounting.tables import splits as splits_table
+from accounting.touched import touch_jobs
 from exporters.model import Claim, Job, JobKey, Node, NodeKey, Scheduler
 from exporters.recorder import SourceReading
 
@@ -220,6 +221,7 @@ def _take_splits(
     ]
     if rows:
         connection.execute(put, rows)
+        touch_jobs(connection, [ids[job] for job in news])
     return now
 
 

@@ -10,7 +10,7 @@ BIGINT milliGPU-seconds; only ``telemetry`` holds floats. Five kinds of tables:
 * the books: ``transactions`` and ``postings``, to which rows are only ever added;
 * decisions of people, to which rows are only ever added: ``rulings``;
 * pointers into the books, which do change: ``node_days`` (the current transaction of each), ``periods``, and
-  ``day_marks``, by which a day is known of which nothing has changed.
+  ``day_marks`` and ``day_changes``, by which a day is known of which nothing has changed.
 
 An ``end_at`` that is NULL means *still so*. `accounting.schema` brings a database to these tables.
 """
@@ -375,6 +375,14 @@ day_marks = Table(
     Column("start_at", Big, primary_key=True, autoincrement=False),  # of its node-days
     _time("end_at"),
     Column("mark", LargeBinary, nullable=False),  # as long as it is the same, nothing they are made from has changed
+)
+
+day_changes = Table(
+    "day_changes",
+    metadata,
+    Column("day", Big, primary_key=True, autoincrement=False),  # UTC days since 1970
+    Column("changes", Big, nullable=False),  # how often something was written of it
+    Column("since", Big, nullable=False),  # how often something that goes on from it
 )
 
 rulings = Table(

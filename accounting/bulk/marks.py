@@ -1,12 +1,11 @@
 """Marks of days: whether anything that a day's node-days are made from has changed, without reading it.
 
-The claims of a ledger are never rewritten, only the marks of which are current move. So a day's claims are known again
-by their number and sums over their ids, which the database takes from its rows without handing them over; the same goes
-for what was seen live, and for what tells who pays. All else (capacity, coverage, rulings, rules, settings) is small,
-and its text is in the mark as it is.
+Whoever writes claims, jobs or holdings counts it for the days that it is about (`accounting.touched`), and those
+counters are in the mark. All else (capacity, coverage, rulings, rules, settings) is small: of the machines a sum of
+digests, and the rest as it is.
 
-A day depends on other days, too: a link key may tie its claims to those of a neighbour. So each mark covers the day
-before and the day after, and as far as claims reach that are tied and go over a midnight; if in doubt, more.
+A day depends on other days, too: a link key may tie its claims to those of a neighbour. What is written near a midnight
+counts for both days; beyond that a mark covers the days to which claims reach that are tied and go over a midnight.
 
 A mark only ever saves work: a day without one, or with another, is read.
 """
@@ -18,32 +17,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select
 
 from accounting.bulk.pages import among_ids, every, listed_ids
 from accounting.bulk.site import World
 from accounting.bulk.ties import TIES
 from accounting.facts import live_ends
-from accounting.model import DAY
+from accounting.model import DAY, CapacityStretch
 from accounting.sweep.columns import Ints
-from accounting.tables import claim_keys, claims, day_marks, holdings, jobs, splits
+from accounting.tables import claim_keys, claims, day_marks, jobs
+from accounting.touched import Changes
 from exporters.links import FOREVER
-from exporters.model import Scheduler
+from exporters.model import NodeKey, Scheduler
 
-_C, _J, _H, _S, _K = claims.c, jobs.c, holdings.c, splits.c, claim_keys.c
-_PRIME = 1_000_003
-_CLAIMS = select(
-    func.count(),
-    func.coalesce(func.sum(_C.id), 0),
-    func.coalesce(func.sum((_C.id % _PRIME) * (_C.id % _PRIME)), 0),
-    func.coalesce(func.sum(_J.seen_at + _J.origin), 0),
-    func.coalesce(func.sum(func.length(_J.account) * 37 + func.length(_J.labels)), 0),
-).select_from(claims.join(jobs, _J.id == _C.job_id))
-"""Sums over claims: which they are, and how their jobs were last told."""
-
-_SPLITS = select(func.count(), func.coalesce(func.sum(_S.id), 0), func.coalesce(func.sum(_S.seen_at), 0)).select_from(
-    claims.join(splits, _S.job_id == _C.job_id)
-)
+_C, _J, _K = claims.c, jobs.c, claim_keys.c
 
 
 class Marks:
@@ -51,64 +38,82 @@ class Marks:
 
     def __init__(self, connection: Connection, world: World, told: str, start: int, end: int) -> None:
         self.world, self.told = world, told
-        self._within: dict[int, tuple[int, ...]] = {}
         self._latest = max([end, *world.facts.until.values()])
-        self._tied = _tied(connection, _long(connection, start - 2 * DAY, end + 2 * DAY))
+        self._tied = _tied(connection, _long(connection, start, end))
+        self._changes = Changes(connection)
+        self._rounds = {name: last for (name, cluster), last in live_ends(connection).items() if not cluster}
+        self._first, self._last = start, end
         first, last = self._reach(start, end)
-        self._long = _long(connection, first, last)
+        self._same, self._others = self._unchanging(first - DAY, last + DAY)
 
-    def of(self, connection: Connection, a: int, b: int) -> bytes:
+    def of(self, a: int, b: int) -> bytes:
         """The mark of the node-days over ``[a, b)``."""
         first, last = self._reach(a, b)
-        number, start, end = self._long
-        long = np.sort(number[(start < last) & (end > first)])
         parts = (
             self.told,
-            self._facts(a, b, first, last),
-            [self._short(connection, day) for day in range(first // DAY, -(-last // DAY))],
-            hashlib.sha256(long.tobytes()).hexdigest(),
-            _sums(connection, _CLAIMS, long),
-            _seen(connection, a, b),
-            self._split(connection, first, last, long),
+            self._facts(a, b, first - DAY, last + DAY),
+            (first, last, self._changes.of(first, last)),
+            sorted((recorder, min(end, b)) for recorder, end in self._rounds.items() if end > a),
         )
         return hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).digest()
 
     def _reach(self, a: int, b: int) -> tuple[int, int]:
-        """The days that may matter to one: its neighbours, and those of claims that are tied and reach beyond it."""
+        """The UTC days that may matter to a day: its own, and those of its claims that are tied and reach beyond it."""
         _, start, end = self._tied
-        there = (start < b + DAY) & (end > a - DAY)
-        first = min([a, *start[there].tolist()]) - DAY
-        last = max([b, *np.minimum(end[there], self._latest).tolist()]) + DAY
+        there = (start < b) & (end > a)
+        first = min([a, *start[there].tolist()])
+        last = max([b, *np.minimum(end[there], self._latest).tolist()])
         return first - first % DAY, last + -last % DAY
 
-    def _short(self, connection: Connection, day: int) -> tuple[int, ...]:
-        """Sums over the claims that lie within a UTC day."""
-        if day not in self._within:
-            row = connection.execute(_CLAIMS.where(_C.current, *_within(day * DAY, (day + 1) * DAY))).one()
-            self._within[day] = tuple(map(int, row))
-        return self._within[day]
-
-    def _split(self, connection: Connection, first: int, last: int, long: Ints) -> Sequence[Any]:
-        """Sums over the exact splits of the jobs that are there."""
-        if connection.execute(select(_S.id).limit(1)).first() is None:
-            return ()
-        short = connection.execute(_SPLITS.where(_C.current, *_within(first, last))).one()
-        return [*map(int, short), *_sums(connection, _SPLITS, long)]
-
     def _facts(self, a: int, b: int, first: int, last: int) -> Any:
-        """What is known of the machines: small, so it is told as it is."""
-        world, capacity = self.world, self.world.capacity
-        covered = world.facts.covered.items()
+        """What is known of the machines: a sum over the nodes, and the rest as it is."""
+        facts, nodes = self.world.facts, self._same
+        for key in self._others:
+            here = [s for s in self.world.capacity[key] if s.start < b and s.end > a]
+            where, there = self.world.resolver(key, first, last), self.world.present(key, a, b)
+            sizes = [(*_span(s.start, s.end, a, b), *_sizes(s)) for s in here]
+            nodes ^= _digest((key, _cut(where, first, last), _cut(there, a, b), sizes))
         return (
-            [(key, [s for s in capacity[key] if s.start < b and s.end > a]) for key in sorted(capacity)],
-            [
-                (key, world.resolver(key, first, last), world.present(key, a, b))
-                for key in sorted(world.reader.nodes.values())
-            ],
-            sorted((place, min(b, until)) for place, until in world.facts.until.items()),
-            sorted((place, [s for s in spans if s[0] < b and s[1] > a]) for place, spans in covered),
-            sorted(world.rulings.items()),
+            nodes,
+            sorted((place, min(b, until)) for place, until in facts.until.items()),
+            sorted((place, [s for s in spans if s[0] < b and s[1] > a]) for place, spans in facts.covered.items()),
+            sorted(self.world.rulings.items()),
         )
+
+    def _unchanging(self, first: int, last: int) -> tuple[int, list[NodeKey]]:
+        """The sum over the nodes of which every day says the same, and the other nodes."""
+        found, others = 0, []
+        for key in self.world.reader.nodes.values():
+            where, there = self.world.resolver(key, first, last), self.world.present(key, first, last)
+            sizes = self.world.capacity[key]
+            if (
+                len(where) == len(there) == 1
+                and all(s <= first and e >= last for _, s, e in (*where, *there))
+                and all(s.start <= self._first and s.end >= self._last for s in sizes)
+            ):
+                found ^= _digest((key, [where[0][0]], [there[0][0]], [_sizes(s) for s in sizes]))
+            else:
+                others.append(key)
+        return found, others
+
+
+def _sizes(s: CapacityStretch) -> tuple[Any, ...]:
+    return s.model, s.milligpu, s.up, s.reason
+
+
+def _span(start: int, end: int, a: int, b: int) -> tuple[int, ...]:
+    """A stretch within another one; nothing to be said where it is all of it."""
+    return () if start <= a and end >= b else (max(start, a), min(end, b))
+
+
+def _cut(stretches: Sequence[tuple[str, int, int]], a: int, b: int) -> list[Any]:
+    found = [(machine, _span(s, e, a, b)) for machine, s, e in stretches if s < b and e > a]
+    return [machine if not span else (machine, *span) for machine, span in found]
+
+
+def _digest(said: Any) -> int:
+    data = repr(said).encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(data, digest_size=16).digest())
 
 
 def stored(connection: Connection, a: int, b: int) -> bytes:
@@ -122,11 +127,6 @@ def store(connection: Connection, a: int, b: int, mark: bytes) -> None:
     """Keep the mark of what is booked now. Only a writer may ask."""
     connection.execute(delete(day_marks).where(day_marks.c.start_at == a))
     connection.execute(day_marks.insert().values(start_at=a, end_at=b, mark=mark))
-
-
-def _within(a: int, b: int) -> tuple[ColumnElement[bool], ...]:
-    """Claims that end in ``(a, b]`` and do not go over a midnight."""
-    return _C.end_at > a, _C.end_at <= b, _C.start_at // DAY == (_C.end_at - 1) // DAY
 
 
 def _long(connection: Connection, a: int, b: int) -> tuple[Ints, Ints, Ints]:
@@ -150,20 +150,5 @@ def _tied(connection: Connection, long: tuple[Ints, Ints, Ints]) -> tuple[Ints, 
     return number[which], start[which], end[which]
 
 
-def _sums(connection: Connection, query: Select[Any], ids: Ints) -> list[int]:
-    dialect = connection.dialect.name
-    (row,) = every(connection, query.where(_C.current, _one_of(dialect)), listed_ids(ids.tolist(), dialect))
-    return [*map(int, row)]
-
-
 def _one_of(dialect: str) -> ColumnElement[bool]:
     return among_ids(_C.id, dialect)
-
-
-def _seen(connection: Connection, a: int, b: int) -> Sequence[Any]:
-    """Sums over what was seen of cards; of what goes on, to when it is known to."""
-    sums = (func.count(), func.sum(_H.id), func.sum(func.coalesce(_H.end_at, 0)))
-    query = select(_H.recorder, *sums).where(_H.start_at < b, or_(_H.end_at > a, _H.end_at.is_(None)))
-    ends = {name: min(end, b) for (name, cluster), end in live_ends(connection).items() if not cluster}
-    rows = connection.execute(query.group_by(_H.recorder).order_by(_H.recorder))
-    return [(row[0], *map(int, row[1:]), ends.get(row[0])) for row in rows]

@@ -76,8 +76,7 @@ class Worker:
         self.world = World(reader, facts, capacity, site.resolver, present, site.projects, site.borders, rulings)
         self.days = Days(reader, days)
         self.rules_hash = rules_hash(range_.rules.text())
-        told = f"{range_.rules.text()} {site.settings}"
-        self.marks = Marks(connection, self.world, told, first, last) if site.settings else None
+        self._marks: Marks | None = None
 
     def knows(self, connection: Connection) -> bool:
         """Whether it knows every node of the ledger: an ingest may have added one since it began."""
@@ -90,9 +89,13 @@ class Worker:
 
     def mark(self, connection: Connection, a: int, b: int) -> tuple[bytes, bool]:
         """By which the node-days over ``[a, b)`` are known again, and whether that is what they were booked with."""
-        if self.marks is None:
+        if not self.range.site.settings:
             return b"", False
-        mark = self.marks.of(connection, a, b)
+        if self._marks is None:
+            told = f"{self.range.rules.text()} {self.range.site.settings}"
+            first, last = self.range.days[0][0], self.range.days[-1][1]
+            self._marks = Marks(connection, self.world, told, first, last)
+        mark = self._marks.of(a, b)
         return mark, mark == stored(connection, a, b)
 
     @staticmethod
