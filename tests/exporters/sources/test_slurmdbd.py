@@ -175,6 +175,34 @@ def test_the_documented_grant_and_a_password_file_are_enough(slurm_lab: SlurmLab
 
 
 @pytest.mark.server("slurm")
+def test_every_run_is_told_once_day_by_day_wherever_its_row_lies(slurm_lab: SlurmLab) -> None:
+    job = slurm_lab.submit("true", "--gres=gpu:1", user="alice", account="vision", name="copied")
+    slurm_lab.finish(job)
+    first, day, copies = 1_600_000_000, 86_400, 40
+    own = {
+        "job_db_inx": f"9000000 + seq * 17 % {copies + 1}", "id_job": "9000000 + seq",
+        **dict.fromkeys(("time_submit", "time_eligible", "time_start"), f"{first} + seq * 7000"),
+        "time_end": f"{first} + seq * 7000 + 50000",
+    }  # fmt: skip
+    source = Slurmdbd("lab", url_of(slurm_lab))
+    with as_root(slurm_lab) as cursor:
+        cursor.execute("SELECT * FROM lab_job_table LIMIT 0")
+        columns = [column[0] for column in cursor.description]
+        cursor.execute(
+            f"INSERT INTO lab_job_table ({', '.join(f'`{c}`' for c in columns)}) SELECT"
+            f" {', '.join(own.get(c, f'`{c}`') for c in columns)} FROM lab_job_table, seq_1_to_{copies}"
+            f" WHERE id_job = {job}"
+        )
+        try:
+            told = [r.job.native_id for r in source.records(first, first + 5 * day) if isinstance(r, Record)]
+        finally:
+            cursor.execute("DELETE FROM lab_job_table WHERE id_job > 9000000")
+    source.close()
+
+    assert [str(9_000_000 + n) for n in range(1, copies + 1)] == sorted(told)
+
+
+@pytest.mark.server("slurm")
 def test_a_schema_that_is_not_known_is_named_and_refused(slurm_lab: SlurmLab) -> None:
     source = Slurmdbd("lab", url_of(slurm_lab))
     with as_root(slurm_lab) as cursor:
