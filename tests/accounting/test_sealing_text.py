@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from pathlib import Path
 
@@ -19,14 +20,20 @@ from tests.accounting.october import Site, october
 
 _POSTING = ("account", "model", "quantity", "held", "project", "unit", "start_at", "end_at", "link", "reason")
 
+_UNITS = ("pod-7/main", 'a"b', "a\\b", "é", "☃", "\n", "\t", "\x7f~", "null,null,null", 'null,null,null","', "%s", "")
+
 
 @pytest.fixture
 def site(engine: Engine, tmp_path: Path) -> Site:
     site = october(engine, tmp_path)
     site.run("close", "2026-10")
-    with write(engine) as connection:
-        connection.execute(update(postings).where(postings.c.id == 2).values(unit='a"b\\\u2028é\n', reason="\x7f☃"))
     return site
+
+
+def odd(engine: Engine, unit: str) -> None:
+    """Give the second posting another unit."""
+    with write(engine) as connection:
+        connection.execute(update(postings).where(postings.c.id == 2).values(unit=unit))
 
 
 def spelt_out(engine: Engine, name: str) -> str:
@@ -50,16 +57,18 @@ def spelt_out(engine: Engine, name: str) -> str:
 def test_the_text_is_one_line_of_json_for_each_transaction_and_posting(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = spelt_out(site.engine, "2026-10")
-    for together in (1, 2, 400):
+    for together, unit in itertools.product((1, 2, 400), _UNITS):
+        odd(site.engine, unit)
+        expected = spelt_out(site.engine, "2026-10")
         monkeypatch.setattr(sealing, "_PART", together)
         with read(site.engine) as connection:
-            assert expected == "".join(canonical_parts(Given(connection), connection, "2026-10"))
+            assert expected == b"".join(canonical_parts(Given(connection), connection, "2026-10")).decode()
     assert {"period", "transaction", "posting"} == {json.loads(line)[0] for line in expected.splitlines()}
 
 
 def test_a_seal_is_the_same_whoever_reads(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sealing, "_MUCH", 0)
+    odd(site.engine, 'a"b\\\u2028é\n☃')
     text = spelt_out(site.engine, "2026-10").encode()
     sealed = site.run("seal", "2026-10").split()
 
