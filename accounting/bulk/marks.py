@@ -22,7 +22,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, selec
 from accounting.bulk.pages import among_ids, every, listed_ids
 from accounting.bulk.site import World
 from accounting.bulk.ties import TIES
-from accounting.facts import live_ends
+from accounting.facts import Spans, live_ends
 from accounting.model import DAY, CapacityStretch
 from accounting.sweep.columns import Ints
 from accounting.tables import claim_keys, claims, day_marks, jobs
@@ -76,7 +76,7 @@ class Marks:
         return (
             nodes,
             sorted((place, min(b, until)) for place, until in facts.until.items()),
-            sorted((place, [s for s in spans if s[0] < b and s[1] > a]) for place, spans in facts.covered.items()),
+            sorted((place, _clipped(spans, a, b)) for place, spans in facts.covered.items()),
             sorted(self.world.rulings.items()),
         )
 
@@ -109,6 +109,10 @@ def _span(start: int, end: int, a: int, b: int) -> tuple[int, ...]:
 def _cut(stretches: Sequence[tuple[str, int, int]], a: int, b: int) -> list[Any]:
     found = [(machine, _span(s, e, a, b)) for machine, s, e in stretches if s < b and e > a]
     return [machine if not span else (machine, *span) for machine, span in found]
+
+
+def _clipped(spans: Spans, a: int, b: int) -> list[tuple[int, int]]:
+    return [(max(start, a), min(end, b)) for start, end in spans if start < b and end > a]
 
 
 def _digest(said: Any) -> int:
