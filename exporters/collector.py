@@ -219,7 +219,7 @@ class Collector:
             )
             with self.stages.timed("write"):
                 page = Page(self._writer.render(families(view)), self.stages)
-            self.stages.add("write", 0.0, len(page.body()))
+            self.stages.add("write", 0.0, page.size)
             self._page = page
             self._view = view
             self._pending.append(Round(now, self._unrecorded(), Later(lambda: holdings(view.picture)), telemetry))

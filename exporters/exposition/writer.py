@@ -1,12 +1,14 @@
 """The fast writer: families to Prometheus text, byte for byte what prometheus-client writes for the same data.
 
-The label part of a series is rendered and escaped once and remembered; a round only renders values and joins. A
-family's sample lines are the same in the two formats (text 0.0.4 and OpenMetrics 1.0), so they are rendered once.
+The label part of a series is rendered and escaped once, for all families that have the same labels, and remembered; a
+round only renders values and joins. A family of which nothing has changed is the block that it was. A family's sample
+lines are the same in the two formats (text 0.0.4 and OpenMetrics 1.0), so they are rendered once.
 """
 
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +19,9 @@ OPENMETRICS_END = b"# EOF\n"
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _TO_ESCAPE = re.compile('[\\\\\n"\ud800-\udfff]')
+
+_Rendered = tuple[Sequence[tuple[str, ...]], Sequence[str]]
+"""Label values of some rows, and their texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +35,22 @@ class Block:
 
 def as_text(blocks: Iterable[Block]) -> bytes:
     """The page in Prometheus text 0.0.4."""
-    return b"".join(part for block in blocks for part in (block.text_header, block.samples))
+    return b"".join(text_parts(blocks))
 
 
 def as_openmetrics(blocks: Iterable[Block]) -> bytes:
     """The page in OpenMetrics 1.0, without its last line (`OPENMETRICS_END`), so that pages can be joined."""
-    return b"".join(part for block in blocks for part in (block.openmetrics_header, block.samples))
+    return b"".join(openmetrics_parts(blocks))
+
+
+def text_parts(blocks: Iterable[Block]) -> list[bytes]:
+    """What makes up the page in Prometheus text 0.0.4."""
+    return [part for block in blocks for part in (block.text_header, block.samples)]
+
+
+def openmetrics_parts(blocks: Iterable[Block]) -> list[bytes]:
+    """What makes up the page in OpenMetrics 1.0, without its last line."""
+    return [part for block in blocks for part in (block.openmetrics_header, block.samples)]
 
 
 class Writer:
@@ -45,77 +60,108 @@ class Writer:
     """
 
     def __init__(self) -> None:
-        self._families: dict[str, _Labels] = {}
+        self._labels: dict[tuple[str, ...], _Labels] = {}
+        self._written: dict[str, _Written] = {}
 
     def render(self, families: Iterable[Family]) -> tuple[Block, ...]:
         """One block per family, in the given order. Raises ValueError for a row that does not fit its family.
 
         A family that comes twice is refused: Prometheus drops such a page.
         """
-        seen: dict[str, _Labels] = {}
-        blocks = []
+        labels: dict[tuple[str, ...], _Labels] = {}
+        written: dict[str, _Written] = {}
         for family in families:
-            if family.name in seen:
+            if family.name in written:
                 raise ValueError(f"family {family.name} is in the page twice")
-            labels = self._families.get(family.name)
-            if labels is None or labels.names != family.labels:
-                labels = _Labels(family.name, family.labels)
-            seen[family.name] = labels
-            blocks.append(_block(family, labels))
-        self._families = seen
-        return tuple(blocks)
+            texts = labels.get(family.labels)
+            if texts is None:
+                texts = labels[family.labels] = _Labels(family.labels, self._labels.get(family.labels))
+            written[family.name] = _write(family, texts, self._written.get(family.name))
+        for texts in labels.values():
+            texts.end()
+        self._labels, self._written = labels, written
+        return tuple(one.block for one in written.values())
 
 
-def _block(family: Family, labels: _Labels) -> Block:
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A block with what it was made of: comments, the rendered labels by identity, the values bit by bit."""
+
+    comments: tuple[str, str]
+    labels: Sequence[str]
+    values: bytes
+    block: Block
+
+
+def _write(family: Family, texts: _Labels, before: _Written | None) -> _Written:
     rows = family.rows
     if not isinstance(rows, Columns):
         rows = Columns([row[0] for row in rows], [row[1] for row in rows])
-    prefixes = labels.prefixes(rows.labels)
-    parts = [""] * (2 * len(prefixes))
-    parts[::2] = prefixes
-    parts[1::2] = format_values(rows.values)
-    samples = "".join(parts)[1:] + "\n" if parts else ""
+    labels = texts.rendered(family.name, rows.labels)
+    values = array("d", rows.values).tobytes()  # 0.0 equals -0.0, and NaN nothing: their bits tell
+    comments = (family.help, family.type)
+    if before is not None and before.labels is labels and before.values == values and before.comments == comments:
+        return before
+    return _Written(comments, labels, values, _block(family, labels, rows.values))
+
+
+def _block(family: Family, labels: Sequence[str], values: Sequence[float]) -> Block:
+    parts = [f"\n{family.name}"] * (3 * len(labels))
+    parts[1::3] = labels
+    parts[2::3] = format_values(values)
+    if parts:
+        parts[0] = family.name
+        parts.append("\n")
     kind = {"info": "gauge", "unknown": "untyped"}.get(family.type, family.type)
     doc = _utf8(family.help).replace("\\", r"\\").replace("\n", r"\n")
     quoted = doc.replace('"', r"\"")
     return Block(
         text_header=f"# HELP {family.name} {doc}\n# TYPE {family.name} {kind}\n".encode(),
         openmetrics_header=f"# HELP {family.base} {quoted}\n# TYPE {family.base} {family.type}\n".encode(),
-        samples=samples.encode(),
+        samples="".join(parts).encode(),
     )
 
 
 class _Labels:
-    r"""The rendered left sides of one family: ``\nname{a="b",…} `` per tuple of label values.
+    r"""The rendered labels of all families with the same label names: ``{a="b",…} `` per tuple of label values.
 
-    Each begins with the newline of the line before, so that values need no newline of their own.
+    Made anew for each round from that of the round before. Many families have the same rows in the same order: the
+    same list of texts is given for them, and as long as they stay so.
     """
 
-    def __init__(self, name: str, names: tuple[str, ...]) -> None:
+    def __init__(self, names: tuple[str, ...], before: _Labels | None) -> None:
         self.names = names
-        self._name = name
         self._order = sorted(range(len(names)), key=names.__getitem__)
         pairs = ",".join(f'{names[i]}="%s"' for i in self._order)
-        self._template = f"\n{name}{{{pairs}}} " if pairs else f"\n{name} "
-        self._known: dict[tuple[str, ...], str] = {}
-        self._keys: Sequence[tuple[str, ...]] = []
-        self._prefixes: list[str] = []
+        self._template = f"{{{pairs}}} " if pairs else " "
+        self._known: dict[tuple[str, ...], str] = before._known if before is not None else {}
+        self._earlier: list[_Rendered] = before._now if before is not None else []
+        self._now: list[_Rendered] = []
 
-    def prefixes(self, keys: Sequence[tuple[str, ...]]) -> Sequence[str]:
-        if keys != self._keys:  # the same rows in the same order, round after round, is the common case
-            known = self._known
-            prefixes = [known.get(key) or self._meet(key) for key in keys]
-            if len(known) > 2 * len(keys) + 100:
-                self._known = dict(zip(keys, prefixes, strict=True))
-            self._keys, self._prefixes = keys, prefixes
-        return self._prefixes
+    def rendered(self, family: str, keys: Sequence[tuple[str, ...]]) -> Sequence[str]:
+        """The texts of these rows. Raises ValueError for one that has not as many values as there are names."""
+        for known, texts in self._now:
+            if known is keys or (len(known) == len(keys) and known == keys):
+                return texts
+        found = next((t for known, t in self._earlier if len(known) == len(keys) and known == keys), None)
+        if found is None:
+            remembered = self._known
+            found = [remembered.get(key) or self._meet(family, key) for key in keys]
+        self._now.append((keys, found))
+        return found
 
-    def _meet(self, key: tuple[str, ...]) -> str:
+    def end(self) -> None:
+        """The round is over: what is of no family any more is forgotten, so that job churn does not grow the memory."""
+        self._earlier = []
+        if len(self._known) > 2 * sum(len(keys) for keys, _ in self._now) + 100:
+            self._known = {key: text for keys, texts in self._now for key, text in zip(keys, texts, strict=True)}
+
+    def _meet(self, family: str, key: tuple[str, ...]) -> str:
         if len(key) != len(self.names):
-            raise ValueError(f"family {self._name} has labels {self.names}, but a row has the values {key}")
+            raise ValueError(f"family {family} has labels {self.names}, but a row has the values {key}")
         values = tuple(map(_escape, key)) if _TO_ESCAPE.search("".join(key)) else key
-        prefix = self._known[key] = self._template % tuple(values[i] for i in self._order)
-        return prefix
+        text = self._known[key] = self._template % tuple([values[i] for i in self._order])
+        return text
 
 
 def _escape(value: str) -> str:

@@ -51,7 +51,7 @@ def work(order: Order) -> dict[str, Any]:
         joined = time.process_time()
         page = collector.page()
         assert page is not None
-        size, packed = len(page.body()), len(page.body(Form.TEXT, compressed=True))
+        size, packed = page.size, len(page.body(Form.TEXT, compressed=True))
         ended = time.process_time()
         if n >= 2:
             seconds.append(ended - begun)

@@ -86,12 +86,13 @@ def test_fifty_scrapers_at_once_cost_one_compression(monkeypatch: pytest.MonkeyP
     calls = []
     everybody_asked = threading.Event()
 
-    def compress(body: bytes, *_: object, **__: object) -> bytes:
+    def packer(*settings: int) -> object:
         calls.append(1)
         everybody_asked.wait(10)
-        return body
+        return compressobj(*settings)
 
-    monkeypatch.setattr(page_module.igzip, "compress", compress)
+    compressobj = page_module.isal_zlib.compressobj
+    monkeypatch.setattr(page_module.isal_zlib, "compressobj", packer)
     page = Page(Writer().render(FAMILIES))
     threads = [threading.Thread(target=page.body, args=(Form.OPENMETRICS, True)) for _ in range(50)]
     for thread in threads:
@@ -103,13 +104,19 @@ def test_fifty_scrapers_at_once_cost_one_compression(monkeypatch: pytest.MonkeyP
     assert len(calls) == 1
 
 
-def test_text_is_there_at_once_and_other_forms_only_when_somebody_asked() -> None:
+@pytest.mark.parametrize("form", Form)
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_form_is_there_once_somebody_has_asked_for_it(form: Form, compressed: bool) -> None:
     page = Page(Writer().render(FAMILIES))
 
-    assert page.ready(Form.TEXT, False) == page.body()
-    assert page.ready(Form.OPENMETRICS, False) is None
-    page.body(Form.OPENMETRICS)
-    assert page.ready(Form.OPENMETRICS, False) == page.body(Form.OPENMETRICS)
+    assert page.ready(form, compressed) is None
+    assert page.body(form, compressed) is page.body(form, compressed) is page.ready(form, compressed)
+
+
+def test_the_size_of_a_page_is_known_before_anybody_asks() -> None:
+    page = Page(Writer().render(FAMILIES))
+
+    assert page.size == len(page.body())
 
 
 def test_the_exporters_own_registry_is_part_of_the_page() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from exporters.exposition.family import Family
 from exporters.exposition.number import format_values
-from exporters.exposition.writer import OPENMETRICS_END, Writer, as_openmetrics, as_text
+from exporters.exposition.writer import OPENMETRICS_END, Block, Writer, as_openmetrics, as_text
 from tests.exporters.exposition import reference
 
 JOBS = Family(
@@ -29,13 +29,27 @@ def test_the_page_is_what_prometheus_client_writes(families: list[Family]) -> No
 
 
 @given(
-    st.lists(st.one_of(st.floats(), st.integers(-(2**60), 2**60), st.sampled_from([1e6, 999999.5, 1e16, 123456789.5])))
+    st.lists(
+        st.one_of(
+            st.floats(),
+            st.integers(-(2**60), 2**60),
+            st.integers(-(10**8), 10**10).map(lambda n: n / 1000),
+            st.sampled_from([0.0, -0.0, 1e6, 999999.5, 999999.9995, 1e16, 123456789.5]),
+        )
+    )
 )
 def test_many_values_are_written_as_few_are(values: list[float]) -> None:
     few = [text for value in values for text in format_values([value])]
     many = format_values([*values, *[0.5] * 1000])
+    different = format_values([*values, *(n + 0.5 for n in range(300))])
 
-    assert few == many[: len(values)]
+    assert few == many[: len(values)] == different[: len(values)]
+
+
+def test_every_thousandth_is_written_as_python_writes_it() -> None:
+    values = [n / 1000 for n in range(0, 1_000_000_000, 9973)]
+
+    assert list(map(repr, values)) == format_values(values)
 
 
 @given(reference.pages(), reference.pages())
@@ -63,13 +77,35 @@ def test_a_family_that_changes_its_labels_is_written_with_the_new_ones() -> None
     assert reference.text([changed]) == as_text(writer.render([changed]))
 
 
+def test_families_with_the_same_rows_share_their_labels_and_keep_what_has_not_changed() -> None:
+    writer = Writer()
+    rows = [((str(n),), float(n)) for n in range(5)]
+
+    def render(value: float) -> tuple[Block, ...]:
+        return writer.render(
+            [Family("a", "h", "gauge", ("i",), rows), Family("b", "h", "gauge", ("i",), [(("0",), value)])]
+        )
+
+    first, zero, negative = render(1.0), render(0.0), render(-0.0)
+
+    assert first[0] is zero[0] is negative[0]
+    assert [b'b{i="0"} 1.0\n', b'b{i="0"} 0.0\n', b'b{i="0"} -0.0\n'] == [r[1].samples for r in (first, zero, negative)]
+
+
+def test_a_help_that_changes_is_written() -> None:
+    writer = Writer()
+    blocks = [writer.render([Family("a", text, "gauge", (), [((), 1.0)])])[0] for text in ("one", "two")]
+
+    assert [b"# HELP a one\n# TYPE a gauge\n", b"# HELP a two\n# TYPE a gauge\n"] == [b.text_header for b in blocks]
+
+
 def test_series_that_left_are_forgotten() -> None:
     writer = Writer()
     for round_ in range(50):
         rows = [((str(1000 * round_ + i),), 1.0) for i in range(100)]
         writer.render([Family("m", "h", "gauge", ("job_id",), rows)])
 
-    remembered = len(writer._families["m"]._known)
+    remembered = len(writer._labels["job_id",]._known)
 
     assert remembered <= 2 * 100 + 100
 
