@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, or_, select
+from sqlalchemy import Connection, Select, and_, or_, select
 
 from accounting.database import chunks
 from accounting.prints import claim_digest
 from accounting.rows import CLAIM_COLUMNS, JOB_COLUMNS, claim_of, job_of
-from accounting.tables import claim_keys
+from accounting.tables import PODS, claim_keys
 from accounting.tables import claims as claims_table
 from accounting.tables import jobs as jobs_table
 from accounting.tables import nodes as nodes_table
@@ -23,6 +23,9 @@ from exporters.model import MILLI_PER_GPU, Claim, Job, LinkKind, NodeKey, Schedu
 
 NEAR = 3600
 """Seconds by which two claims that a key ties may miss each other and still be looked at together."""
+
+Name = tuple[bool, str, str]
+"""Whether it is of a Slurm run, a cluster, and a native id in it."""
 
 _TIES = (LinkKind.SAME, LinkKind.INSIDE)
 
@@ -64,24 +67,50 @@ def claims_between(connection: Connection, a: int, b: int) -> list[HeldClaim]:
 def tied_claims(connection: Connection, held: Sequence[HeldClaim], a: int, b: int) -> list[HeldClaim]:
     """Claims outside ``[a, b)`` that a link key ties to one of ``held``.
 
-    They are the Slurm runs that pods of ``held`` name, and the pods that name runs of ``held``, as far as the two
-    overlap or come near each other (job ids are recycled: another time's run of that number is not meant).
-    The sweep takes the same ones (`accounting.sweep.naming`).
+    Keys of pods name Slurm runs, and those of Slurm runs (AdminComment) name pods: tied is what ``held`` name, and what
+    names one of them, as far as the two overlap or come near each other (job ids and pods' names are used again:
+    another time's is not meant). The sweep takes the same ones (`accounting.sweep.naming`).
     """
-    named = {(k.cluster, k.value) for h in held for k in h.claim.keys if k.kind in _TIES}
-    runs = _runs(connection, named, a, b)
-    pods = _pods(connection, [h.claim for h in held if h.claim.job.scheduler is Scheduler.SLURM], a, b)
-    spans: dict[tuple[str, str], list[Claim]] = defaultdict(list)
+    named, bearing = _Names(), _Names()
     for h in held:
-        for k in h.claim.keys:
-            if k.kind in _TIES:
-                spans[k.cluster, k.value].append(h.claim)
-    kept = []
-    for h in runs:
-        names = ((cluster, h.claim.native_id) for cluster in (h.claim.job.cluster, ""))
-        if any(_near(h.claim, c) for name in names for c in spans.get(name, ())):
-            kept.append(h)
-    return [*kept, *pods]
+        for name in _said(h.claim):
+            named[name].append(h.claim)
+        for name in _names(h.claim):
+            bearing[name].append(h.claim)
+    found = [h for h in _bearing(connection, named, a, b) if named.near(h.claim, _names(h.claim))]
+    found += [h for h in _naming(connection, bearing, a, b) if bearing.near(h.claim, _said(h.claim))]
+    return [*{(h.record_id, h.claim.job, h.claim.unit, h.claim.node): h for h in found}.values()]
+
+
+class _Names(defaultdict[Name, list[Claim]]):
+    """Claims by a name."""
+
+    def __init__(self) -> None:
+        super().__init__(list)
+
+    def near(self, claim: Claim, names: Iterable[Name]) -> bool:
+        """Whether a claim of one of these names is near ``claim`` in time."""
+        return any(_near(claim, other) for name in names for other in self.get(name, ()))
+
+    def by_cluster(self, *, slurm: bool) -> Iterator[tuple[str, list[str]]]:
+        """The names of runs, or of pods, in lists that fit into a query."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for which, cluster, value in sorted(self):
+            if which is slurm:
+                found[cluster].append(value)
+        return ((cluster, part) for cluster, values in found.items() for part in chunks(values))
+
+
+def _names(claim: Claim) -> tuple[Name, Name]:
+    """By what a key may name a claim: a key without a cluster means any."""
+    slurm = claim.job.scheduler is Scheduler.SLURM
+    return (slurm, claim.job.cluster, claim.native_id), (slurm, "", claim.native_id)
+
+
+def _said(claim: Claim) -> list[Name]:
+    """What a claim's own keys name: something of the other scheduler."""
+    other = claim.job.scheduler is not Scheduler.SLURM
+    return [(other, key.cluster, key.value) for key in claim.keys if key.kind in _TIES]
 
 
 def _near(one: Claim, other: Claim) -> bool:
@@ -92,41 +121,27 @@ def _outside(query: Select[Any], a: int, b: int) -> Select[Any]:
     return query.where(or_(_C.end_at <= a, _C.start_at >= b))
 
 
-def _runs(connection: Connection, named: set[tuple[str, str]], a: int, b: int) -> list[HeldClaim]:
-    clusters: dict[str, list[str]] = defaultdict(list)
-    for cluster, value in sorted(named):
-        if not cluster or ("", value) not in named:  # what is named without a cluster is looked for in all of them
-            clusters[cluster].append(value)
+def _bearing(connection: Connection, named: _Names, a: int, b: int) -> list[HeldClaim]:
+    """Runs and pods outside the time that bear one of these names."""
     found: list[HeldClaim] = []
-    for cluster, values in clusters.items():
-        slurm = _outside(_QUERY, a, b).where(_J.scheduler == Scheduler.SLURM.value)
-        slurm = slurm.where(_J.cluster == cluster) if cluster else slurm  # a key without a cluster means any
-        for part in chunks(values):
-            found += _read(connection, slurm.where(_J.native_id.in_(part)))
+    for slurm in (True, False):
+        every = _outside(_QUERY, a, b).where(_J.scheduler == (Scheduler.SLURM if slurm else Scheduler.KUBERNETES).value)
+        for cluster, values in named.by_cluster(slurm=slurm):
+            here = every.where(_J.cluster == cluster) if cluster else every
+            borne = _J.native_id.in_(values) if slurm else and_(PODS, _C.native_id.in_(values))
+            found += _read(connection, here.where(borne))
     return _exact(connection, found)
 
 
-def _pods(connection: Connection, runs: Sequence[Claim], a: int, b: int) -> list[HeldClaim]:
-    """Pods outside the time that name one of these runs, near it in time."""
-    by_name: dict[tuple[str, str], list[Claim]] = defaultdict(list)
-    for r in runs:
-        by_name[r.job.cluster, r.native_id].append(r)
-        by_name["", r.native_id].append(r)
+def _naming(connection: Connection, bearing: _Names, a: int, b: int) -> list[HeldClaim]:
+    """Runs and pods outside the time that have one of these names in a key."""
     k = claim_keys.c
-    naming = _outside(_QUERY, a, b).join(claim_keys, k.claim_id == _C.id)
+    naming = _outside(_QUERY, a, b).join(claim_keys, k.claim_id == _C.id).where(k.kind.in_([t.value for t in _TIES]))
     found: list[HeldClaim] = []
-    for part in chunks(sorted(by_name)):
-        for cluster in sorted({c for c, _ in part}):
-            values = [value for c, value in part if c == cluster]
-            query = naming.where(k.kind.in_([t.value for t in _TIES]), k.cluster == cluster, k.value.in_(values))
-            found += _read(connection, query)
-    return [
-        h
-        for h in found
-        if any(
-            _near(h.claim, r) for n in h.claim.keys if n.kind in _TIES for r in by_name.get((n.cluster, n.value), ())
-        )
-    ]
+    for slurm in (True, False):
+        for cluster, values in bearing.by_cluster(slurm=slurm):
+            found += _read(connection, naming.where(k.cluster == cluster, k.value.in_(values)))
+    return _exact(connection, found)
 
 
 def _read(connection: Connection, query: Select[Any]) -> list[HeldClaim]:

@@ -25,12 +25,12 @@ from accounting.bulk.ties import TIES
 from accounting.facts import Spans, live_ends
 from accounting.model import DAY, CapacityStretch
 from accounting.sweep.columns import Ints
-from accounting.tables import claim_keys, claims, day_marks, jobs
+from accounting.tables import claim_keys, claims, day_marks
 from accounting.touched import Changes
 from exporters.links import FOREVER
-from exporters.model import NodeKey, Scheduler
+from exporters.model import NodeKey
 
-_C, _J, _K = claims.c, jobs.c, claim_keys.c
+_C, _K = claims.c, claim_keys.c
 
 
 class Marks:
@@ -146,8 +146,7 @@ def _tied(connection: Connection, long: tuple[Ints, Ints, Ints]) -> tuple[Ints, 
     number, start, end = long
     dialect = connection.dialect.name
     keyed = select(_C.id).join(claim_keys, _K.claim_id == _C.id).where(_K.kind.in_(TIES))
-    named = select(_C.id).join(jobs, _J.id == _C.job_id).join(claim_keys, _K.value == _J.native_id)
-    named = named.where(_J.scheduler == Scheduler.SLURM.value, _K.kind.in_(TIES))
+    named = select(_C.id).join(claim_keys, _K.value == _C.native_id).where(_K.kind.in_(TIES))
     parameters = listed_ids(number.tolist(), dialect)
     rows = [row for query in (keyed, named) for row in every(connection, query.where(_one_of(dialect)), parameters)]
     which = np.isin(number, np.array([n for (n,) in rows], dtype=np.int64))
