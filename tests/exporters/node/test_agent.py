@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from exporters.exposition.page import Page
 from exporters.node import agent as module
 from exporters.node.agent import Agent, Paths
-from exporters.node.command import node
+from exporters.node.command import small
 from exporters.node.ethtool import Ethtool
 from exporters.node.listener import create_agent_app
 from exporters.server import Server
@@ -226,7 +226,7 @@ def test_a_device_that_hangs_is_an_answer_in_time_and_one_thread_waits_for_it() 
 
 
 def test_once_prints_the_page(machine: Machine) -> None:
-    result = CliRunner().invoke(node, ["--once", "--all", *machine.options])
+    result = CliRunner().invoke(small, ["node", "--once", "--all", *machine.options])
 
     assert 0 == result.exit_code
     assert [("4711", "2", "GPU-cccc")] == [(r["owner"], r["gpu"], r["uuid"]) for r in rows(result.stdout, HOLDING)]
@@ -242,7 +242,7 @@ def test_once_prints_the_page(machine: Machine) -> None:
     ],
 )
 def test_wrong_options_are_one_sentence_and_exit_2(machine: Machine, options: list[str], says: str) -> None:
-    result = CliRunner().invoke(node, [*options, *machine.options])
+    result = CliRunner().invoke(small, ["node", *options, *machine.options])
 
     assert 2 == result.exit_code
     assert says in result.output
