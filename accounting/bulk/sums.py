@@ -5,17 +5,20 @@ The groups and their sums are those of `accounting.usage.usage`; here millions o
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from sqlalchemy import Connection, func, select
 
 from accounting.booking import CAPACITY
-from accounting.bulk.pages import pages
+from accounting.bulk.packed import numbers, numbers_of, texts, texts_of
+from accounting.bulk.pages import among_ids, every, listed_ids
 from accounting.bulk.readers import Readers
 from accounting.bulk.rows import Codes
+from accounting.database import chunks
 from accounting.model import DAY
 from accounting.sweep.columns import Ints
 from accounting.tables import node_days, postings, telemetry
@@ -25,7 +28,12 @@ from exporters.model import Disposition
 WORDS = (*Disposition, None)
 """What a line counts as, by code; the last is that of a record which is only shown."""
 
+_TOGETHER = 250
+"""Node-days whose postings are taken apart at once."""
+
 _D, _P, _M = node_days.c, postings.c, telemetry.c
+_NUMBERS = (_P.job_id, _P.linked_id, _P.quantity, _P.held, _P.start_at, _P.end_at)
+_TEXTS = (_P.project, _P.model, _P.account)
 _CODES = {**{word.value: n for n, word in enumerate(Disposition)}, "": len(Disposition)}
 
 
@@ -96,25 +104,29 @@ def _joined(parts: list[list[Ints]]) -> list[Ints]:
 
 def _of_days(connection: Connection, span: tuple[int, int]) -> _Part:
     """The sums of the node-days that begin within a stretch of time."""
-    columns = (_P.project, _P.job_id, _P.model, _P.account, _P.linked_id, _P.quantity, _P.held, _P.start_at, _P.end_at)
-    query = select(*columns).join(node_days, _D.transaction_id == _P.transaction_id)
-    query = query.where(_D.start_at >= span[0], _D.start_at < span[1], _P.account != CAPACITY)
-    projects, models = Codes(), Codes()
-    parts = [_numbers(rows, projects, models) for rows in pages(connection, query)]
+    dialect = connection.dialect.name
+    heads = connection.scalars(select(_D.transaction_id).where(_D.start_at >= span[0], _D.start_at < span[1]))
+    query = select(*(numbers(dialect, _NUMBERS), texts(dialect, _TEXTS)))
+    query = query.where(among_ids(_P.transaction_id, dialect), _P.account != CAPACITY)
+    told, projects, models = Codes(), Codes(), Codes()
+    parts: list[list[Ints]] = []
+    for some in chunks([n for n in heads if n is not None], _TOGETHER):
+        ((amounts_, names_),) = every(connection, query, listed_ids(some, dialect))
+        if not names_:
+            continue
+        job, linked, *amounts = numbers_of(amounts_, len(_NUMBERS)).T
+        codes = told.of(json.loads(names_))
+        names = [texts_of(text, len(_TEXTS)) for text in told.items]
+        columns = (
+            projects.of(project for project, _, _ in names)[codes],
+            job,
+            models.of(model for _, model, _ in names)[codes],
+            np.array([_CODES[word] for _, _, word in names])[codes],
+            linked,
+            *amounts,
+        )
+        parts.append([column.astype(kind) for kind, column in zip(_KINDS, columns, strict=True)])
     return _Part(projects.items, models.items, _grouped(_joined(parts)))
-
-
-def _numbers(rows: Sequence[Sequence[Any]], projects: Codes, models: Codes) -> list[Ints]:
-    project, job, model, account, linked, *amounts = zip(*rows, strict=True)
-    columns = (
-        projects.of(project),
-        [n or 0 for n in job],
-        models.of(model),
-        [_CODES[word] for word in account],
-        [n or 0 for n in linked],
-        *amounts,
-    )
-    return [np.asarray(column, dtype=kind) for kind, column in zip(_KINDS, columns, strict=True)]
 
 
 def _grouped(columns: list[Ints]) -> list[Ints]:
