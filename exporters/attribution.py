@@ -20,7 +20,7 @@ from exporters.machines import Machines
 from exporters.model import Claim, Disposition, JobKey, Node, NodeKey, Sample, Scheduler
 from exporters.nesting import Nest, nest
 from exporters.occupancy import Part, divide
-from exporters.picture import CardUse, Held, Picture, Reading
+from exporters.picture import CardRow, CardUse, Device, Devices, Held, Picture, Reading, card_rows
 from exporters.pools import Pool, allot, merge_pools, pool_of
 from exporters.samples import one_per_card
 from exporters.shard import WHOLE, Shard
@@ -31,13 +31,14 @@ NodeSeen = tuple[Node, bool]
 
 @dataclass(slots=True)
 class MachinePart:
-    """One machine's part of a picture; ``shares`` are those of its samples, in their order."""
+    """One machine's part of a picture; ``shares`` are those of its samples, in their order, ``card_rows`` its own."""
 
     held: list[Held] = field(default_factory=list)
     shown: list[Held] = field(default_factory=list)
     rest: list[tuple[str, Disposition, int]] = field(default_factory=list)
     capacity: list[tuple[str, int]] = field(default_factory=list)
     shares: list[Shares] = field(default_factory=list)
+    card_rows: list[CardRow] = field(default_factory=list)
     orphaned: list[tuple[JobKey, int]] = field(default_factory=list)
     unplaced: list[Claim] = field(default_factory=list)
 
@@ -47,6 +48,7 @@ class Memory:
 
     def __init__(self) -> None:
         self._parts: dict[str, tuple[tuple[object, ...], MachinePart]] = {}
+        self._devices = Devices(())
 
     def part(self, machine: str, made_of: tuple[object, ...], make: Callable[[], MachinePart]) -> MachinePart:
         """The machine's part: the last one if it was made of the same."""
@@ -54,6 +56,12 @@ class Memory:
         if known is None or known[0] != made_of:
             known = self._parts[machine] = (made_of, make())
         return known[1]
+
+    def devices(self, names: tuple[Device, ...]) -> Devices:
+        """The devices of these names: the last ones if they are the same."""
+        if names != self._devices.names:
+            self._devices = Devices(names)
+        return self._devices
 
     def keep(self, machines: Mapping[str, object]) -> None:
         """Forget the machines that are gone."""
@@ -103,6 +111,7 @@ def attribute(
         samples[place(sample.host)].append(sample)
     parts: dict[str, MachinePart] = {}
     cards: list[CardUse] = []
+    names: list[Device] = []
     for machine in sorted(filter(shard.owns, {*claims, *nodes, *samples})):
         here, seen, read = claims[machine], nodes[machine], one_per_card(samples[machine])
         told = [(s.uuid, s.index, s.mig_instance, s.pods, s.hpc_jobs) for s in read]
@@ -113,6 +122,7 @@ def attribute(
         )
         parts[machine] = part
         cards += [CardUse(machine, s, shares) for s, shares in zip(read, part.shares, strict=False)]
+        names += [(machine, s.uuid, s.mig_instance, s.index) for s, _ in zip(read, part.shares, strict=False)]
     memory.keep(parts)
     return Picture(
         now,
@@ -128,6 +138,8 @@ def attribute(
         machines,
         tuple([(machine, p) for r in readings for p in r.ports if shard.owns(machine := place(p.port.host))]),
         nodes_up({machine: here for machine, here in nodes.items() if shard.owns(machine)}),
+        memory.devices(tuple(names)),
+        [row for part in parts.values() for row in part.card_rows],
     )
 
 
@@ -205,6 +217,7 @@ def _join_machine(
     for i, milligpu in nested.orphaned.items():
         canvas.orphaned.append((claims[i].job, milligpu))
     canvas.shares = owners_of_cards(claims, nested, cards, samples)
+    canvas.card_rows = card_rows(machine, canvas.held, samples)
     return canvas
 
 

@@ -11,11 +11,8 @@ from numpy.typing import NDArray
 from exporters.cards import TIME_SLICED
 from exporters.fieldtable import COLUMN
 from exporters.model import MILLI_PER_GPU, Claim, Field
-from exporters.picture import CardUse, Picture
+from exporters.picture import CardUse, Device, Picture
 from exporters.use import NUMBER, NUMBERS, TELEMETRY, Floats, Truths, Uses, Whole
-
-Device = tuple[str, str, str]
-"""Machine, UUID, MIG instance."""
 
 _COUNTERS = (
     (Field.ENERGY, Field.POWER, "energy_joules"),
@@ -75,7 +72,7 @@ class CardMeter:
     def __init__(self, gap: float) -> None:
         """``gap``: seconds after which a missing reading is a gap, and rates are no longer believed."""
         self._gap = gap
-        self._names: list[Device] = []
+        self._names: Sequence[Device] = ()
         self._at: Floats = np.empty(0)
         self._values: Floats = np.empty((0, len(_KEPT)))
         self._owned: tuple[Whole, Whole] = (np.empty(0, np.int64), np.empty(0, np.int64))
@@ -87,7 +84,7 @@ class CardMeter:
     def step(self, picture: Picture, shares: Shares, owner: Whole, started: float) -> Observed:
         """What was done since each device's previous reading, or since ``started``; ``owner`` is a number per claim."""
         table = picture.table
-        names = [(c.machine, c.sample.uuid, c.sample.mig_instance) for c in picture.cards]
+        names = picture.devices.names
         before = self._before(names)
         known = before >= 0
         last_at, last = np.full(len(names), np.nan), np.full((len(names), len(_KEPT)), np.nan)
@@ -113,12 +110,12 @@ class CardMeter:
         self._remember(names, before, told, repeated, last_at, last, table.at, table.values[:, _KEPT], shares, owner)
         return Observed(rows, uses, used)
 
-    def _before(self, names: list[Device]) -> Whole:
+    def _before(self, names: Sequence[Device]) -> Whole:
         """The row of each device at the previous step, -1 where there is none."""
-        if names == self._names:
+        if names is self._names:
             return np.arange(len(names))
-        index = {name: n for n, name in enumerate(self._names)}
-        return np.fromiter((index.get(name, -1) for name in names), np.int64, len(names))
+        index = {name[:3]: n for n, name in enumerate(self._names)}  # a card's index may change, it is the same card
+        return np.fromiter((index.get(name[:3], -1) for name in names), np.int64, len(names))
 
     def _same(self, before: Whole, shares: Shares, owner: Whole) -> Truths:
         """Whether a share's owner had the device at its previous reading."""
@@ -173,7 +170,7 @@ class CardMeter:
 
     def _remember(
         self,
-        names: list[Device],
+        names: Sequence[Device],
         before: Whole,
         told: Truths,
         repeated: Truths,

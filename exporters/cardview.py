@@ -19,7 +19,7 @@ def card(field: Field) -> Rows:
     """
 
     def rows(view: View) -> Iterable[Row]:
-        cards = view.whole_cards
+        cards = view.picture.devices.whole_cards
         values = view.picture.table.column(field)
         if cards.unique and (cards.every or field is not Field.XID):
             values = values[cards.devices]

@@ -1,4 +1,4 @@
-"""The registry: polls each source on its own clock, times it, keeps its last good data with its age, and joins.
+"""The registry: has each source polled on its own clock (`exporters.polled`), joins what they last said, and serves it.
 
 A scrape never reaches a source: it gets the page of the last join. One source that fails, hangs or lies never breaks
 the others: its last good data stays, marked stale, and what it alone could have proved becomes `unknown`.
@@ -10,7 +10,6 @@ import logging
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -18,29 +17,26 @@ from exporters.attribution import Memory, attribute, host_names
 from exporters.exposition.page import Page
 from exporters.exposition.writer import Writer
 from exporters.fabricmeter import FabricMeter
+from exporters.handover import Handover
 from exporters.holdings import holdings
 from exporters.links import FOREVER
 from exporters.machines import Rule, machines_of
+from exporters.memory import tidy
 from exporters.meter import Meter
 from exporters.model import Claim, Job, JobKey, LinkKind, Snapshot
 from exporters.picture import Reading
+from exporters.polled import STALE_AFTER, Polled
 from exporters.projects import ProjectMap
-from exporters.recorder import Forget, Later, Recorder, Round, SourceReading
+from exporters.recorder import Forget, Later, Recorder
 from exporters.roster import Roster
 from exporters.series import families
 from exporters.shard import WHOLE, Shard
-from exporters.sources.base import Source, SourceError
+from exporters.sources.base import Source
 from exporters.sources.fanout import Target
 from exporters.stages import Stages
 from exporters.view import SourceStatus, View
 
 log = logging.getLogger(__name__)
-
-STALE_AFTER = 3
-"""A source is stale once it was not read for this many of its own intervals."""
-
-PENDING_ROUNDS = 240
-"""Rounds kept in memory while the ledger cannot be written: an hour at 15 s. Older ones are dropped, and counted."""
 
 
 @dataclass(frozen=True)
@@ -57,51 +53,6 @@ class JoinSettings:
     lossless_priorities: tuple[int, ...] = ()
     max_jobs: int = 50_000
     shard: Shard = WHOLE
-
-
-@dataclass
-class _Polled:
-    """One source with what is known of it."""
-
-    source: Source
-    snapshot: Snapshot | None = None
-    last_success: float = 0.0
-    recorded: float = 0.0
-    success: bool = False
-    duration: float = 0.0
-    polls: int = 0
-    failures: int = 0
-    rejects: int = 0
-    error: str = ""
-
-    @property
-    def name(self) -> str:
-        """What its readings are recorded under; no two sources share it, also where two clusters share a name."""
-        return f"{self.source.name}/{self.source.cluster}".rstrip("/")
-
-    def fresh(self, now: float) -> bool:
-        return self.snapshot is not None and now - self.last_success <= STALE_AFTER * self.source.interval
-
-    def status(self) -> SourceStatus:
-        s = self.snapshot
-        targets = getattr(self.source, "targets", None)
-        known = targets() if targets is not None else None
-        failed = sum(1 for t in known or () if t.error)
-        return SourceStatus(
-            self.source.name,
-            self.source.cluster,
-            self.success,
-            self.last_success,
-            self.duration,
-            self.polls,
-            self.failures,
-            self.rejects,
-            s is not None and s.complete,
-            self.error,
-            s.problems if s else (),
-            self.source.scheduler,
-            None if known is None else (len(known) - failed, failed),
-        )
 
 
 class Collector:
@@ -121,7 +72,8 @@ class Collector:
         self.settings = settings
         self.recorder = recorder or Forget()
         self.clock = clock
-        self._polled = [_Polled(s) for s in sources]
+        self._lock = threading.Lock()
+        self._polled = [Polled(s, self._lock) for s in sources]
         names = [(p.source.name, p.source.cluster) for p in self._polled]
         if len(set(names)) != len(names):
             raise ValueError(f"two sources share a name: {sorted(names)}")
@@ -142,51 +94,18 @@ class Collector:
             if leave_out is not None and not settings.shard.alone:
                 leave_out(self._elsewhere)
         self._lenders: dict[tuple[str, str], Claim] = {}
-        self._pending: deque[Round] = deque()
-        self._dropped = 0
-        self._recorded_at = 0.0
+        self._handover = Handover(self.recorder, self._polled, first=settings.shard.first)
         self._said: set[str] = set()
-        self._lock = threading.Lock()
-        self._recording = threading.Lock()
+        self._joins = 0
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
 
     # -- one round ------------------------------------------------------------------------------------------------
 
-    def poll(self, polled: _Polled) -> bool:
-        """Poll one source now. A failure is kept as its status and logged; the last good data stays."""
-        began = time.perf_counter()
-        now = self.clock()
-        try:
-            snapshot = polled.source.poll(now)
-        except SourceError as e:
-            log.warning("source=%s cluster=%s failed: %s", polled.source.name, polled.source.cluster, e)
-            return self._failed(polled, str(e), began)
-        except Exception as e:  # a fault of ours in one source must not end its thread, nor the others
-            log.exception("source=%s cluster=%s failed unexpectedly", polled.source.name, polled.source.cluster)
-            return self._failed(polled, f"unexpected {type(e).__name__}: {e}", began)
-        with self._lock:
-            polled.snapshot, polled.last_success = snapshot, snapshot.at
-            polled.success, polled.error = True, ""
-            polled.polls += 1
-            polled.rejects += len(snapshot.rejects)
-            polled.duration = time.perf_counter() - began
-        for problem in snapshot.problems:
-            log.warning("source=%s cluster=%s %s", polled.source.name, polled.source.cluster, problem)
-        return True
-
-    def _failed(self, polled: _Polled, error: str, began: float) -> bool:
-        with self._lock:
-            polled.success, polled.error = False, error
-            polled.failures += 1
-            polled.polls += 1
-            polled.duration = time.perf_counter() - began
-        return False
-
     def poll_all(self) -> list[SourceStatus]:
         """Poll every source once, in turn; their status afterwards."""
         for polled in self._polled:
-            self.poll(polled)
+            polled.poll(self.clock())
         return self.statuses()
 
     def statuses(self) -> list[SourceStatus]:
@@ -212,8 +131,8 @@ class Collector:
                 view,
                 fabric=fabric,
                 join_seconds=time.perf_counter() - began,
-                recorder_pending=len(self._pending),
-                recorder_last=self._recorded_at,
+                recorder_pending=self._handover.waiting,
+                recorder_last=self._handover.last,
                 folded=self.roster.folded,
                 stages=self.stages.plus(s for p in self._polled if (s := getattr(p.source, "stages", None))),
             )
@@ -222,13 +141,8 @@ class Collector:
             self.stages.add("write", 0.0, page.size)
             self._page = page
             self._view = view
-            self._pending.append(Round(now, self._unrecorded(), Later(lambda: holdings(view.picture)), telemetry))
-            while len(self._pending) > PENDING_ROUNDS:
-                self._pending.popleft()
-                self._dropped += 1
-                log.error("recorder: a round was dropped after %d waited, %d so far", PENDING_ROUNDS, self._dropped)
-        with self._recording:  # outside the lock: a slow ledger delays no poll and no page
-            self._record(now)
+            self._handover.add(now, Later(lambda: holdings(view.picture)), telemetry)
+        self._handover.record(now)  # outside the lock: a slow ledger delays no poll and no page
         return view
 
     def _joined(self, now: float) -> View:
@@ -285,7 +199,7 @@ class Collector:
         machine = self._hosts.get(host.lower())
         return machine is not None and not self.settings.shard.owns(machine)
 
-    def _remember_lenders(self, readings: Sequence[Reading], polled: Sequence[tuple[_Polled, Snapshot]]) -> list[Claim]:
+    def _remember_lenders(self, readings: Sequence[Reading], polled: Sequence[tuple[Polled, Snapshot]]) -> list[Claim]:
         """NodeSet pods seen so far, the latest of each Slurm node: its node is resolved by it even after it is gone."""
         claims = [c for r in readings for c in r.claims] + [c for _, s in polled for c in s.ended]
         for claim in sorted(
@@ -295,51 +209,6 @@ class Collector:
                 if key.kind is LinkKind.LENDS:
                     self._lenders[key.cluster, key.value] = claim
         return list(self._lenders.values())
-
-    def _unrecorded(self) -> list[SourceReading]:
-        """The part of each source that was read since it was last recorded: the first shard's to record, for all."""
-        if not self.settings.shard.first:
-            return []
-        found = []
-        for p in self._polled:
-            s = p.snapshot
-            if s is None or p.last_success <= p.recorded:
-                continue
-            scheduler = p.source.scheduler.value if p.source.scheduler else ""
-            found.append(
-                SourceReading(
-                    p.name,
-                    p.source.cluster,
-                    s.at,
-                    s.jobs,
-                    s.claims,
-                    s.ended,
-                    s.nodes,
-                    s.rejects,
-                    scheduler,
-                )
-            )
-            p.recorded = p.last_success
-        return found
-
-    def _record(self, now: float) -> None:
-        """Hand over what waits, oldest first. What cannot be kept now waits for the next join; it is never skipped."""
-        while self._pending:
-            round_ = self._pending[0]
-            try:
-                self.recorder.record(round_)
-            except Exception as e:  # noqa: BLE001 - any ledger trouble: keep the round, say so, go on serving
-                log.error("recorder: %d rounds wait, the ledger cannot be written: %s", len(self._pending), e)  # noqa: TRY400
-                return
-            self._pending.popleft()
-            self._recorded_at = now
-            for p in self._polled:
-                acknowledge = getattr(p.source, "acknowledge", None)
-                polled_at = next((r.polled_at for r in round_.readings if r.source == p.name), None)
-                if not self.settings.shard.first and p.snapshot is not None:
-                    polled_at = p.snapshot.at  # what ended is for the first shard to record
-                if acknowledge is not None and polled_at is not None:
-                    acknowledge(polled_at)
 
     # -- what is served -------------------------------------------------------------------------------------------
 
@@ -360,8 +229,13 @@ class Collector:
     def start(self) -> None:
         """Poll every source on its own clock and join on ours, until `stop`."""
         for p in self._polled:
-            self._spawn(f"poll-{p.source.name}", p.source.interval, lambda p=p: self.poll(p))  # type: ignore[misc]
-        self._spawn("join", self.settings.interval, self.join)
+            self._spawn(f"poll-{p.source.name}", p.source.interval, lambda p=p: p.poll(self.clock()))  # type: ignore[misc]
+        self._spawn("join", self.settings.interval, self._round)
+
+    def _round(self) -> None:
+        self.join()
+        self._joins += 1
+        tidy(self._joins)
 
     def _spawn(self, name: str, interval: float, step: Callable[[], object]) -> None:
         def loop() -> None:

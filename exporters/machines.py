@@ -48,7 +48,8 @@ class Machines:
 
     def static(self, key: NodeKey) -> str:
         """The machine of a node by configuration, alias or rule, whatever pods ran."""
-        return self.names.get(str(key), "").lower() or self.aliases.get(key) or self.plain(key.name)
+        named = self.names.get(str(key), "").lower() if self.names else ""
+        return named or self.aliases.get(key) or self.plain(key.name)
 
     def resolve(self, key: NodeKey, start: int, end: int) -> list[Stretch]:
         """Stretches ``(machine, start, end)`` that partition ``[start, end)`` of this node; never none.
@@ -83,7 +84,7 @@ class Machines:
     def at(self, key: NodeKey, moment: float) -> str:
         """The machine of a node at one moment."""
         second = int(moment)
-        return self.resolve(key, second, second + 1)[0][0]
+        return self.resolve(key, second, second + 1)[0][0] if self.lenders else self.static(key)
 
     def place(self, claim: Claim, now: int) -> list[tuple[str, Claim]]:
         """A claim on its machine; split where its Slurm node moved between machines. An open end stays open."""
@@ -97,7 +98,7 @@ class Machines:
 
     def _lent(self, key: NodeKey) -> Sequence[tuple[int, int, str]]:
         """The pods that were this Slurm node, sorted; a pod that names no cluster is one of every cluster."""
-        if key.scheduler is not Scheduler.SLURM or str(key) in self.names:
+        if not self.lenders or key.scheduler is not Scheduler.SLURM or str(key) in self.names:
             return ()
         return self.lenders.get((key.cluster, key.name)) or self.lenders.get(("", key.name), ())
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
 
 from exporters.cards import Card
 from exporters.fieldtable import Table, table
@@ -59,6 +62,61 @@ class CardUse:
     shares: tuple[tuple[Claim, int], ...]
 
 
+Device = tuple[str, str, str, int]
+"""Machine, UUID, MIG instance, index (-1: not known)."""
+CardRow = tuple[str, str, str, str, str, str]
+"""A card in a job's hands: scheduler, cluster and id of the job; machine, index and UUID, empty where not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class WholeCards:
+    """Whole cards by their labels (machine, index, UUID): ``devices`` are their rows in the picture.
+
+    ``unique``: no two have the same labels. ``every``: there are no other devices.
+    """
+
+    labels: Sequence[tuple[str, ...]]
+    devices: NDArray[np.int64]
+    unique: bool
+    every: bool
+
+
+@dataclass(frozen=True)
+class Devices:
+    """The devices of a picture, in its order. The same object for as long as they are the same."""
+
+    names: tuple[Device, ...]
+
+    @cached_property
+    def whole_cards(self) -> WholeCards:
+        """The devices that are whole cards, in the order of their labels."""
+        named = sorted((_labels(name), n) for n, name in enumerate(self.names) if not name[2])
+        labels = [name for name, _ in named]
+        devices = np.fromiter((n for _, n in named), np.int64, len(named))
+        return WholeCards(labels, devices, len(set(labels)) == len(labels), len(labels) == len(self.names))
+
+
+def _labels(device: Device) -> tuple[str, str, str]:
+    machine, uuid, _, index = device
+    return (machine, str(index) if index >= 0 else "", uuid)
+
+
+def card_rows(machine: str, held: Iterable[Held], samples: Iterable[Sample]) -> list[CardRow]:
+    """The cards of a machine that are in some job's hands, as far as they are known."""
+    uuids = {s.index: s.uuid for s in samples if not s.mig_instance}
+    return [
+        (h.claim.job.scheduler, h.claim.job.cluster, h.claim.job.id, machine, *_named(uuids, card))
+        for h in held
+        if h.disposition is Disposition.CHARGED
+        for card in h.cards
+    ]
+
+
+def _named(uuids: Mapping[int, str], card: Card) -> tuple[str, str]:
+    """Index and UUID of a card, each empty where it is not known."""
+    return ("", card) if isinstance(card, str) else (str(card), uuids.get(card, ""))
+
+
 @dataclass(frozen=True)
 class Picture:
     """The whole site at one moment.
@@ -67,6 +125,7 @@ class Picture:
     (machine, model); ``capacity`` per (machine, model). For every pool the parts and the rest sum to the capacity.
     ``orphaned`` are milliGPU that a job holds and its own pods leave unused. ``unplaced`` are claims on machines of
     which no capacity is known. ``machines`` resolves node names as of this join.
+    ``devices`` are the names of ``cards``; ``card_rows`` say which card is in whose hands.
     ``ports`` are the ports read lately, each on its machine. ``nodes_up`` says whether a machine takes work, by
     (machine, scheduler, cluster), of schedulers that were read lately.
     """
@@ -84,6 +143,8 @@ class Picture:
     machines: Machines
     ports: tuple[tuple[str, PortSample], ...] = ()
     nodes_up: Mapping[tuple[str, str, str], bool] = field(default_factory=dict)
+    devices: Devices = field(default_factory=lambda: Devices(()))
+    card_rows: Sequence[CardRow] = ()
 
     @cached_property
     def table(self) -> Table:

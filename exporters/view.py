@@ -11,9 +11,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import compress
 
-import numpy as np
-
-from exporters.cards import Card
 from exporters.exposition.family import Columns, Row
 from exporters.fabric import Fabric
 from exporters.meter import Meter
@@ -50,19 +47,6 @@ class SourceStatus:
     scheduler: Scheduler | None = None
     targets: tuple[int, int] | None = None
     """Endpoints read in the last round, and those that were not; None for a source that reads one thing."""
-
-
-@dataclass(frozen=True, slots=True)
-class WholeCards:
-    """Whole cards by their labels: ``devices`` are their rows in the picture.
-
-    ``unique``: no two have the same labels. ``every``: there are no other devices.
-    """
-
-    labels: Sequence[tuple[str, ...]]
-    devices: Whole
-    unique: bool
-    every: bool
 
 
 @dataclass(frozen=True)
@@ -109,19 +93,6 @@ class View:
         for (machine, model), (word, milligpu) in self.picture.rest.items():
             sums[machine, model, word] += milligpu
         return sums
-
-    @cached_property
-    def whole_cards(self) -> WholeCards:
-        """The devices that are whole cards, in the order of their labels."""
-        cards = self.picture.cards
-        named = sorted((card_name(use), n) for n, use in enumerate(cards) if not use.sample.mig_instance)
-        labels = [name for name, _ in named]
-        devices = np.fromiter((n for _, n in named), np.int64, len(named))
-        return WholeCards(labels, devices, len(set(labels)) == len(labels), len(labels) == len(cards))
-
-    def uuids(self) -> dict[tuple[str, int], str]:
-        """UUID of each whole card by machine and index, as far as devices were read."""
-        return {(c.machine, c.sample.index): c.sample.uuid for c in self.picture.cards if not c.sample.mig_instance}
 
 
 def _gpus(milligpu: int) -> float:
@@ -176,18 +147,8 @@ def shown(view: View) -> Iterable[Row]:
 
 def cards(view: View) -> Iterable[Row]:
     """Which card is in whose hands."""
-    uuids = view.uuids()
-    return [
-        ((*_job(h.claim.job), h.machine, *_named(uuids, h.machine, card)), 1.0)
-        for h in view.picture.held
-        if h.disposition is Disposition.CHARGED
-        for card in h.cards
-    ]
-
-
-def _named(uuids: Mapping[tuple[str, int], str], machine: str, card: Card) -> tuple[str, str]:
-    """Index and UUID of a card, each empty where it is not known."""
-    return ("", card) if isinstance(card, str) else (str(card), uuids.get((machine, card), ""))
+    rows = view.picture.card_rows
+    return Columns(rows, [1.0] * len(rows))
 
 
 def fleet(view: View) -> Iterable[Row]:

@@ -18,6 +18,9 @@ from exporters.fieldtable import COLUMN, Floats, Values, Whole
 from exporters.model import Sample
 from exporters.sources.dcgm_cards import Device, Plan
 from exporters.sources.dcgm_fields import SLACK, blanks
+from exporters.thawed import thawed
+
+_sample = thawed(Sample)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ class Fleet:
             matrix[plans.device, plans.column] = converted
         told = (~np.isnan(matrix)).any(axis=1).tolist()
         found = [
-            Sample(d.host, d.uuid, d.index, d.model, Values(matrix, n), at, d.profile, d.instance, d.pods, d.hpc_jobs)
+            _sample(d.host, d.uuid, d.index, d.model, Values(matrix, n), at, d.profile, d.instance, d.pods, d.hpc_jobs)
             for n, d in enumerate(plans.devices)
             if told[n]
         ]

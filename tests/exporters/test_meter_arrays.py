@@ -11,7 +11,7 @@ from exporters.fieldtable import COLUMN, FIELDS, Values, table
 from exporters.machines import machines_of
 from exporters.meter import Meter
 from exporters.model import Claim, Disposition, Field, Sample
-from exporters.picture import CardUse, Held, Picture
+from exporters.picture import CardUse, Devices, Held, Picture
 from exporters.use import NUMBERS
 from tests.exporters import world as w
 from tests.exporters.plain_meter import PlainMeter
@@ -47,7 +47,8 @@ def pictures(draw: st.DrawFn) -> Picture:
             cards.append(CardUse("gn01", sample, tuple((c, draw(st.integers(1, 1000))) for c in owners)))
     parts = [Held("gn01", "h100", c, draw(st.sampled_from(Disposition)), 1000) for c in held]
     machines = machines_of([], [])
-    return Picture(float(at), {}, tuple(parts), (), {}, {}, tuple(cards), (), {}, (), machines)
+    names = tuple((c.machine, c.sample.uuid, c.sample.mig_instance, c.sample.index) for c in cards)
+    return Picture(float(at), {}, tuple(parts), (), {}, {}, tuple(cards), (), {}, (), machines, devices=Devices(names))
 
 
 @given(st.lists(pictures(), min_size=1, max_size=6))
