@@ -1,11 +1,11 @@
 """Marks of days: whether anything that a day's node-days are made from has changed, without reading it.
 
-Whoever writes claims, jobs or holdings counts it for the days that it is about (`accounting.touched`), and those
-counters are in the mark. All else (capacity, coverage, rulings, rules, settings) is small: of the machines a sum of
+Whoever writes claims, jobs or holdings counts it for the days that it is about (`accounting.touched`), and the day's
+counter is in the mark. All else (capacity, coverage, rulings, rules, settings) is small: of the machines a sum of
 digests, and the rest as it is.
 
-A day depends on other days, too: a link key may tie its claims to those of a neighbour. What is written near a midnight
-counts for both days; beyond that a mark covers the days to which claims reach that are tied and go over a midnight.
+A day depends on other days, too: a link key may tie its claims to others. What is written near a midnight counts for
+both days; what is tied to claims that go over a midnight, on whichever day, is in the mark (`partners`).
 
 A mark only ever saves work: a day without one, or with another, is read.
 """
@@ -17,20 +17,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select
+from sqlalchemy import Connection, delete, select
 
-from accounting.bulk.pages import among_ids, every, listed_ids
+from accounting.bulk.partners import tied_beyond
 from accounting.bulk.site import World
-from accounting.bulk.ties import TIES
 from accounting.facts import Spans, live_ends
 from accounting.model import DAY, CapacityStretch
-from accounting.sweep.columns import Ints
-from accounting.tables import claim_keys, claims, day_marks
+from accounting.tables import day_marks
 from accounting.touched import Changes
-from exporters.links import FOREVER
 from exporters.model import NodeKey
-
-_C, _K = claims.c, claim_keys.c
 
 
 class Marks:
@@ -39,7 +34,7 @@ class Marks:
     def __init__(self, connection: Connection, world: World, told: str, start: int, end: int) -> None:
         self.world, self.told = world, told
         self._latest = max([end, *world.facts.until.values()])
-        self._tied = _tied(connection, _long(connection, start, end))
+        self._tied = tied_beyond(connection, start, end)
         self._changes = Changes(connection)
         self._rounds = {name: last for (name, cluster), last in live_ends(connection).items() if not cluster}
         self._first, self._last = start, end
@@ -52,17 +47,17 @@ class Marks:
         parts = (
             self.told,
             self._facts(a, b, first - DAY, last + DAY),
-            (first, last, self._changes.of(first, last)),
+            (first, last, self._tied.digest(a, b)),
+            self._changes.of(a, b),
             sorted((recorder, min(end, b)) for recorder, end in self._rounds.items() if end > a),
         )
         return hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).digest()
 
     def _reach(self, a: int, b: int) -> tuple[int, int]:
         """The UTC days that may matter to a day: its own, and those of its claims that are tied and reach beyond it."""
-        _, start, end = self._tied
-        there = (start < b) & (end > a)
-        first = min([a, *start[there].tolist()])
-        last = max([b, *np.minimum(end[there], self._latest).tolist()])
+        there = self._tied.there(a, b)
+        first = min([a, *self._tied.start[there].tolist()])
+        last = max([b, *np.minimum(self._tied.end[there], self._latest).tolist()])
         return first - first % DAY, last + -last % DAY
 
     def _facts(self, a: int, b: int, first: int, last: int) -> Any:
@@ -131,27 +126,3 @@ def store(connection: Connection, a: int, b: int, mark: bytes) -> None:
     """Keep the mark of what is booked now. Only a writer may ask."""
     connection.execute(delete(day_marks).where(day_marks.c.start_at == a))
     connection.execute(day_marks.insert().values(start_at=a, end_at=b, mark=mark))
-
-
-def _long(connection: Connection, a: int, b: int) -> tuple[Ints, Ints, Ints]:
-    """The claims that go over a midnight, of those that overlap ``[a, b)``: id, start and end."""
-    over = or_(_C.end_at.is_(None), and_(_C.end_at > a, _C.start_at // DAY != (_C.end_at - 1) // DAY))
-    query = select(_C.id, _C.start_at, func.coalesce(_C.end_at, FOREVER)).where(_C.current, over, _C.start_at < b)
-    found = np.array(every(connection, query), dtype=np.int64).reshape(-1, 3)
-    return found[:, 0], found[:, 1], found[:, 2]
-
-
-def _tied(connection: Connection, long: tuple[Ints, Ints, Ints]) -> tuple[Ints, Ints, Ints]:
-    """Those of some claims that a key ties to another one."""
-    number, start, end = long
-    dialect = connection.dialect.name
-    keyed = select(_C.id).join(claim_keys, _K.claim_id == _C.id).where(_K.kind.in_(TIES))
-    named = select(_C.id).join(claim_keys, _K.value == _C.native_id).where(_K.kind.in_(TIES))
-    parameters = listed_ids(number.tolist(), dialect)
-    rows = [row for query in (keyed, named) for row in every(connection, query.where(_one_of(dialect)), parameters)]
-    which = np.isin(number, np.array([n for (n,) in rows], dtype=np.int64))
-    return number[which], start[which], end[which]
-
-
-def _one_of(dialect: str) -> ColumnElement[bool]:
-    return among_ids(_C.id, dialect)

@@ -98,16 +98,18 @@ class Worker:
         mark = self._marks.of(a, b)
         return mark, mark == stored(connection, a, b)
 
-    @staticmethod
-    def booked(connection: Connection, a: int, b: int) -> dict[Place, Head]:
+    def booked(self, connection: Connection, a: int, b: int) -> dict[Place, Head]:
         """The node-days over ``[a, b)`` that are booked, but for those of which there was no evidence any more."""
-        had = heads(connection, a, b)
+        return self._there(heads(connection, a, b))
+
+    @staticmethod
+    def _there(had: Mapping[Place, Head]) -> dict[Place, Head]:
         return {place: head for place, head in had.items() if head.inputs_hash != no_evidence(*place)}
 
     def nothing(self, connection: Connection, a: int, b: int) -> Done:
         """The node-days over ``[a, b)`` of which nothing has changed."""
         had = heads(connection, a, b)
-        seen = [machine for machine, _ in self.booked(connection, a, b)]
+        seen = [machine for machine, _ in self._there(had)]
         return Done(a, b, self.rules_hash, seen, had, True, (), 0, 0, b"")
 
     def done(self, connection: Connection, a: int, b: int, mark: bytes, run: Engine) -> Done:

@@ -56,6 +56,14 @@ def told_otherwise(connection: Connection) -> None:
     keep(connection, [version_of_record(record(replace(worked(4, 1), job=worked(2, 2).job)), "hpc1")], END)
 
 
+def pod_told_otherwise(connection: Connection) -> None:
+    keep(connection, [version_of_claim(worked_pod(2), "pods", "prod")], END + 1)
+
+
+def worked_pod(day: int) -> Claim:
+    return pod("moved", 1000, at_noon(day) + 5000, at_noon(day) + 6000, node="n1")
+
+
 def another_account(connection: Connection) -> None:
     put_jobs(connection, [record(worked(2, 2), "vision").job], HISTORY, END)
 
@@ -68,6 +76,15 @@ def exact_split(connection: Connection) -> None:
 def live_cards(connection: Connection) -> None:
     held = take(connection, "live", [Holding("n1", 0, "GPU-1", worked(3, 3).job, "3@0", 1000)], {}, at_noon(3))
     close(connection, [row[0] for row in held.values()], at_noon(3) + 60)
+
+
+def cards_taken(connection: Connection) -> None:
+    take(connection, "live", [Holding("n1", 0, "GPU-1", worked(3, 3).job, "3@0", 1000)], {}, at_noon(4))
+
+
+def account_of_what_is_tied(connection: Connection) -> None:
+    inner = pod("inner", 1000, node="n1")
+    put_jobs(connection, [Job(inner.job, inner.native_id, "", "", "", "vision", "")], HISTORY, END)
 
 
 def cards_given_back(connection: Connection) -> None:
@@ -103,13 +120,16 @@ NEWS: list[tuple[Callable[[Connection], None], list[int]]] = [
     (told_otherwise, [1, 2]),
     (another_account, [2]),
     (exact_split, [2]),
+    (pod_told_otherwise, [0, 2]),
     (live_cards, [3, 4, 5]),
-    (cards_given_back, [3, 4, 5]),
+    (cards_taken, [4, 5]),
+    (cards_given_back, [3, 4]),
     (drained, [2]),
     (gone_since, [4, 5]),
     (hole_in_what_is_read, [4, 5]),
     (ruling, [0, 1, 2, 3, 4, 5]),
     (tied_to_a_long_one, [3, 4, 5]),
+    (account_of_what_is_tied, [3, 4, 5]),
 ]
 
 
@@ -156,7 +176,7 @@ def begin(engine: Engine) -> None:
         runs = [record(claim) for claim in (*(worked(n, n) for n in range(DAYS)), long)]
         keep(connection, [version_of_record(r, "hpc1") for r in runs], END)
         inner = pod("inner", 1000, at_noon(5) - 9000, at_noon(5) - 4000, made_by(30), node="n1")
-        keep(connection, [version_of_claim(inner, "pods", "prod")], END)
+        keep(connection, [version_of_claim(c, "pods", "prod") for c in (inner, worked_pod(0))], END)
         take(connection, "before", [Holding("n1", 1, "GPU-2", long.job, long.unit, 1000)], {}, at_noon(3) + 3000)
 
 

@@ -1,0 +1,95 @@
+"""What keys tie to claims that go over a midnight: a day depends on it, of whichever day it is."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, Select, and_, func, or_, select
+
+from accounting.bulk.pages import among_ids, every, listed_ids
+from accounting.bulk.ties import TIES
+from accounting.model import DAY
+from accounting.sweep.columns import Flags, Ints
+from accounting.tables import PODS, claim_keys, claims, jobs, records, splits
+from exporters.links import FOREVER
+from exporters.model import Scheduler
+
+_C, _J, _K, _R, _S = claims.c, jobs.c, claim_keys.c, records.c, splits.c
+_OWN = claims.alias("own")
+
+
+@dataclass(frozen=True, slots=True)
+class Tied:
+    """Claims that go over a midnight and are tied to others: their span, and a digest of those others."""
+
+    start: Ints
+    end: Ints
+    others: list[int]
+
+    def there(self, a: int, b: int) -> Flags:
+        """Which of them overlap ``[a, b)``."""
+        found: Flags = (self.start < b) & (self.end > a)
+        return found
+
+    def digest(self, a: int, b: int) -> int:
+        """All that is tied to those that overlap ``[a, b)``."""
+        found = 0
+        for n in np.flatnonzero(self.there(a, b)).tolist():
+            found ^= self.others[n]
+        return found
+
+
+def tied_beyond(connection: Connection, a: int, b: int) -> Tied:
+    """The claims that go over a midnight, of those that overlap ``[a, b)``, to which something is tied."""
+    number, start, end = _long(connection, a, b)
+    pairs = _pairs(connection, number)
+    exact = _exact(connection, [job for _, _, job, *_ in pairs])
+    others: dict[int, int] = defaultdict(int)
+    for pair in sorted(pairs, key=repr):
+        said = repr((pair, exact.get(pair[2]))).encode("utf-8", "surrogatepass")
+        others[pair[0]] ^= int.from_bytes(hashlib.blake2b(said, digest_size=16).digest())
+    which = np.isin(number, np.array([*others], dtype=np.int64))
+    return Tied(start[which], end[which], [others[n] for n in number[which].tolist()])
+
+
+def _long(connection: Connection, a: int, b: int) -> tuple[Ints, Ints, Ints]:
+    """The claims that go over a midnight, of those that overlap ``[a, b)``: id, start and end."""
+    over = or_(_C.end_at.is_(None), and_(_C.end_at > a, _C.start_at // DAY != (_C.end_at - 1) // DAY))
+    query = select(_C.id, _C.start_at, func.coalesce(_C.end_at, FOREVER)).where(_C.current, over, _C.start_at < b)
+    found = np.array(every(connection, query), dtype=np.int64).reshape(-1, 3)
+    return found[:, 0], found[:, 1], found[:, 2]
+
+
+def _pairs(connection: Connection, numbers: Ints) -> set[tuple[Any, ...]]:
+    """Each of some claims with each one that a key ties to it, and with what says who pays for that one.
+
+    Whether they are near each other in time, and of which cluster, is not asked: that is too much, never too little.
+    """
+    dialect = connection.dialect.name
+    told = (_C.id, _C.job_id, _J.account, _J.labels, _J.start_at)
+    named = select(_K.claim_id, *told).select_from(claim_keys)
+    slurm = named.join(jobs, and_(_J.native_id == _K.value, _J.scheduler == Scheduler.SLURM.value))
+    slurm = slurm.join(records, _R.job_id == _J.id).join(claims, _C.record_id == _R.id)
+    pods = named.join(claims, and_(_C.native_id == _K.value, PODS)).join(jobs, _J.id == _C.job_id)
+    naming = select(_OWN.c.id, *told).select_from(_OWN).join(claim_keys, _K.value == _OWN.c.native_id)
+    naming = naming.join(claims, _C.id == _K.claim_id).join(jobs, _J.id == _C.job_id)
+    queries: list[Select[Any]] = [
+        slurm.where(among_ids(_K.claim_id, dialect)),
+        pods.where(among_ids(_K.claim_id, dialect)),
+        naming.where(among_ids(_OWN.c.id, dialect)),
+    ]
+    parameters = listed_ids(numbers.tolist(), dialect)
+    tied = (_K.kind.in_(TIES), _C.current)
+    return {tuple(row) for query in queries for row in every(connection, query.where(*tied), parameters)}
+
+
+def _exact(connection: Connection, numbers: list[int]) -> dict[int, tuple[int, int]]:
+    """How often these jobs were seen to be split otherwise, and when that was, added up."""
+    dialect = connection.dialect.name
+    sums = select(_S.job_id, func.count(), func.sum(_S.seen_at)).group_by(_S.job_id)
+    rows = every(connection, sums.where(among_ids(_S.job_id, dialect)), listed_ids(sorted({*numbers}), dialect))
+    return {job: (int(number), int(seen)) for job, number, seen in rows}
