@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,9 +114,9 @@ def _faded(before: float, now: float, fade: float) -> float:
 def suspects(
     states: Sequence[PortState],
     trends: Mapping[tuple[str, str, str], Trend],
-    machines: Mapping[JobKey, frozenset[str]],
+    machines: Mapping[JobKey, Sized],
 ) -> list[Suspect]:
-    """The slow receivers and victims of every job on several machines, in order.
+    """The slow receivers and victims of every job on several machines, in order. Of ``machines`` only how many counts.
 
     Slow receivers are told only where some other machine of the job is paused, and where few machines pause. Victims
     are told also without one: then whoever holds the job up is not in it.

@@ -6,12 +6,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from exporters.exposition.family import Family
 from exporters.exposition.page import Page
 from exporters.exposition.reader import Limits, Reader
 from exporters.exposition.writer import Writer
 from exporters.fetch import Fetcher
+from exporters.mergedfabric import SUSPECT, MergedFabric
 from exporters.merging import NAMES, Key, Pages, Part, merge
 from exporters.stages import Stages
 
@@ -44,6 +46,7 @@ class Merger:
         self._fetcher = Fetcher(
             timeout=timeout, max_bytes=max_bytes, keep_alive=2 * interval + timeout, headers=headers
         )
+        self._fabric = MergedFabric(STALE_AFTER * interval)
         self._writer, self._stages = Writer(), Stages()
         self._page: Page | None = None
         self._stop = threading.Event()
@@ -61,7 +64,9 @@ class Merger:
             log.warning("shard=%s not read for %d rounds: %s", url, self._missed[url], answer.error)
             if self._missed[url] == STALE_AFTER:
                 self._parts[url].stale()
-        families = [*merge(list(self._parts.values())), *self._own()]
+        parts = list(self._parts.values())
+        suspects = sorted(self._fabric.step(parts))
+        families = [replace(f, rows=suspects) if f.name == SUSPECT else f for f in merge(parts)] + self._own()
         self._page = Page(self._writer.render(families), self._stages)
 
     def _read(self, url: str, body: bytes) -> dict[Key, float]:

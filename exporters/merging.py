@@ -24,9 +24,10 @@ NAMES = frozenset(_ROWS)
 Key = tuple[str, tuple[str, ...]]
 """A series: its family and its label values, in the order of the table."""
 
-_JOIN_TIME = "meterbridge_join_timestamp_seconds"
+JOIN_TIME = "meterbridge_join_timestamp_seconds"
 _FINAL, _HELD = "meterbridge_job_final", "meterbridge_job_gpus"
 _JOB_INFO = "meterbridge_job_info"
+_STALLED, _NODES = "meterbridge_job_fabric_stalled_seconds", "meterbridge_job_nodes"
 _JOB_LABELS = 3
 
 
@@ -72,16 +73,22 @@ def merge(parts: Sequence[Part]) -> list[Family]:
     """The families of all shards together, in the order of the table, rows sorted."""
     found: dict[str, dict[tuple[str, ...], float]] = {row.name: {} for row in TABLE}
     # The latest page last, so that its word on a job's state is the one that stays.
-    for part in sorted(parts, key=lambda p: p.values.get((_JOIN_TIME, ()), 0.0)):
+    for part in sorted(parts, key=lambda p: p.values.get((JOIN_TIME, ()), 0.0)):
         for (name, labels), counted in part.values.items():
             row, rows = _ROWS[name], found[name]
             value = counted + part.before.get((name, labels), 0.0)
             rows[labels] = _together(row, rows[labels], value) if labels in rows else value
     held = {labels[:_JOB_LABELS] for labels in found[_HELD]}
     found[_FINAL] = {labels: value for labels, value in found[_FINAL].items() if labels not in held}
+    found[_STALLED] = {labels: value for labels, value in found[_STALLED].items() if _all_tell(parts, labels)}
     infos = {labels[:_JOB_LABELS]: labels for labels in found[_JOB_INFO]}
     found[_JOB_INFO] = dict.fromkeys(infos.values(), 1.0)
     return [Family(row.name, row.help, row.type, row.labels, _rows(found[row.name])) for row in TABLE]
+
+
+def _all_tell(parts: Sequence[Part], job: tuple[str, ...]) -> bool:
+    """Whether every shard that has machines of a job tells how long it has been silent: else it may talk there."""
+    return all((_STALLED, job) in part.values for part in parts if (_NODES, job) in part.values)
 
 
 def _together(row: SeriesRow, one: float, other: float) -> float:

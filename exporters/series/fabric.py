@@ -158,6 +158,6 @@ ROWS: tuple[SeriesRow, ...] = (
         JOB,
         f.stalled,
         folded="drop",
-        merge="max",
+        merge="min",
     ),
 )

@@ -10,6 +10,7 @@ from exporters.model import Claim, Field, Job, Sample, Snapshot
 from exporters.ports import PortCounter, PortQuantity
 from exporters.projects import ProjectMap, ProjectRule
 from exporters.recorder import Round
+from exporters.shard import WHOLE, Shard
 from tests.exporters import world as w
 
 Q = PortQuantity
@@ -24,7 +25,7 @@ Rates = Mapping[PortCounter, float]
 class Site:
     """Machines with one port each, whose counters grow at rates that the test sets; jobs hold whole machines."""
 
-    def __init__(self, machines: Sequence[str] = ("gn01", "gn02", "gn03", "gn04")) -> None:
+    def __init__(self, machines: Sequence[str] = ("gn01", "gn02", "gn03", "gn04"), shard: Shard = WHOLE) -> None:
         self.now = 2000.0
         self.machines = tuple(machines)
         self.slurm = w.StubSource("slurmctld", "lab", w.SLURM)
@@ -35,7 +36,7 @@ class Site:
         self.holdings: tuple[Sample, ...] = ()
         self.rounds: list[Round] = []
         rules = [ProjectRule("vision", "account", "vision"), ProjectRule("llm", "account", "llm")]
-        settings = JoinSettings(ProjectMap.of(rules), lossless_priorities=(3,), linger=60.0)
+        settings = JoinSettings(ProjectMap.of(rules), lossless_priorities=(3,), linger=60.0, shard=shard)
         self.collector = Collector([self.slurm, self.rdma, self.dcgm], settings, self, lambda: self.now)
         self.run()
 

@@ -1,0 +1,136 @@
+"""The fabric over several shards: their sum says of every port, job and project what one exporter says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from exporters.exposition.family import Family
+from exporters.exposition.reader import Reader
+from exporters.mergedfabric import SUSPECT, MergedFabric
+from exporters.merger import Merger
+from exporters.merging import NAMES, Pages, Part, merge
+from exporters.model import Field
+from exporters.shard import Shard
+from tests.exporters.fabricsite import BYTES, CE, PAUSED, PAUSING, SPINNING, WORKING, Rates, Site, whole
+from tests.exporters.test_shards import Rows, rows
+from tests.lab.endpoints import says, serving
+
+COUNT = 3
+MACHINES = [f"gn{n:02}" for n in range(1, 13)]
+STALLED = "meterbridge_job_fabric_stalled_seconds"
+SLOW = MACHINES[4]
+
+
+class Shards:
+    """One exporter of all machines, and several that share them, seen through their merged pages."""
+
+    def __init__(self) -> None:
+        self.whole = Site(MACHINES)
+        self.parts = [(Site(MACHINES, Shard(n, COUNT)), Reader(NAMES), Pages(), Part()) for n in range(COUNT)]
+        self.sites = [self.whole, *(site for site, _, _, _ in self.parts)]
+        self.fabric = MergedFabric(45.0)
+
+    def step(self, rates: Callable[[str], Rates], values: Mapping[Field, float]) -> tuple[dict[str, Rows], ...]:
+        """A round of all; what one exporter says, and what the shards say together."""
+        for site in self.sites:
+            site.values = values
+            site.step({m: rates(m) for m in MACHINES})
+        for site, reader, pages, part in self.parts:
+            part.step(pages.page(reader.read(body(site))))
+        found = [part for _, _, _, part in self.parts]
+        suspects = dict(self.fabric.step(found))
+        one = Part()
+        one.step(Pages().page(Reader(NAMES).read(body(self.whole))))
+        return rows(merge([one])), rows(merge(found)) | {SUSPECT: suspects}
+
+
+def body(site: Site) -> bytes:
+    page = site.collector.page()
+    assert page is not None
+    return page.body()
+
+
+def held_up(machine: str) -> Rates:
+    """One machine pauses all others."""
+    more = {BYTES: 1e9, CE: 3.0}
+    return {PAUSING: 0.3, PAUSED: 0.0} | more if machine == SLOW else {PAUSED: 0.2, PAUSING: 0.0} | more
+
+
+def exchanging(machine: str) -> Rates:
+    """Every other machine pauses, as all-to-all traffic does: nobody's fault."""
+    return {PAUSED: 0.2, PAUSING: 0.2 if MACHINES.index(machine) % 2 else 0.0, BYTES: 1e9}
+
+
+@pytest.mark.parametrize("rates", [held_up, exchanging], ids=["held up", "exchanging"])
+def test_the_sum_of_the_shards_is_what_one_exporter_says_of_the_fabric(rates: Callable[[str], Rates]) -> None:
+    shards = Shards()
+    for site in shards.sites:
+        site.run(*whole(18, *MACHINES[:9]), *whole(19, *MACHINES[9:11], account="llm"), *whole(20, MACHINES[11]))
+    for _ in range(8):
+        expected, merged = shards.step(rates, WORKING)
+
+        for name, series in expected.items():
+            if name != STALLED:  # of jobs with but one machine in some shard, that one tells nothing
+                assert pytest.approx(series) == merged[name], name
+    roles = {(labels[2], labels[4]): labels[7] for labels in merged[SUSPECT]}
+    assert ("slow_receiver" if rates is held_up else None) == roles.get(("18@900", SLOW))
+    assert expected["meterbridge_rdma_port_receive_bytes_total"]
+
+
+def test_silence_is_told_of_a_job_when_every_shard_tells_it_and_the_shortest_counts() -> None:
+    shards = Shards()
+    for site in shards.sites:
+        site.run(*whole(18, *MACHINES))
+    for _ in range(8):
+        shards.step(lambda _: {BYTES: 1e9}, WORKING)
+    talks = [m for m in MACHINES if Shard(0, COUNT).owns(m)]
+    for _ in range(4):
+        _, half = shards.step(lambda m: {BYTES: 1e9 if m in talks else 1e3}, SPINNING)
+    for _ in range(4):
+        expected, merged = shards.step(lambda _: {BYTES: 1e3}, SPINNING)
+
+    assert {("slurm", "lab", "18@900"): 0.0} == half[STALLED]
+    assert {("slurm", "lab", "18@900"): 60.0} == expected[STALLED] == merged[STALLED]
+
+
+def test_silence_is_not_told_where_a_shard_cannot_tell() -> None:
+    job = ("slurm", "lab", "18@900")
+    tells, cannot = Part(), Part()
+    tells.step({(STALLED, job): 300.0, ("meterbridge_job_nodes", job): 4.0})
+    cannot.step({("meterbridge_job_nodes", job): 1.0})
+
+    assert [{job: 300.0}, {}] == [dict(family(merge(some)).rows) for some in ([tells], [tells, cannot])]
+
+
+def family(families: list[Family]) -> Family:
+    return next(f for f in families if f.name == STALLED)
+
+
+def test_a_job_without_series_of_its_own_keeps_what_its_shards_say() -> None:
+    part = Part()
+    suspect = ("slurm", "lab", "99@900", "vision", "gn01", "mlx5_0", "1", "victim", "false")
+    part.step({(SUSPECT, suspect): 1.0})
+
+    assert [(suspect, 1.0)] == MergedFabric(45.0).step([part])
+
+
+def test_the_merged_page_names_the_slow_receiver() -> None:
+    shards = Shards()
+    for site in shards.sites:
+        site.run(*whole(18, *MACHINES))
+    served = {f"/{n}": says(b"") for n in range(COUNT)}
+    with serving(served) as endpoints:
+        merger = Merger([endpoints.at(path) for path in served], timeout=5.0)
+        for _ in range(8):
+            shards.step(held_up, WORKING)
+            served.update({f"/{n}": says(body(site)) for n, (site, _, _, _) in enumerate(shards.parts)})
+            merger.step()
+        page = merger.page()
+        merger.stop()
+
+    assert page is not None
+    told = [line for line in page.body().decode().splitlines() if line.startswith(SUSPECT)]
+    assert 12 == len(told)
+    assert [SLOW] == [line.split('node="')[1][:4] for line in told if "slow_receiver" in line]
