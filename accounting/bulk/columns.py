@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from accounting.bulk.cards import cards_of
 from accounting.bulk.rows import Codes
 from accounting.bulk.site import SiteDay
 from accounting.sweep import Columns, Keys, Names
@@ -110,6 +111,7 @@ class DayColumns:
             _Claims(day, self.rows),
             {(scheduler, cluster): second for m in machines for scheduler, cluster, second in m.known_until},
             {n: tuple(m.rulings) for n, m in enumerate(machines) if m.rulings},
+            *cards_of(day, self.which, self.rows, self.first),
         )
 
     def _keys(self, told: Sequence[str], clusters: Sequence[str], nodes: Codes, natives: Codes) -> Keys:

@@ -7,14 +7,15 @@ come would read most of the table for every few thousand lines.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, and_, func, literal, select
 
+from accounting.bulk.packed import joined, numbers, numbers_of
 from accounting.bulk.pages import among_ids, every, listed_ids
 from accounting.bulk.readers import Readers
 from accounting.bulk.texts import Said, said_of
@@ -26,7 +27,7 @@ from accounting.tables import jobs
 TOGETHER = 20_000
 """Jobs that are read at once."""
 
-_DENSE = 4
+_DENSE = 2
 """So many ids to one that is wanted, and all between the first and the last are read."""
 
 _CELLS = 5
@@ -36,11 +37,7 @@ _LONG = 255
 _PLAIN = re.compile(r"(?:(?:\w[\w .:/@-]{0,254})?,){5}", re.ASCII).fullmatch  # cells to which nothing is to be done
 
 _J = jobs.c
-_QUERY = select(
-    _J.id,
-    func.length(_J.run),
-    _J.run + "," + _J.name + "," + _J.user_name + "," + _J.account + "," + _J.partition + ",",
-).order_by(_J.id)
+_TOLD = (_J.run, _J.name, _J.user_name, _J.account, _J.partition)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +72,11 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Of `TOGETHER` jobs (the last ones may be fewer) in the order of their ids, what `Told` has of each."""
+    """Of some jobs in the order of their ids, what `Told` has of each."""
 
+    ids: Ints
     text: bytes
+    begin: Ints
     size: Ints
     run: Ints
     letters: Ints
@@ -85,27 +84,32 @@ class Part:
 
 
 class Names:
-    """What is to be told of jobs. ``ids`` rise; where a job is among them is its place, and -1 is nobody's."""
+    """What is to be told of jobs. The ids of the parts rise; -1 is nobody's place among them."""
 
-    def __init__(self, ids: Ints, parts: Iterable[Part]) -> None:
-        self.ids = ids
+    def __init__(self, parts: Iterable[Part]) -> None:
         every = [*parts, _nobody()]
         self.texts = [part.text for part in every]
-        self.begin = np.concatenate([np.cumsum(part.size) - part.size for part in every])
+        self.first = np.cumsum([0, *(len(part.ids) for part in every)])
+        self.ids = np.concatenate([part.ids for part in every])
+        self.begin = np.concatenate([part.begin for part in every])
         self.size = np.concatenate([part.size for part in every])
         self.run = np.concatenate([part.run for part in every])
         self.letters = np.concatenate([part.letters for part in every])
         self.plain = np.concatenate([part.plain for part in every])
 
     def places(self, ids: Ints) -> Ints:
-        """Where some jobs are, by id; of 0 nobody's place."""
-        return np.where(ids > 0, np.searchsorted(self.ids, ids), -1)
+        """Where some jobs are, by id; of 0 nobody's place. Raises `LedgerError` for a job that is not there."""
+        found = np.where(ids > 0, np.searchsorted(self.ids[:-1], ids), -1)
+        lost = self.ids[found] != ids
+        if lost.any():
+            raise _lost(ids[lost][0])
+        return found
 
     def told(self, places: Ints, *, cells: bool) -> Told:
         """What is to be told of the jobs at some places, in that order; without ``cells`` only their runs."""
         begins, run = self.begin[places], self.run[places]
         size = self.size[places] if cells else run
-        parts = np.where(places < 0, -1, places // TOGETHER)
+        parts = np.searchsorted(self.first, places % len(self.size), side="right") - 1
         spans = zip(parts.tolist(), begins.tolist(), (begins + size).tolist(), strict=True)
         texts = self.texts
         found = b"".join([texts[n][a:b] for n, a, b in spans])
@@ -113,8 +117,8 @@ class Names:
 
 
 def _nobody() -> Part:
-    one = _ints([1])
-    return Part(b"," * _CELLS, one * _CELLS, one, one * 0, one == 1)
+    one: Any = np.ones(1, dtype=np.int32)
+    return Part(one * 0, b"," * _CELLS, one * 0, one * _CELLS, one, one * 0, one == 1)
 
 
 def distinct(ids: Ints) -> Ints:
@@ -126,50 +130,48 @@ def distinct(ids: Ints) -> Ints:
 
 
 def names_of(readers: Readers, ids: Ints) -> Names:
-    """What is to be told of some jobs. ``ids`` rise, and 0 is not among them.
-
-    Raises `LedgerError` for a job that is not there.
-    """
-    spans = (ids[n : n + TOGETHER] for n in range(0, len(ids), TOGETHER))
-    return Names(ids, readers.map(_part, spans))
+    """What is to be told of some jobs, and of some that lie between. ``ids`` rise, and 0 is not among them."""
+    return Names(readers.map(_part, (ids[n : n + TOGETHER] for n in range(0, len(ids), TOGETHER))))
 
 
 def _part(connection: Connection, ids: Ints) -> Part:
-    first, last = int(ids[0]), int(ids[-1])
+    dialect, first, last = connection.dialect.name, int(ids[0]), int(ids[-1])
     if last - first < _DENSE * len(ids):
-        rows = every(connection, _QUERY.where(_J.id >= first, _J.id <= last))
+        here, parameters = and_(_J.id >= first, _J.id <= last), {}
     else:
-        dialect = connection.dialect.name
-        rows = every(connection, _QUERY.where(among_ids(_J.id, dialect)), listed_ids(ids.tolist(), dialect))
-    if len(rows) != len(ids):
-        wanted = np.isin(np.array([row[0] for row in rows], dtype=np.int64), ids).tolist()
-        rows = [row for row, here in zip(rows, wanted, strict=True) if here]
-    if len(rows) != len(ids):
-        lost = min(set(ids.tolist()) - {row[0] for row in rows})
-        raise LedgerError(f"no job {lost}, of which something is booked: see meterbridge check")
-    _, letters, cells = zip(*rows, strict=True)
-    return part_of(ids, letters, cells, partial(said_of, connection))
+        here, parameters = among_ids(_J.id, dialect), listed_ids(ids.tolist(), dialect)
+    size = sum((func.length(column) for column in _TOLD), literal(_CELLS))
+    figures = numbers(dialect, [_J.id, size, func.length(_J.run)])
+    ((told, text),) = every(connection, select(figures, joined(dialect, _TOLD, ",")).where(here), parameters)
+    if not told:
+        raise _lost(first)
+    found, sizes, letters = numbers_of(told, 3).T
+    return part_of(found, sizes, letters, text, partial(said_of, connection))
 
 
-def part_of(
-    ids: Ints, letters: Sequence[int], cells: Sequence[str], said: Callable[[Ints], Mapping[int, Said]]
-) -> Part:
-    """A part of some jobs. ``letters`` is how long the id of each run is, ``cells`` five names with a comma after each.
+def _lost(number: int) -> LedgerError:
+    return LedgerError(f"no job {number}, of which something is booked: see meterbridge check")
 
-    ``said`` is asked for the jobs whose names are not ordinary.
+
+def part_of(ids: Ints, size: Ints, letters: Ints, text: str, said: Callable[[Ints], Mapping[int, Said]]) -> Part:
+    """A part of some jobs. ``text`` has five names of each, with a comma after each: ``size`` letters together.
+
+    ``letters`` is how long the run's id is. ``said`` is asked for the jobs whose names are not ordinary.
     """
-    text = "".join(cells)
-    if text.isascii() and max(map(len, cells)) <= _LONG and _all_plain(text.encode(), len(cells)):
-        lengths = _ints(letters)
-        return Part(text.encode(), _ints(map(len, cells)), lengths + 1, lengths, np.ones(len(ids), dtype=bool))
-    plain = [_PLAIN(some) is not None for some in cells]
-    odd = said(ids[~np.array(plain)])
-    found = [
-        _mended(odd[n]) if n in odd else (some.encode(), length + 1)
-        for n, some, length in zip(ids.tolist(), cells, letters, strict=True)
-    ]
-    texts, runs = zip(*found, strict=True)
-    return Part(b"".join(texts), _ints(map(len, texts)), _ints(runs), _ints(letters), np.array(plain))
+    data, run, plain = text.encode("utf-8", "surrogatepass"), letters + 1, np.ones(len(ids), dtype=bool)
+    if int(size.max(initial=0)) > _LONG or not _all_plain(data, len(ids)):
+        ends = np.cumsum(size)
+        cells = [text[a:b] for a, b in zip((ends - size).tolist(), ends.tolist(), strict=True)]
+        plain = np.array([_PLAIN(some) is not None for some in cells])
+        odd = said(ids[~plain])
+        found = [
+            _mended(odd[n]) if n in odd else (some.encode(), 0) for n, some in zip(ids.tolist(), cells, strict=True)
+        ]
+        data, size = b"".join(some for some, _ in found), np.array([len(some) for some, _ in found])
+        run = np.where(plain, run, np.array([length for _, length in found]))
+    order = np.argsort(ids, kind="stable")
+    columns: list[Any] = [np.cumsum(size) - size, *(column.astype(np.int32) for column in (size, run, letters)), plain]
+    return Part(ids[order], data, *(column[order] for column in columns))
 
 
 def _all_plain(text: bytes, number: int) -> bool:
@@ -187,7 +189,3 @@ def _mended(job: Said) -> tuple[bytes, int]:
     run = f"{job.run},".encode("utf-8", "surrogatepass")
     rest = "".join(f"{cell(text)}," for text in (job.run, job.name, job.user, job.account, job.partition))
     return run + rest.encode(), len(run)
-
-
-def _ints(values: Iterable[int]) -> Any:
-    return np.fromiter(values, dtype=np.int32)

@@ -47,3 +47,12 @@ def texts_of(row: str, columns: int) -> list[str]:
         found.append(rest[:length])
         rest = rest[length:]
     return [*found, rest]
+
+
+def joined(dialect: str, columns: Sequence[ColumnElement[str]], end: str) -> ColumnElement[str]:
+    """Texts of many rows as one text, with ``end`` after each of them."""
+    if dialect == "sqlite":
+        row = func.printf(f"%s{end}" * len(columns), *columns)
+    else:
+        row = func.concat(*(part for column in columns for part in (column, literal(end))))
+    return func.aggregate_strings(row, "")

@@ -146,6 +146,12 @@ class Reader:
         said = self._said.items[rows.said[row]]
         return JobKey(Scheduler(said.scheduler), said.cluster, rows.run[row])
 
+    def units(self, rows: Rows, which: Ints) -> list[tuple[Scheduler, str, str]]:
+        """What holds each of some rows' cards, as `accounting.hands.unit_of` has it."""
+        places = [(Scheduler(s.scheduler), s.cluster) for s in self._said.items]
+        told = zip(rows.said[which].tolist(), rows.unit[which].tolist(), strict=True)
+        return [(*places[code], unit) for code, unit in told]
+
     def job_texts(self, rows: Rows) -> list[str]:
         """``str`` of the job of each row."""
         heads = [f"{s.scheduler}/{s.cluster}/" for s in self._said.items]

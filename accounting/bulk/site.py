@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -196,16 +196,12 @@ def _machine(
     until = world.facts.until
     known = [(*place, min(b, second)) for place in places if (second := until.get(place))]
     ruled = world.rulings.get(name, ())
-    jobs = {job for job, _ in _units(world.reader, rows, here)} if ruled else set()
+    jobs = {world.reader.job_key(rows, n) for n in here} if ruled else set()
     rulings = [r for r in ruled if set(r.parties) <= jobs]
     if seen:
-        units = {unit_of(job, unit) for job, unit in _units(world.reader, rows, here)}
+        units = {*world.reader.units(rows, np.arange(here.start, here.stop))}
         seen = sorted(h for h in seen if unit_of(h.job, h.unit) in units)
     return Machine(name, capacity, _coverage(world.facts, places, a, b), known, rulings, seen)
-
-
-def _units(reader: Reader, rows: Rows, here: range) -> Iterator[tuple[JobKey, str]]:
-    return ((reader.job_key(rows, n), rows.unit[n]) for n in here)
 
 
 def _coverage(facts: Facts, places: Sequence[Place], a: int, b: int) -> list[CoverageStretch]:

@@ -106,8 +106,9 @@ def _of_days(connection: Connection, span: tuple[int, int]) -> _Part:
     """The sums of the node-days that begin within a stretch of time."""
     dialect = connection.dialect.name
     heads = connection.scalars(select(_D.transaction_id).where(_D.start_at >= span[0], _D.start_at < span[1]))
-    query = select(*(numbers(dialect, _NUMBERS), texts(dialect, _TEXTS)))
-    query = query.where(among_ids(_P.transaction_id, dialect), _P.account != CAPACITY)
+    query = select(numbers(dialect, _NUMBERS), texts(dialect, _TEXTS)).where(
+        among_ids(_P.transaction_id, dialect), _P.account != CAPACITY
+    )
     told, projects, models = Codes(), Codes(), Codes()
     parts: list[list[Ints]] = []
     for some in chunks([n for n in heads if n is not None], _TOGETHER):

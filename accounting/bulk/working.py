@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from itertools import groupby
@@ -19,7 +19,6 @@ from accounting.bulk.reading import Reader
 from accounting.bulk.site import Borders, SiteDay, World, site_day
 from accounting.bulk.staging import Stage, can_stage
 from accounting.capacity import stretches
-from accounting.database import chunks
 from accounting.evidence import Projects, Resolver
 from accounting.facts import load_facts, node_keys
 from accounting.ledger import heads
@@ -30,11 +29,7 @@ from accounting.reconciling import no_evidence, rules_hash
 from accounting.rulings import in_force, ruled
 from accounting.sweep import Sweep
 from accounting.sweep.engines import Engine
-from accounting.sweep.windows import reconcile_all
 from accounting.tables import nodes, periods
-
-_TOGETHER = 32
-"""Node-days that travel to a worker at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,23 +118,19 @@ class Worker:
         state = connection.execute(select(periods.c.state).where(periods.c.name == name)).scalar_one_or_none()
         is_open = state in (None, OPEN)
         which = [m for m in range(len(day.machines)) if self._is_news(day, m, had)]
-        alone = [m for m in which if self._has_cards(day, m)]
-        swept = [m for m in which if m not in set(alone)]
-        columns = DayColumns(day, swept)
+        columns = DayColumns(day, which)
         sweep = Sweep(columns.columns, self.range.rules, (a, b), run=run)
-        made = DayPostings(columns, sweep, [*sweep] if swept else [])
+        made = DayPostings(columns, sweep, [*sweep] if which else [])
         made.refuse_unbalanced()
-        results = dict(zip(alone, self._singly(day, alone), strict=True))
-        number = {m: n for n, m in enumerate(swept)}
         runs: list[Fresh | Sequence[Entry]] = []
         stage = Stage() if can_stage(connection) else None
-        for new, some in groupby(which, key=lambda m: is_open and m in number and (day.machines[m].name, a) not in had):
+        numbered = enumerate(which)
+        for new, some in groupby(numbered, key=lambda nm: is_open and (day.machines[nm[1]].name, a) not in had):
             if new:
-                runs.append(_fresh(day, made, [(m, number[m]) for m in some], stage))
+                runs.append(_fresh(day, made, [(m, n) for n, m in some], stage))
             else:
-                found = ((m, results[m] if m in results else made.result(number[m])) for m in some)
-                runs.append([self._entry(day, m, result) for m, result in found])
-        lost = sum(len(r.unplaced) for r in results.values()) + sum(len(made.unplaced(n)) for n in range(len(swept)))
+                runs.append([self._entry(day, m, made.result(n)) for n, m in some])
+        lost = sum(len(made.unplaced(n)) for n in range(len(which)))
         seen = [machine.name for machine in day.machines]
         image = stage.image() if stage else b""
         return Done(a, b, self.rules_hash, seen, had, is_open, runs, len(which), lost, mark, image)
@@ -147,16 +138,6 @@ class Worker:
     def _is_news(self, day: SiteDay, machine: int, had: Mapping[Place, Head]) -> bool:
         head = had.get((day.machines[machine].name, day.start))
         return head is None or (head.inputs_hash, head.rules_hash) != (day.hashes[machine], self.rules_hash)
-
-    @staticmethod
-    def _has_cards(day: SiteDay, machine: int) -> bool:
-        """Whether some card of a machine is known: then the scalar rules divide it."""
-        here = day.span(machine)
-        return bool(day.machines[machine].holdings) or bool(day.rows.named[here.start : here.stop].any())
-
-    def _singly(self, day: SiteDay, alone: Sequence[int]) -> Iterator[NodeDayResult]:
-        for some in chunks(alone, _TOGETHER):
-            yield from reconcile_all([day.node_day(m) for m in some], self.range.rules)
 
     def _entry(self, day: SiteDay, machine: int, result: NodeDayResult) -> Entry:
         told = ruled(day.machines[machine].rulings)

@@ -17,12 +17,13 @@ from accounting.bulk import names as bulk_names
 from accounting.bulk import statement as bulk
 from accounting.bulk.charges import amounts, priced
 from accounting.bulk.lines import Frame, Slice, Who, rendered
-from accounting.bulk.names import Names, Part, part_of
+from accounting.bulk.names import Names, Part, names_of, part_of
 from accounting.bulk.order import statement_order
 from accounting.bulk.readers import readers
 from accounting.bulk.statement import month_statement, month_sums, taken
 from accounting.bulk.sums import WORDS, Sums
 from accounting.bulk.texts import Said
+from accounting.database import LedgerError
 from accounting.model import Usage
 from accounting.periods import period_named
 from accounting.rating import Rates, RatingError, rate
@@ -85,14 +86,16 @@ def alike(usages: list[Usage]) -> list[Usage]:
 
 
 def named(said: dict[int, Said]) -> Names:
-    """What lines say of jobs, `bulk_names.TOGETHER` at a time."""
+    """What lines say of jobs, two at a time."""
     ids = [*said]
-    return Names(np.array(ids, dtype=np.int64), [_part(said, ids[n : n + 2]) for n in range(0, len(ids), 2)])
+    return Names(_part(said, ids[n : n + 2]) for n in range(0, len(ids), 2))
 
 
 def _part(said: dict[int, Said], ids: list[int]) -> Part:
-    cells = ["".join(f"{text}," for text in said[n][2:]) for n in ids]
-    return part_of(np.array(ids, dtype=np.int64), [len(said[n].run) for n in ids], cells, lambda odd: pick(said, odd))
+    """The second job comes first, as a database may have it."""
+    cells = {n: "".join(f"{text}," for text in said[n][2:]) for n in reversed(ids)}
+    numbers = np.array([(n, len(some), len(said[n].run)) for n, some in cells.items()], dtype=np.int64)
+    return part_of(*numbers.T, "".join(cells.values()), lambda odd: pick(said, odd))
 
 
 def pick(said: dict[int, Said], ids: Ints) -> Mapping[int, Said]:
@@ -126,15 +129,11 @@ def month(usages: list[Usage]) -> Statement:
 def test_any_month_has_the_same_lines_in_the_same_order(usages: list[Usage], rng: random.Random) -> None:
     usages = alike(usages)
     rng.shuffle(usages)
-    with pytest.MonkeyPatch.context() as few:
-        few.setattr(bulk_names, "TOGETHER", 2)
-        found = text(usages)
 
-    assert "".join([*chargeback_csv(month(usages))][1:]) == found
+    assert "".join([*chargeback_csv(month(usages))][1:]) == text(usages)
 
 
-def test_a_month_with_telemetry_has_the_same_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk_names, "TOGETHER", 2)
+def test_a_month_with_telemetry_has_the_same_lines() -> None:
     usages = alike(pencil_month())
 
     assert "".join([*chargeback_csv(month(usages))][1:]) == text(usages)
@@ -212,6 +211,15 @@ def test_processes_beside_this_one_give_the_same_bytes(site: Site, monkeypatch: 
     with readers(site.engine, much=True) as beside, readers(site.engine, much=False) as here:
         one, other = (month_statement(site.engine, r, period_named("2026-10"), rates, []) for r in (here, beside))
         assert [*one.csv(here)] == [*other.csv(beside)]
+
+
+def test_names_of_a_job_that_is_not_there_are_refused(site: Site) -> None:
+    with readers(site.engine, much=False) as here:
+        some = np.array([1, 77], dtype=np.int64)
+        with pytest.raises(LedgerError, match="no job 77, of which something is booked"):
+            names_of(here, some).places(some)
+        with pytest.raises(LedgerError, match="no job 77, of which something is booked"):
+            names_of(here, some[1:])
 
 
 def test_a_model_without_a_price_is_named_with_its_job(site: Site) -> None:
