@@ -140,6 +140,7 @@ def attribute(
         nodes_up({machine: here for machine, here in nodes.items() if shard.owns(machine)}),
         memory.devices(tuple(names)),
         [row for part in parts.values() for row in part.card_rows],
+        frozenset(c.job for m, there in claims.items() if not shard.owns(m) for c in there),
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Collection, Mapping, Sequence, Sized
 from dataclasses import dataclass
 
 import numpy as np
@@ -180,8 +180,12 @@ class Stalls:
         trends: Mapping[tuple[str, str, str], Trend],
         machines: Mapping[JobKey, frozenset[str]],
         working: Mapping[JobKey, Activity],
+        elsewhere: Collection[JobKey] = (),
     ) -> dict[JobKey, float]:
-        """Seconds of silence by job, of jobs on several machines that talked before and that can be told now."""
+        """Seconds of silence by job, of jobs on several machines that talked before and that can be told now.
+
+        Jobs that are ``elsewhere``, too, are on several machines even if ``machines`` has but one of them.
+        """
         passed = 0.0 if self._at is None else at - self._at
         passed = passed if 0.0 <= passed <= self._gap else 0.0  # a clock that was set, or nobody watched
         self._at = at
@@ -195,7 +199,8 @@ class Stalls:
                     read[key].add(state.machine)
         found = {}
         for key, places in machines.items():
-            if len(places) < 2 or not places <= read[key]:
+            alone = len(places) < 2 and key not in elsewhere
+            if alone or not places <= read[key]:
                 continue
             if sum(rates[key]) >= TALKING * len(rates[key]):
                 self._talked.add(key)

@@ -95,7 +95,7 @@ class FabricMeter:
             {key: total.mapping() for key, total in self._projects.items()},
             machines,
             suspects(states, trends, machines),
-            self._stalls.step(picture.at, states, trends, machines, working),
+            self._stalls.step(picture.at, states, trends, machines, working, picture.elsewhere),
             self._lossless,
         )
 

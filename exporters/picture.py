@@ -127,7 +127,8 @@ class Picture:
     which no capacity is known. ``machines`` resolves node names as of this join.
     ``devices`` are the names of ``cards``; ``card_rows`` say which card is in whose hands.
     ``ports`` are the ports read lately, each on its machine. ``nodes_up`` says whether a machine takes work, by
-    (machine, scheduler, cluster), of schedulers that were read lately.
+    (machine, scheduler, cluster), of schedulers that were read lately. ``elsewhere`` are jobs with claims on machines of
+    other shards.
     """
 
     at: float
@@ -145,6 +146,7 @@ class Picture:
     nodes_up: Mapping[tuple[str, str, str], bool] = field(default_factory=dict)
     devices: Devices = field(default_factory=lambda: Devices(()))
     card_rows: Sequence[CardRow] = ()
+    elsewhere: frozenset[JobKey] = frozenset()
 
     @cached_property
     def table(self) -> Table:

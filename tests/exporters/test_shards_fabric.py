@@ -72,11 +72,11 @@ def test_the_sum_of_the_shards_is_what_one_exporter_says_of_the_fabric(rates: Ca
         expected, merged = shards.step(rates, WORKING)
 
         for name, series in expected.items():
-            if name != STALLED:  # of jobs with but one machine in some shard, that one tells nothing
-                assert pytest.approx(series) == merged[name], name
+            assert pytest.approx(series) == merged[name], name
     roles = {(labels[2], labels[4]): labels[7] for labels in merged[SUSPECT]}
     assert ("slow_receiver" if rates is held_up else None) == roles.get(("18@900", SLOW))
     assert expected["meterbridge_rdma_port_receive_bytes_total"]
+    assert {("slurm", "lab", job): 0.0 for job in ("18@900", "19@900")} == merged[STALLED]
 
 
 def test_silence_is_told_of_a_job_when_every_shard_tells_it_and_the_shortest_counts() -> None:
