@@ -127,8 +127,8 @@ class Picture:
     which no capacity is known. ``machines`` resolves node names as of this join.
     ``devices`` are the names of ``cards``; ``card_rows`` say which card is in whose hands.
     ``ports`` are the ports read lately, each on its machine. ``nodes_up`` says whether a machine takes work, by
-    (machine, scheduler, cluster), of schedulers that were read lately. ``elsewhere`` are jobs with claims on machines of
-    other shards.
+    (machine, scheduler, cluster), of schedulers that were read lately. ``elsewhere`` are jobs with claims on
+    machines of other shards.
     """
 
     at: float
