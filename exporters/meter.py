@@ -9,8 +9,8 @@ show as expected but not seen.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from exporters.model import MILLI_PER_GPU, Disposition, JobKey
 from exporters.picture import Held, Picture
 from exporters.recorder import Later, Telemetry
 from exporters.roster import other
-from exporters.use import NUMBER, Floats, Totals, Uses
+from exporters.use import NUMBER, Floats, Totals, Uses, Whole
 
 Owner = tuple[JobKey, str, str]
 """Job, unit and machine: what a claim is of."""
@@ -28,6 +28,19 @@ Project = tuple[str, str, str]
 
 _REMEMBERED = 1000
 """Owners that may be remembered beside twice those that are there, before those that are gone are forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobRows:
+    """Jobs in the order of their labels (scheduler, cluster, id), and their rows in the totals."""
+
+    keys: tuple[JobKey, ...]
+    labels: list[tuple[str, ...]]
+    rows: Whole
+
+
+def _labels(job: JobKey) -> tuple[str, str, str]:
+    return (job.scheduler, job.cluster, job.id)
 
 
 class Meter:
@@ -46,6 +59,7 @@ class Meter:
         self._owners: dict[int, Owner] = {}
         self._next = 0
         self._known: set[int] = set()
+        self._in_order = JobRows((), [], np.empty(0, np.int64))
 
     def step(
         self, picture: Picture, projects: Mapping[JobKey, str], folded: Collection[JobKey] = ()
@@ -77,6 +91,13 @@ class Meter:
         self._at, at = picture.at, picture.at
         self._forget({*active.tolist(), *self._cards.owners()})
         return Later(lambda: _telemetry(owners, uses, started, at))
+
+    def in_order(self) -> JobRows:
+        """The jobs that have totals, by their labels."""
+        keys = self.jobs.in_order(_labels)
+        if keys is not self._in_order.keys:
+            self._in_order = JobRows(keys, [_labels(key) for key in keys], self.jobs.rows(keys))
+        return self._in_order
 
     def final(self) -> list[JobKey]:
         """The jobs that are shown and held nothing at the last step: their totals stay as they are."""
@@ -130,10 +151,12 @@ def _memory(shares: Shares, observed: Observed) -> dict[JobKey, float]:
     told = np.flatnonzero(~np.isnan(observed.memory))
     claim = shares.claim[told]
     sums = np.bincount(claim, observed.memory[told], len(shares.claims))
-    found: dict[JobKey, float] = defaultdict(float)
-    for n in np.unique(claim).tolist():
-        found[shares.claims[n][0].job] += float(sums[n])
-    return dict(found)
+    which = np.unique(claim)
+    found: dict[JobKey, float] = {}
+    for n, used in zip(which.tolist(), sums[which].tolist(), strict=True):
+        job = shares.claims[n][0].job
+        found[job] = found.get(job, 0.0) + used
+    return found
 
 
 def _telemetry(owners: Sequence[Owner], uses: Uses, start: float, end: float) -> list[Telemetry]:

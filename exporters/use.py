@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,9 @@ class Totals(Mapping[K, Use], Generic[K]):
     def __init__(self) -> None:
         self._rows: dict[K, int] = {}
         self._free: list[int] = []
+        self._order: tuple[K, ...] = ()
+        self._met: list[K] = []
+        self._gone: set[K] = set()
         self._uses = Uses(np.zeros((0, len(NUMBERS))), np.zeros((0, len(TELEMETRY)), dtype=bool))
 
     def __getitem__(self, key: K) -> Use:
@@ -81,6 +84,15 @@ class Totals(Mapping[K, Use], Generic[K]):
 
     def __contains__(self, key: object) -> bool:
         return key in self._rows
+
+    def in_order(self, by: Callable[[K], Any]) -> tuple[K, ...]:
+        """The keys sorted ``by`` what is each one's own; the same tuple for as long as they are the same."""
+        if self._met or self._gone:
+            stayed = [key for key in self._order if key not in self._gone]
+            met = [key for key in dict.fromkeys(self._met) if key in self._rows]
+            self._order = tuple(sorted([*stayed, *met], key=by))  # two runs that are in order: merged, not sorted
+            self._met, self._gone = [], set()
+        return self._order
 
     def rows(self, keys: Iterable[K]) -> Whole:
         """The rows of keys; a new key begins at zero."""
@@ -110,6 +122,7 @@ class Totals(Mapping[K, Use], Generic[K]):
     def forget(self, key: K) -> None:
         """Drop a key and its total."""
         row = self._rows.pop(key)
+        self._gone.add(key)
         self._uses.amounts[row] = 0.0
         self._uses.told[row] = False
         self._free.append(row)
@@ -124,4 +137,5 @@ class Totals(Mapping[K, Use], Generic[K]):
             )
             self._free = list(range(size + more - 1, size - 1, -1))
         row = self._rows[key] = self._free.pop()
+        self._met.append(key)
         return row

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import compress
+from itertools import chain, compress
 
 from exporters.exposition.family import Columns, Row
 from exporters.fabric import Fabric
@@ -18,7 +18,7 @@ from exporters.model import MILLI_PER_GPU, Disposition, Job, JobKey, Scheduler
 from exporters.picture import CardUse, Picture
 from exporters.projects import UNMAPPED
 from exporters.stages import Stages
-from exporters.use import Floats, Truths, Whole
+from exporters.use import Floats, Truths
 
 _WORDS = tuple(word.value for word in Disposition)
 
@@ -70,21 +70,6 @@ class View:
         return self.projects.get(job, UNMAPPED)
 
     @cached_property
-    def job_keys(self) -> list[JobKey]:
-        """The jobs whose counters are served, in order."""
-        return sorted(self.meter.jobs, key=_job)
-
-    @cached_property
-    def job_rows(self) -> Whole:
-        """Their rows in the meter."""
-        return self.meter.jobs.rows(self.job_keys)
-
-    @cached_property
-    def job_labels(self) -> list[tuple[str, ...]]:
-        """Their labels."""
-        return [_job(key) for key in self.job_keys]
-
-    @cached_property
     def dispositions(self) -> dict[tuple[str, str, str], int]:
         """MilliGPU of each machine, model and disposition; every disposition of every machine."""
         sums = {(machine, model, word): 0 for machine, model in self.picture.capacity for word in _WORDS}
@@ -121,8 +106,10 @@ def held_by_job(view: View) -> Iterable[Row]:
     sums: dict[tuple[str, ...], int] = defaultdict(int)
     for h in view.picture.held:
         if h.disposition is Disposition.CHARGED:
-            sums[(*_job(h.claim.job), h.model)] += h.milligpu
-    return [(labels, _gpus(v)) for labels, v in sums.items()]
+            key = h.claim.job
+            sums[key.scheduler, key.cluster, key.id, h.model] += h.milligpu
+    labels = sorted(sums)
+    return Columns(labels, [_gpus(sums[one]) for one in labels])
 
 
 def held_by_project(view: View) -> Iterable[Row]:
@@ -194,13 +181,29 @@ def disputed(view: View) -> Iterable[Row]:
 
 def job_info(view: View) -> Iterable[Row]:
     """What is known of each job besides numbers."""
-    keys = {h.claim.job for h in (*view.picture.held, *view.picture.shown)} | set(view.meter.jobs)
-    keys |= {d.job for d in view.picture.demands}
-    for key in keys:
-        job = view.jobs.get(key)
-        if job is not None:
-            names = (job.display_id, job.name, job.user, job.account, job.partition, job.qos, job.kind, job.state)
-            yield ((*_job(key), view.project(key), *names), 1.0)
+    picture, metered = view.picture, view.meter.jobs
+    keys: Iterable[JobKey] = view.meter.in_order().keys
+    seen = chain((h.claim.job for h in picture.held), (h.claim.job for h in picture.shown))
+    others = {key for key in chain(seen, (d.job for d in picture.demands)) if key not in metered}
+    if others:
+        keys = sorted([*keys, *sorted(others, key=_job)], key=_job)
+    rows = [_names(key, job, view.project(key)) for key in keys if (job := view.jobs.get(key)) is not None]
+    return Columns(rows, [1.0] * len(rows))
+
+
+def _names(key: JobKey, job: Job, project: str) -> tuple[str, ...]:
+    return (
+        *_job(key),
+        project,
+        job.display_id,
+        job.name,
+        job.user,
+        job.account,
+        job.partition,
+        job.qos,
+        job.kind,
+        job.state,
+    )
 
 
 def final(view: View) -> Iterable[Row]:
@@ -231,8 +234,9 @@ def job_uses(name: str) -> Rows:
     """The counter ``name`` (a field of `Use`) of each job; telemetry only of jobs that some reading told it of."""
 
     def rows(view: View) -> Iterable[Row]:
-        values, told = view.meter.jobs.column(view.job_rows, name)
-        return columns(view.job_labels, values, told)
+        jobs = view.meter.in_order()
+        values, told = view.meter.jobs.column(jobs.rows, name)
+        return columns(jobs.labels, values, told)
 
     return rows
 

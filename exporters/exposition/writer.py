@@ -11,6 +11,7 @@ import re
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from exporters.exposition.family import Columns, Family
 from exporters.exposition.number import format_values
@@ -131,8 +132,9 @@ class _Labels:
 
     def __init__(self, names: tuple[str, ...], before: _Labels | None) -> None:
         self.names = names
-        self._order = sorted(range(len(names)), key=names.__getitem__)
-        pairs = ",".join(f'{names[i]}="%s"' for i in self._order)
+        order = sorted(range(len(names)), key=names.__getitem__)
+        self._in_order = itemgetter(*order) if names else tuple
+        pairs = ",".join(f'{names[i]}="%s"' for i in order)
         self._template = f"{{{pairs}}} " if pairs else " "
         self._known: dict[tuple[str, ...], str] = before._known if before is not None else {}
         self._earlier: list[_Rendered] = before._now if before is not None else []
@@ -160,7 +162,7 @@ class _Labels:
         if len(key) != len(self.names):
             raise ValueError(f"family {family} has labels {self.names}, but a row has the values {key}")
         values = tuple(map(_escape, key)) if _TO_ESCAPE.search("".join(key)) else key
-        text = self._known[key] = self._template % tuple([values[i] for i in self._order])
+        text = self._known[key] = self._template % self._in_order(values)
         return text
 
 
