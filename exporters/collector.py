@@ -181,9 +181,8 @@ class Collector:
             memory=self._memory,
             shard=self.settings.shard,
         )
-        self._jobs.update(picture.jobs)
-        keep = {*picture.jobs, *self.meter.jobs}
-        self._jobs = {k: j for k, j in self._jobs.items() if k in keep}
+        ended = {key: job for key in self.meter.jobs if (job := self._jobs.get(key)) is not None}
+        self._jobs = {**ended, **picture.jobs}
         projects = self.settings.projects.projects(self._jobs, now)
         for h in picture.shown:  # the remainder of an external job stays with the project its pods pay for
             if h.link and h.outer and h.link.kind is LinkKind.SAME:
@@ -191,7 +190,8 @@ class Collector:
         for h in picture.held:
             if h.link and h.outer and h.link.kind is LinkKind.SAME and h.claim.job in projects:
                 projects[h.outer.job] = projects[h.claim.job]
-            projects.setdefault(h.claim.job, self.settings.projects.project(_nameless(h.claim), now))
+            if h.claim.job not in projects:
+                projects[h.claim.job] = self.settings.projects.project(_nameless(h.claim), now)
         return View(picture, self._jobs, projects, self.meter, tuple(self.statuses()))
 
     def _elsewhere(self, host: str) -> bool:

@@ -77,7 +77,7 @@ def find_links(
     links: list[Link] = []
     for i, claim in enumerate(claims):
         if claim.job.scheduler is Scheduler.SLURM:
-            links += _lent(i, claims, lenders)
+            links += _lent(i, claims, lenders) if lenders else ()
         else:
             links += _keyed(i, claims, runs, named_pods, grace, ends[i])
     return links

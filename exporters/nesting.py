@@ -161,7 +161,7 @@ class Nesting:
         node calls card 0 may be any of that pod's, as long as the numbers are small enough to be those in the pod.
         """
         known = dict(cards)
-        for i in [i for i, hand in cards.items() if hand.numbered]:
+        for i in [i for i, hand in cards.items() if hand.numbered] if self.homes else ():
             lenders = [n.outer for n in self.homes.get(i, ()) if n.kind is LinkKind.LENDS and n.outer in on]
             highest = max(card for card in cards[i].cards if isinstance(card, int))
             held = [self.claims[o].milligpu for o in lenders]

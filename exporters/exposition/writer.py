@@ -11,6 +11,7 @@ import re
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from operator import itemgetter
 
 from exporters.exposition.family import Columns, Family
@@ -147,8 +148,7 @@ class _Labels:
                 return texts
         found = next((t for known, t in self._earlier if len(known) == len(keys) and known == keys), None)
         if found is None:
-            remembered = self._known
-            found = [remembered.get(key) or self._meet(family, key) for key in keys]
+            found = self._texts(family, keys)
         self._now.append((keys, found))
         return found
 
@@ -158,12 +158,22 @@ class _Labels:
         if len(self._known) > 2 * sum(len(keys) for keys, _ in self._now) + 100:
             self._known = {key: text for keys, texts in self._now for key, text in zip(keys, texts, strict=True)}
 
-    def _meet(self, family: str, key: tuple[str, ...]) -> str:
-        if len(key) != len(self.names):
-            raise ValueError(f"family {family} has labels {self.names}, but a row has the values {key}")
-        values = tuple(map(_escape, key)) if _TO_ESCAPE.search("".join(key)) else key
-        text = self._known[key] = self._template % self._in_order(values)
-        return text
+    def _texts(self, family: str, keys: Sequence[tuple[str, ...]]) -> list[str]:
+        texts = [self._known.get(key, "") for key in keys]
+        new = [n for n, text in enumerate(texts) if not text]
+        self._meet(family, [keys[n] for n in new])
+        for n in new:
+            texts[n] = self._known[keys[n]]
+        return texts
+
+    def _meet(self, family: str, keys: Sequence[tuple[str, ...]]) -> None:
+        odd = next((key for key in keys if len(key) != len(self.names)), None)
+        if odd is not None:
+            raise ValueError(f"family {family} has labels {self.names}, but a row has the values {odd}")
+        plain = _TO_ESCAPE.search("".join(chain.from_iterable(keys))) is None  # nearly always, so asked of all at once
+        template, in_order = self._template, self._in_order
+        for key in keys:
+            self._known[key] = template % in_order(key if plain else tuple(map(_escape, key)))
 
 
 def _escape(value: str) -> str:
