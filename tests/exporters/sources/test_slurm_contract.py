@@ -6,11 +6,14 @@ On this machine's Slurm, and under ``make test-matrix`` (METERBRIDGE_SLURM_MATRI
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import pymysql
 import pytest
 
 from exporters.model import Record
@@ -66,6 +69,8 @@ def jobs_answered(client: RestClient) -> list[int]:
 
 @pytest.mark.parametrize("way", HISTORIES[1:])
 def test_every_history_tells_the_same_runs(site: Site, way: str) -> None:
+    with suppress(TimeoutError):  # runs that were requeued reach the database by and by; the difference is shown below
+        wait_for(lambda: site.records("sacct") == site.records(way), 20, "accounting to come to rest")
     expected = site.records("sacct")
 
     assert expected == site.records(way)
@@ -142,6 +147,30 @@ def test_runs_are_sluids_from_the_release_on_in_which_both_sides_have_them(site:
 
     assert (named if site.story.lab.release >= runs.SLUID_RELEASE else set()) == sluids
     assert sluids == {cgroups.job_name(sluid) for sluid in sluids}  # which is how 26.05 names a job's cgroup
+
+
+def test_a_run_from_before_sluids_keeps_its_name_in_every_history(site: Site) -> None:
+    """Its row has 0 for its first SLUID; a small DBIndex, as until 24.11."""
+    table, row, d = f"{site.story.lab.cluster}_job_table", site.story.ids["plain"], site.story.lab.database
+    with pymysql.connect(
+        host="127.0.0.1", port=d.port, user=d.user, password=d.password, database=d.database, autocommit=True
+    ) as connection:
+        cursor = connection.cursor()
+        cursor.execute(f"SELECT * FROM {table} LIMIT 0")
+        own = {"job_db_inx": "987654", "id_job": "987654", "sluid": "0"}
+        columns = [str(column[0]) for column in cursor.description]
+        copied = ", ".join(own.get(column, f"`{column}`") for column in columns)
+        cursor.execute(f"INSERT INTO {table} SELECT {copied} FROM {table} WHERE id_job = {row} LIMIT 1")
+        try:
+            found = [
+                {r.job.key.id for r in site.records(way).values() if r.job.native_id == "987654"} for way in HISTORIES
+            ]
+        finally:
+            cursor.execute(f"DELETE FROM {table} WHERE id_job = 987654")
+
+    assert 1 == len(set().union(*found)), found
+    assert all(re.fullmatch(r"987654@\d+", name) for names in found for name in names)
+    assert [1] * len(HISTORIES) == [len(names) for names in found]
 
 
 def test_the_database_keeps_suspensions_and_the_index_of_a_row_as_text(site: Site) -> None:
