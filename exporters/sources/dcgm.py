@@ -13,20 +13,19 @@ from __future__ import annotations
 
 import ssl
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from exporters.exposition.reader import Layout, Limits, Reader
 from exporters.fetch import FetchError
-from exporters.model import Scheduler, Snapshot
-from exporters.sources.base import Source
+from exporters.model import Snapshot
 from exporters.sources.dcgm_cards import Plan, merge, plan
 from exporters.sources.dcgm_fields import FIELDS
 from exporters.sources.dcgm_fleet import Fleet, OutOfRange, Told
-from exporters.sources.fanout import Discovery, Fanout, Kind, Target, whole
-from exporters.stages import Stages
+from exporters.sources.devices import DeviceSource
+from exporters.sources.fanout import Discovery, Fanout, Kind, whole
 
 SERIES = 50_000
 """The most readings of one endpoint: ten times those of sixteen cards in seven parts each, shared by several pods."""
@@ -40,7 +39,7 @@ class Page:
     bad: tuple[tuple[int, str], ...]
 
 
-class Dcgm(Source):
+class Dcgm(DeviceSource[Page]):
     """dcgm-exporter endpoints, read in one round per poll.
 
     ``targets`` are URLs (``http://gn01:9400/metrics``); ``discover`` is called once per poll for more of them, and may
@@ -60,13 +59,9 @@ class Dcgm(Source):
         headers: Mapping[str, str] | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self.name = name
-        self.cluster = ""
-        self.scheduler: Scheduler | None = None
-        self.interval = interval
         self._fleet = Fleet()
         limits = Limits(size=max_bytes, series=SERIES)
-        self._fanout: Fanout[Page] = Fanout(
+        fanout: Fanout[Page] = Fanout(
             name,
             [Kind("dcgm-exporter", "dcgm.targets", lambda url, node: _Endpoint(url, node, limits), targets, discover)],
             interval=interval,
@@ -76,6 +71,7 @@ class Dcgm(Source):
             headers=headers,
             tls=tls,
         )
+        super().__init__(fanout, interval)
 
     def poll(self, now: float) -> Snapshot:
         """One round of all endpoints. Raises `SourceError` when there is none, or none could be read."""
@@ -89,23 +85,6 @@ class Dcgm(Source):
             complete=not round_.problems,
             problems=(*round_.problems, *_remarks(round_.pages, impossible), *twice),
         )
-
-    def leave_out(self, elsewhere: Callable[[str], bool]) -> None:
-        """From now on do not read endpoints on a host that is another shard's."""
-        self._fanout.leave_out(elsewhere)
-
-    @property
-    def stages(self) -> Stages:
-        """What fetching and reading have cost."""
-        return self._fanout.stages
-
-    def targets(self) -> list[Target]:
-        """How every endpoint did in the last round."""
-        return self._fanout.targets()
-
-    def close(self) -> None:
-        """Break off a poll under way and close the connections."""
-        self._fanout.close()
 
 
 class _Endpoint:

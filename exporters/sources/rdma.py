@@ -12,25 +12,24 @@ endpoint could not be read whole, and fails when none could.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from exporters.exposition.reader import Layout, Limits, Reader
 from exporters.fetch import FetchError
-from exporters.model import Scheduler, Snapshot
-from exporters.sources.base import Source
-from exporters.sources.fanout import Discovery, Fanout, Kind, Target, whole
+from exporters.model import Snapshot
+from exporters.sources.devices import DeviceSource
+from exporters.sources.fanout import Discovery, Fanout, Kind, whole
 from exporters.sources.rdma_fields import WANTED
 from exporters.sources.rdma_join import join
 from exporters.sources.rdma_pages import Page, Plan, plan, read
-from exporters.stages import Stages
 
 MAX_PORTS = 20_000
 """Ports that are kept in all, unless the settings say otherwise: 1,000 machines of twenty."""
 
 
-class Rdma(Source):
+class Rdma(DeviceSource[Page]):
     """node_exporters and node agents, read in one round per poll.
 
     ``node_exporters`` and ``agents`` are URLs; ``discover_node_exporters`` and ``discover_agents`` are called once per
@@ -53,17 +52,13 @@ class Rdma(Source):
         headers: Mapping[str, str] | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self.name = name
-        self.cluster = ""
-        self.scheduler: Scheduler | None = None
-        self.interval = interval
         self._max_ports = max_ports
         limits = Limits(size=max_bytes)
 
         def meet(url: str, node: str) -> _Endpoint:
             return _Endpoint(url, node, limits)
 
-        self._fanout: Fanout[Page] = Fanout(
+        fanout: Fanout[Page] = Fanout(
             name,
             [
                 Kind("node_exporter", "rdma.node_exporters.targets", meet, node_exporters, discover_node_exporters),
@@ -76,6 +71,7 @@ class Rdma(Source):
             headers=headers,
             tls=tls,
         )
+        super().__init__(fanout, interval)
 
     def poll(self, now: float) -> Snapshot:
         """One round of all endpoints. Raises `SourceError` when there is none, or none could be read."""
@@ -88,23 +84,6 @@ class Rdma(Source):
             problems=(*round_.problems, *joined.problems),
             ports=joined.ports,
         )
-
-    def leave_out(self, elsewhere: Callable[[str], bool]) -> None:
-        """From now on do not read endpoints on a host that is another shard's."""
-        self._fanout.leave_out(elsewhere)
-
-    @property
-    def stages(self) -> Stages:
-        """What fetching and reading have cost."""
-        return self._fanout.stages
-
-    def targets(self) -> list[Target]:
-        """How every endpoint did in the last round."""
-        return self._fanout.targets()
-
-    def close(self) -> None:
-        """Break off a poll under way and close the connections."""
-        self._fanout.close()
 
 
 class _Endpoint:
