@@ -33,6 +33,7 @@ from sqlalchemy import (
     UniqueConstraint,
     func,
     literal_column,
+    text,
 )
 
 metadata = MetaData(
@@ -154,6 +155,9 @@ Index(None, claims.c.end_at, claims.c.start_at)
 PODS = func.replace(claims.c.native_id, literal_column("'/'"), literal_column("''")) != claims.c.native_id
 """Claims whose native id is a pod's name: the index of those is used where a query says so, too."""
 Index("ix_claims_native_id", claims.c.native_id, postgresql_where=PODS, sqlite_where=PODS)
+LONG = text("(end_at IS NULL OR start_at / 86400 <> (end_at - 1) / 86400)")
+"""Claims that go over a midnight or still go on: the index of those is used where a query says so, too."""
+Index("ix_claims_long", claims.c.end_at, claims.c.start_at, claims.c.current, postgresql_where=LONG, sqlite_where=LONG)
 
 claim_keys = Table(
     "claim_keys",

@@ -1,7 +1,7 @@
 """The claims of one day after the other.
 
-A claim that lies within one day is found by its end, through an index. The few that do not are found by one look at
-that index, and kept in memory from their first day to their last.
+A claim that lies within one day is found by its end, through an index. The few that do not have an index of their own,
+and are kept in memory from their first day to their last.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
-from accounting.bulk.pages import among_ids, listed_ids
+from accounting.bulk.pages import among_ids, every, listed_ids
 from accounting.bulk.reading import QUERY, Reader
 from accounting.bulk.rows import Rows, joined
 from accounting.model import DAY
 from accounting.sweep.columns import Flags, Ints
-from accounting.tables import claims, records
+from accounting.tables import LONG, claims, records
 from exporters.links import FOREVER
 
 _C = claims.c
@@ -55,18 +55,19 @@ class Days:
             return
         self.seen, self.kept = newest, None
         first, last = self.segments[0][0], self.segments[-1][1]
-        over = or_(_C.end_at > first, _C.end_at.is_(None))
-        query = select(_C.id, _C.start_at, func.coalesce(_C.end_at, FOREVER)).where(
-            _C.current, over, _C.start_at < last, or_(_C.end_at.is_(None), self._crossing())
-        )
-        found = np.array([tuple(r) for r in connection.execute(query)], dtype=np.int64).reshape(-1, 3)
+        end = func.coalesce(_C.end_at, FOREVER)
+        over = or_(LONG, *self._odd())
+        query = select(_C.id, _C.start_at, end).where(_C.current, over, _C.start_at < last, end > first)
+        found = np.array(every(connection, query), dtype=np.int64).reshape(-1, 3)
         self.long = (found[:, 0], found[:, 1], found[:, 2])
 
     def _crossing(self) -> ColumnElement[bool]:
         """Whether a claim goes beyond a midnight, or a border of a segment that is none."""
+        return or_(_C.start_at // DAY != (_C.end_at - 1) // DAY, *self._odd())
+
+    def _odd(self) -> list[ColumnElement[bool]]:
         odd = sorted({moment for segment in self.segments for moment in segment if moment % DAY})
-        over = [and_(_C.start_at < moment, _C.end_at > moment) for moment in odd]
-        return or_(_C.start_at // DAY != (_C.end_at - 1) // DAY, *over)
+        return [and_(_C.start_at < moment, _C.end_at > moment) for moment in odd]
 
 
 def inside(rows: Rows, a: int, b: int) -> Flags:

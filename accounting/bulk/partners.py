@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Select, and_, func, or_, select
+from sqlalchemy import Connection, Select, and_, func, select
 
 from accounting.bulk.pages import among_ids, every, listed_ids
 from accounting.bulk.ties import TIES
-from accounting.model import DAY
 from accounting.sweep.columns import Flags, Ints
-from accounting.tables import PODS, claim_keys, claims, jobs, records, splits
+from accounting.tables import LONG, PODS, claim_keys, claims, jobs, records, splits
 from exporters.links import FOREVER
 from exporters.model import Scheduler
 
@@ -58,8 +57,8 @@ def tied_beyond(connection: Connection, a: int, b: int) -> Tied:
 
 def _long(connection: Connection, a: int, b: int) -> tuple[Ints, Ints, Ints]:
     """The claims that go over a midnight, of those that overlap ``[a, b)``: id, start and end."""
-    over = or_(_C.end_at.is_(None), and_(_C.end_at > a, _C.start_at // DAY != (_C.end_at - 1) // DAY))
-    query = select(_C.id, _C.start_at, func.coalesce(_C.end_at, FOREVER)).where(_C.current, over, _C.start_at < b)
+    end = func.coalesce(_C.end_at, FOREVER)
+    query = select(_C.id, _C.start_at, end).where(_C.current, LONG, _C.start_at < b, end > a)
     found = np.array(every(connection, query), dtype=np.int64).reshape(-1, 3)
     return found[:, 0], found[:, 1], found[:, 2]
 

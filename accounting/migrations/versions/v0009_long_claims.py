@@ -1,0 +1,15 @@
+"""Claims that go over a midnight, or still go on, are found without going through all others."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0009"
+down_revision = "0008"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    long = sa.text("end_at IS NULL OR start_at / 86400 <> (end_at - 1) / 86400")
+    columns = ["end_at", "start_at", "current"]
+    op.create_index("ix_claims_long", "claims", columns, sqlite_where=long, postgresql_where=long)
