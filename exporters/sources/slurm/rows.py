@@ -160,6 +160,7 @@ def _read(row: Row, cluster: str, source: str, *, sluids: bool) -> Record:
         # tasks of an array that were cancelled before they started share one row, with Start = End, on no node
         None if nowhere else start,
         end,
+        {},  # labels
     )
     if placed is None and phase is Phase.WAITS and end is None:
         return _record(source, row.raw, job, (), "", True)
