@@ -18,7 +18,6 @@ An ``end_at`` that is NULL means *still so*. `accounting.schema` brings a databa
 from __future__ import annotations
 
 from sqlalchemy import (
-    BigInteger,
     Boolean,
     Column,
     Float,
@@ -26,7 +25,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     SmallInteger,
     Table,
     Text,
@@ -36,41 +34,13 @@ from sqlalchemy import (
     text,
 )
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-Big = BigInteger().with_variant(Integer(), "sqlite")  # SQLite makes only INTEGER PRIMARY KEY the row's own id
-
-
-def _id() -> Column[int]:
-    return Column("id", Big, primary_key=True, autoincrement=False)
-
-
-def _text(name: str) -> Column[str]:
-    return Column(name, Text, nullable=False, server_default="")
-
-
-def _time(name: str, *, nullable: bool = False) -> Column[int]:
-    return Column(name, Big, nullable=nullable)
-
-
-def _ref(name: str, target: str, *, nullable: bool = False) -> Column[int]:
-    return Column(name, Big, ForeignKey(target), nullable=nullable)
-
-
-def _of(name: str, *, nullable: bool = False) -> Column[int]:
-    """The id of a row of another table, without a foreign key: looking each up was half of PostgreSQL's work in intake.
-
-    `accounting.check` proves that it leads somewhere (docs/adr/0014-references.md).
-    """
-    return Column(name, Big, nullable=nullable)
-
+from accounting.table_columns import Big
+from accounting.table_columns import metadata as metadata
+from accounting.table_columns import id_column as _id
+from accounting.table_columns import of_column as _of
+from accounting.table_columns import ref_column as _ref
+from accounting.table_columns import text_column as _text
+from accounting.table_columns import time_column as _time
 
 jobs = Table(
     "jobs",
