@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from exporters.exposition.family import Row
 from exporters.fabric import PortState
 from exporters.fabricdiagnosis import Trends, suspects
-from exporters.merging import JOIN_TIME, Key, Part
+from exporters.merging import JOIN_TIME, Part
 from exporters.model import JobKey, Scheduler
 from exporters.portcounters import Increase
 from exporters.ports import Port, PortCounter, PortQuantity
@@ -29,10 +30,47 @@ _COUNTERS = (
     PortCounter(PortQuantity.PAUSE_TRANSMITTED_SECONDS),
 )
 _PAUSES = {f"meterbridge_rdma_port_{counter.quantity}_total": k for k, counter in enumerate(_COUNTERS)}
-_WANTED = frozenset({_PORTS, _OWNERS, _NODES, SUSPECT, *_PAUSES})
 
-Labels = tuple[str, str, str]
+Labels = tuple[str, ...]
 """Node, device and port."""
+
+Paused = tuple[float, float]
+"""Seconds paused by the network, and seconds of pausing it, in all priorities; NaN = not told."""
+
+_NOTHING = (math.nan, math.nan)
+
+
+@dataclass
+class _Told:
+    """What the pages say of ports: when, what they counted, whose they are; and what the shards say of suspects."""
+
+    at: dict[Labels, float] = field(default_factory=dict)
+    paused: dict[Labels, Paused] = field(default_factory=dict)
+    jobs: dict[Labels, list[JobKey]] = field(default_factory=lambda: defaultdict(list))
+    projects: dict[JobKey, str] = field(default_factory=dict)
+    sizes: dict[JobKey, int] = field(default_factory=lambda: defaultdict(int))
+    suspects: list[Row] = field(default_factory=list)
+
+    def add(self, part: Part) -> None:
+        """Take in one shard's page."""
+        now = part.values.get((JOIN_TIME, ()), 0.0)
+        for key, value in part.values.items():
+            name, labels = key
+            if name in _PAUSES:
+                of = _PAUSES[name]
+                both = list(self.paused.get(labels[:3], _NOTHING))
+                both[of] = value + part.before.get(key, 0.0) + (0.0 if math.isnan(both[of]) else both[of])
+                self.paused[labels[:3]] = (both[0], both[1])
+            elif name == _PORTS:
+                self.at[labels[:3]] = now
+            elif name == _OWNERS:
+                job = _job(labels[3:6])
+                self.jobs[labels[:3]].append(job)
+                self.projects[job] = labels[6]
+            elif name == _NODES:
+                self.sizes[_job(labels)] += int(value)
+            elif name == SUSPECT:
+                self.suspects.append((labels, value))
 
 
 class MergedFabric:
@@ -41,61 +79,37 @@ class MergedFabric:
     def __init__(self, gap: float) -> None:
         """``gap``: seconds after which an interval is too long to tell anything of a rate."""
         self._trends = Trends(gap)
-        self._last: dict[Labels, tuple[float, list[float]]] = {}
+        self._last: dict[Labels, tuple[float, Paused]] = {}
 
     def step(self, parts: Sequence[Part]) -> list[Row]:
         """The rows of the suspects of all jobs. Of jobs that have no series of their own, what their shards say."""
-        told: dict[str, list[tuple[Key, float, Part]]] = defaultdict(list)
+        told = _Told()
         for part in parts:
-            for key, value in part.values.items():
-                if key[0] in _WANTED:
-                    told[key[0]].append((key, value + part.before.get(key, 0.0), part))
-        jobs: dict[Labels, list[JobKey]] = defaultdict(list)
-        projects: dict[JobKey, str] = {}
-        for (_, labels), _, _ in told[_OWNERS]:
-            job = _job(labels[3:6])
-            jobs[_port(labels)].append(job)
-            projects[job] = labels[6]
-        sizes: dict[JobKey, int] = defaultdict(int)
-        for (_, labels), count, _ in told[_NODES]:
-            sizes[_job(labels)] += int(count)
-        states = {_port(labels): _state(_port(labels), jobs) for (_, labels), _, _ in told[_PORTS]}
-        at = {_port(labels): part.values.get((JOIN_TIME, ()), 0.0) for (_, labels), _, part in told[_PORTS]}
-        paused = ((_port(key[1]), _PAUSES[key[0]], value) for name in _PAUSES for key, value, _ in told[name])
-        trends = self._trends.step([*states.values()], _COUNTERS, self._increase(at, paused))
-        found = suspects([*states.values()], trends, {job: range(size) for job, size in sizes.items()})
+            told.add(part)
+        states = [_state(labels, told.jobs.get(labels, ())) for labels in told.at]
+        trends = self._trends.step(states, _COUNTERS, self._increase(told))
+        found = suspects(states, trends, {job: range(size) for job, size in told.sizes.items()})
         judged: list[Row] = [
-            ((*_words(s.job), projects[s.job], *s.state.labels, s.role, str(len(s.state.jobs) > 1).lower()), 1.0)
+            ((*_words(s.job), told.projects[s.job], *s.state.labels, s.role, str(len(s.state.jobs) > 1).lower()), 1.0)
             for s in found
         ]
-        return judged + [(labels, value) for (_, labels), value, _ in told[SUSPECT] if _job(labels) not in projects]
+        return judged + [(labels, value) for labels, value in told.suspects if _job(labels[:3]) not in told.projects]
 
-    def _increase(self, at: Mapping[Labels, float], paused: Iterable[tuple[Labels, int, float]]) -> Increase:
+    def _increase(self, told: _Told) -> Increase:
         """What each port's pauses grew since its page was another one."""
-        totals: dict[Labels, list[float]] = {labels: [math.nan] * len(_COUNTERS) for labels in at}
-        for labels, k, value in paused:
-            if labels in totals:
-                other_priorities = totals[labels][k]
-                totals[labels][k] = value if math.isnan(other_priorities) else other_priorities + value
-        amounts, seconds = np.full((len(at), len(_COUNTERS)), np.nan), np.full(len(at), np.nan)
-        for i, (labels, moment) in enumerate(at.items()):
-            last, before = self._last.get(labels, (moment, totals[labels]))
-            if moment > last:
-                seconds[i] = moment - last
-                amounts[i] = np.array(totals[labels]) - np.array(before)
+        last, now = self._last, {labels: (at, told.paused.get(labels, _NOTHING)) for labels, at in told.at.items()}
+        before = [last.get(labels, new) for labels, new in now.items()]
+        seconds = np.array([new[0] - old[0] for new, old in zip(now.values(), before, strict=True)])
+        amounts = np.array([new[1] for new in now.values()]) - np.array([old[1] for old in before])
+        fresh = seconds > 0
         self._last = {
-            labels: (moment, totals[labels]) if moment != self._last.get(labels, (0.0, []))[0] else self._last[labels]
-            for labels, moment in at.items()
+            labels: old if new[0] == old[0] else new for (labels, new), old in zip(now.items(), before, strict=True)
         }
-        whole = np.arange(len(at))
-        return Increase(whole, amounts, seconds, whole, ~np.isnan(seconds))
+        rows = np.arange(len(now))
+        return Increase(rows, amounts.reshape(-1, 2), np.where(fresh, seconds, np.nan), rows, fresh)
 
 
-def _port(labels: tuple[str, ...]) -> Labels:
-    return labels[0], labels[1], labels[2]
-
-
-def _job(labels: tuple[str, ...]) -> JobKey:
+def _job(labels: Labels) -> JobKey:
     return JobKey(Scheduler(labels[0]), labels[1], labels[2])
 
 
@@ -103,5 +117,6 @@ def _words(job: JobKey) -> tuple[str, str, str]:
     return job.scheduler.value, job.cluster, job.id
 
 
-def _state(labels: Labels, jobs: Mapping[Labels, Sequence[JobKey]]) -> PortState:
-    return PortState(labels[0], Port(*labels), None, None, tuple(sorted(jobs.get(labels, ()))), labels)
+def _state(labels: Labels, jobs: Sequence[JobKey]) -> PortState:
+    node, device, port = labels
+    return PortState(node, Port(node, device, port), None, None, tuple(sorted(jobs)), (node, device, port))
