@@ -13,7 +13,7 @@ from exporters.meter import Meter
 from exporters.model import Claim, Field, Sample
 from exporters.picture import Picture, Reading
 from exporters.projects import UNMAPPED
-from exporters.use import Use
+from exporters.use import Totals, Use
 from tests.exporters import world as w
 
 JOB = w.slurm_job(18)
@@ -211,3 +211,33 @@ def test_a_mig_claim_pays_for_its_part_of_what_the_card_drew_and_for_what_its_in
     assert pytest.approx(15 * 0.284) == found.active_seconds
     assert pytest.approx(15 * 0.284) == found.observed_seconds
     assert (2, 2) == (found.samples_seen, found.samples_expected)
+
+
+def test_a_card_that_is_numbered_anew_is_the_same_card() -> None:
+    claims = [w.slurm_claim(JOB, "gn01", 2000, (0, 1), start=1000)]
+    meter = Meter(gap=45, linger=300)
+    first, second = (
+        w.samples("gn01", at, {Field.ENERGY: joules}, count=2) for at, joules in ((1000.0, 5e6), (1015.0, 6e6))
+    )
+    meter.step(picture(1000.0, claims, first), {JOB.key: "p"})
+    meter.step(picture(1015.0, claims, tuple(replace(s, index=1 - s.index) for s in second)), {JOB.key: "p"})
+
+    assert pytest.approx(2e6) == use(meter).energy_joules
+
+
+def test_totals_stay_in_order_as_keys_come_and_go() -> None:
+    totals: Totals[str] = Totals()
+    totals.rows(["m", "c", "x"])
+    first = totals.in_order(str)
+    totals.rows(["c", "x"])
+
+    assert ("c", "m", "x") == first
+    assert totals.in_order(str) is first
+    totals.forget("c")
+    totals.rows(["z", "a"])
+    totals.forget("z")
+    totals.forget("x")
+    totals.rows(["x", "z"])
+    assert ("a", "m", "x", "z") == totals.in_order(str) == tuple(sorted(totals))
+    totals.move("m", "b")
+    assert ("a", "b", "x", "z") == totals.in_order(str)

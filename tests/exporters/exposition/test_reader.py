@@ -219,3 +219,12 @@ def test_labels_that_come_and_go_do_not_grow_the_memory() -> None:
 
 def test_an_empty_body_has_no_samples() -> None:
     assert [read(text) for text in ("", "\n", "# nothing\n")] == [[], [], []]
+
+
+def test_a_number_alone_in_the_place_of_a_line_is_not_its_value() -> None:
+    reader = Reader({"a"}, strict=False)
+    reader.read(b'a{x="1"} 1\na{x="2"} 2\n')
+    reading = reader.read(b'a{x="1"} 3\n7\n')
+
+    assert [("a", {"x": "1"}, 3.0, None)] == reading.samples()
+    assert [2] == [number for number, _ in reading.bad]
