@@ -18,6 +18,7 @@ from exporters.projects import ProjectMap, ProjectRule
 from exporters.recorder import Round
 from exporters.shard import Shard, ShardError
 from exporters.sources.dcgm import Dcgm
+from exporters.sources.rdma import Rdma
 from meterbridge import main
 from tests.conftest import TESTDATA
 from tests.exporters import world as w
@@ -25,6 +26,7 @@ from tests.lab.endpoints import says, serving
 
 COUNT = 3
 CLASSIC = (TESTDATA / "dcgm" / "classic.prom").read_bytes()
+MLX5 = (TESTDATA / "rdma" / "mlx5.prom").read_bytes()
 MACHINES = [f"gn{n:02}" for n in range(1, 13)]
 OF_THE_PROCESS = (
     "meterbridge_source_",
@@ -155,15 +157,16 @@ def test_a_shard_that_is_gone_keeps_its_counters_and_says_nothing_of_the_moment(
 
 
 def test_endpoints_of_another_shards_machines_are_read_only_until_the_machines_are_known() -> None:
-    with serving({"/metrics": says(CLASSIC)}) as endpoints:
-        source = Dcgm(targets=[endpoints.at("/metrics")])
-        first = len(source.poll(0.0).samples)
-        source.leave_out(lambda _: True)
-        second = source.poll(15.0)
-        source.close()
+    for page, of in ((CLASSIC, lambda url: Dcgm(targets=[url])), (MLX5, lambda url: Rdma(node_exporters=[url]))):
+        with serving({"/metrics": says(page)}) as endpoints:
+            source = of(endpoints.at("/metrics"))
+            first = source.poll(0.0)
+            source.leave_out(lambda _: True)
+            second = source.poll(15.0)
+            source.close()
 
-    assert first > 0
-    assert ((), True) == (second.samples, second.complete)
+        assert len(first.samples) + len(first.ports) > 0
+        assert ((), (), True) == (second.samples, second.ports, second.complete)
 
 
 @pytest.mark.parametrize("text", ["", "1", "2/2", "-1/2", "a/b", "1/0", "1/2/3"])
