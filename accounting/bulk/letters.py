@@ -6,7 +6,7 @@ making a text of each number.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,15 +79,6 @@ def moments(times: Ints, there: Flags) -> Letters:
 
 
 _CLOCK = texts([f"{s // 3600:02d}:{s // 60 % 60:02d}:{s % 60:02d}Z" for s in range(DAY)])
-
-
-def hexadecimal(digests: Iterable[bytes], size: int) -> Letters:
-    """The first ``size`` bytes of SHA-256 digests, two letters each."""
-    found = np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, 32)[:, :size]
-    return _HEX[found].reshape(len(found), 2 * size)
-
-
-_HEX = texts([f"{n:02x}" for n in range(256)])
 
 
 def beside(columns: Sequence[Letters]) -> Letters:

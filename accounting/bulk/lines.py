@@ -18,7 +18,6 @@ from accounting.bulk.letters import (
     beside,
     chosen,
     fixed,
-    hexadecimal,
     moments,
     rows,
     same,
@@ -26,7 +25,6 @@ from accounting.bulk.letters import (
 )
 from accounting.bulk.names import Told
 from accounting.bulk.sums import WORDS, Sums
-from accounting.bulk.texts import Said
 from accounting.model import Usage
 from accounting.statements.chargeback import money, telemetry
 from accounting.statements.csvtext import cell
@@ -96,8 +94,8 @@ def rendered(lines: Slice, frame: Frame, own: Who, linked: Who) -> bytes:
     )
     sha256 = hashlib.sha256
     digests = [sha256(name).digest() for name in map(b"".join, names)]
-    count = len(sums)
-    tails = rows(beside([same("L", count), hexadecimal(digests, _NAME), same("\r\n", count)]))
+    hexed = b"".join(digests).hex().encode()
+    tails = [b"L%b\r\n" % hexed[n : n + 2 * _NAME] for n in range(0, len(hexed), 64)]
     middles = rows(_middle(lines, frame))
     slashed, linked_runs = _linked(frame, linked, others)
     whole = zip(heads, own.told.cells(), middles, slashed, linked_runs, tails, strict=True)
@@ -133,23 +131,26 @@ def _linked(frame: Frame, linked: Who, runs: list[bytes]) -> tuple[list[bytes], 
 def _middle(lines: Slice, frame: Frame) -> Letters:
     """The cells from gpu_model to disposition, each with its comma."""
     sums = lines.sums
-    count, there = len(sums), sums.start < sums.end
-    comma = same(",", count)
+    there, comma = sums.start < sums.end, same(",", len(sums))
     charged = sums.word == _CHARGED
     held = np.where((sums.word == _SHOWN) | (charged & (sums.held != sums.charged)), _micro(sums.held), lines.micro)
-    cells = [
-        chosen([cell(model) for model in frame.models], sums.model),
-        moments(sums.start, there),
-        moments(sums.end, there),
-        fixed(held, DECIMALS, hours_text),
-        fixed(np.where(charged, lines.micro, 0), DECIMALS, hours_text),
-        _measured(sums),
-        chosen([money(price, frame.digits) for price in frame.prices], lines.price),
-        fixed(lines.minor, frame.digits, lambda minor: money(Decimal(minor).scaleb(-frame.digits), frame.digits)),
-        same(frame.currency, count),
-        chosen(_WORDS, sums.word),
-    ]
-    return beside([column for one in cells for column in (one, comma)])
+    return beside(
+        [
+            chosen([f"{cell(model)}," for model in frame.models], sums.model),
+            moments(sums.start, there),
+            comma,
+            moments(sums.end, there),
+            comma,
+            fixed(held, DECIMALS, hours_text),
+            comma,
+            fixed(np.where(charged, lines.micro, 0), DECIMALS, hours_text),
+            comma,
+            _measured(sums),
+            chosen([f",{money(price, frame.digits)}," for price in frame.prices], lines.price),
+            fixed(lines.minor, frame.digits, lambda minor: money(Decimal(minor).scaleb(-frame.digits), frame.digits)),
+            chosen([f",{frame.currency},{word}," for word in _WORDS], sums.word),
+        ]
+    )
 
 
 def _micro(quantities: Ints) -> Ints:
@@ -177,9 +178,11 @@ def _usage(sums: Sums, n: int) -> Usage:
     )  # fmt: skip
 
 
-def line_name(frame: Frame, project: int, who: Said, model: int, word: int, other: Said) -> str:
-    """`accounting.rating.line_id` of one line."""
-    about = (frame.billing_period, frame.projects[project], *who[:3], frame.models[model], _WORDS[word], *other[:3])
+def line_name(
+    frame: Frame, project: int, who: tuple[str, str, str], model: int, word: int, other: tuple[str, str, str]
+) -> str:
+    """`accounting.rating.line_id` of one line; ``who`` and ``other`` are scheduler, cluster and run of its jobs."""
+    about = (frame.billing_period, frame.projects[project], *who, frame.models[model], _WORDS[word], *other)
     return "L" + hashlib.sha256(_framed(*about)).digest()[:_NAME].hex()
 
 

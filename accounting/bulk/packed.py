@@ -23,8 +23,10 @@ def numbers(dialect: str, columns: Sequence[ColumnElement[Any]]) -> ColumnElemen
     return func.aggregate_strings(row, " ")
 
 
-def numbers_of(text: str, columns: int) -> Ints:
-    """The rows of `numbers`, shape (rows, columns)."""
+def numbers_of(text: str | None, columns: int) -> Ints:
+    """The rows of `numbers`, shape (rows, columns); of no rows the database makes no text."""
+    if not text:
+        return np.empty((0, columns), dtype=np.int64)
     found: Ints = np.fromstring(text, dtype=np.int64, sep=" ")
     return found.reshape(-1, columns)
 

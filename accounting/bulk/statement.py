@@ -20,7 +20,7 @@ from accounting.bulk.names import distinct, names_of
 from accounting.bulk.order import statement_order
 from accounting.bulk.readers import Readers, readers
 from accounting.bulk.sums import WORDS, Sums, standing_sums
-from accounting.bulk.texts import Places, said_of
+from accounting.bulk.texts import Places, job_names
 from accounting.database import read
 from accounting.model import Line, Usage
 from accounting.periods import Period
@@ -32,7 +32,7 @@ from accounting.sweep.columns import Ints
 from accounting.tables import node_days, postings
 from exporters.model import Disposition, JobKey, Scheduler
 
-PART = 50_000
+PART = 20_000
 """Lines that are put into words at once."""
 
 MANY = 4000
@@ -84,10 +84,10 @@ def month_statement(
     with no_garbage(), read(ledger) as connection:
         sums = standing_sums(some, connection, period.start, period.end)
         prices = priced(sums, rates, partial(_job_key, connection))
-        places = Places(connection)
+        places = Places(connection, sums.job, sums.linked)
         digits = rates.minor_digits
         frame = Frame(period.name, rates.currency, digits, sums.projects, sums.models, prices.prices, places.names)
-        order = statement_order(sums, places.of_jobs(sums.job), partial(said_of, connection), frame)
+        order = statement_order(sums, places.of_jobs(sums.job), partial(job_names, connection), frame)
         later = tuple(sorted(corrections, key=line_order))
         own = Slice(sums, np.zeros(len(sums), dtype=np.int64), prices.minor, prices.price)
         micro, totals = _totalled(own, order, places, later, digits)
@@ -191,5 +191,5 @@ def _text(_: Connection, lines: _Lines, frame: Frame) -> bytes:
 
 
 def _job_key(connection: Connection, number: int) -> JobKey:
-    said = said_of(connection, np.array([number]))[number]
-    return JobKey(Scheduler(said.scheduler), said.cluster, said.run)
+    scheduler, cluster, run = job_names(connection, np.array([number]))[number]
+    return JobKey(Scheduler(scheduler), cluster, run)

@@ -135,13 +135,18 @@ def _grouped(columns: list[Ints]) -> list[Ints]:
     project, job, model, word, linked = columns[:5]
     if not len(job):
         return columns
-    rest = (project.astype(np.int64) << 24) | (model.astype(np.int64) << 8) | word
-    order = np.lexsort((rest, linked, job))
+    order = np.argsort(job)
+    ranked = job[order]
     new = np.ones(len(order), dtype=bool)
-    new[1:] = np.diff(rest[order]) != 0
-    del rest
-    for column in (job, linked):
-        new[1:] |= np.diff(column[order]) != 0
+    new[1:] = ranked[1:] != ranked[:-1]
+    again = np.flatnonzero(~new | ~np.append(new[1:], True))  # mostly a job has one entry
+    some = order[again]
+    rest = (project[some].astype(np.int64) << 24) | (model[some].astype(np.int64) << 8) | word[some]
+    keys = [column[np.lexsort((some, rest, linked[some], job[some]))] for column in (some, rest, linked[some])]
+    order[again] = keys[0]
+    same = np.zeros(len(order), dtype=bool)
+    same[again[1:]] = (keys[1][1:] == keys[1][:-1]) & (keys[2][1:] == keys[2][:-1])
+    new |= ~same
     first = np.flatnonzero(new)
     found: list[Ints] = [column[order[first]] for column in columns[:5]]
     for n, add in ((5, np.add), (6, np.add), (7, np.minimum), (8, np.maximum)):

@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, select
 
-from accounting.bulk.pages import among_ids, every, listed_ids, pages
+from accounting.bulk.packed import numbers, numbers_of
+from accounting.bulk.pages import among_ids, every, listed_ids
 from accounting.sweep.columns import Ints
 from accounting.tables import jobs
 
 _J = jobs.c
+_NEVER = 1 << 62
 
 
 class Said(NamedTuple):
@@ -46,19 +48,23 @@ def _rows(connection: Connection, ids: Ints, columns: Sequence[ColumnElement[str
 
 
 class Places:
-    """Which scheduler's cluster each job is of: ``names`` sorted, ``of`` by id a number into them, -1 for nobody."""
+    """Which scheduler's cluster jobs are of: ``names`` sorted, `of_jobs` by id a number into them, -1 for nobody."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *ids: Ints) -> None:
         found = connection.execute(select(_J.scheduler, _J.cluster).distinct())
         self.names: list[tuple[str, str]] = sorted((scheduler, cluster) for scheduler, cluster in found)
-        last = int(connection.execute(select(func.coalesce(func.max(_J.id), 0))).scalar_one())
-        self.of = np.full(last + 1, -1, dtype=np.int16)
+        self.first = min((int(some[some > 0].min(initial=_NEVER)) for some in ids), default=_NEVER)
+        last = max((int(some.max(initial=0)) for some in ids), default=0)
+        self.of = np.full(max(last - self.first + 1, 0), -1, dtype=np.int16)
         for number, (scheduler, cluster) in enumerate(self.names):
-            query = select(_J.id).where(_J.scheduler == scheduler, _J.cluster == cluster)
-            for ids in pages(connection, query):
-                self.of[np.array([n for (n,) in ids], dtype=np.int64)] = number
+            # by the index alone, which a range of ids would keep SQLite from
+            here = (_J.scheduler == scheduler, _J.cluster == cluster, _J.id + 0 >= self.first, _J.id + 0 <= last)
+            ((told,),) = every(connection, select(numbers(connection.dialect.name, [_J.id])).where(*here))
+            self.of[numbers_of(told, 1)[:, 0] - self.first] = number
 
     def of_jobs(self, ids: Ints) -> Ints:
         """The number of each job's scheduler's cluster, -1 for nobody."""
-        found: Ints = np.where(ids > 0, self.of[ids], -1).astype(np.int64)
+        if not len(self.of):
+            return np.full(len(ids), -1, dtype=np.int64)
+        found: Ints = np.where(ids > 0, self.of[np.maximum(ids - self.first, 0)], -1).astype(np.int64)
         return found

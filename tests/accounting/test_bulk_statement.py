@@ -109,7 +109,7 @@ def text(usages: list[Usage]) -> str:
     places = sorted({said[n][:2] for n in said})
     of = np.array([-1, *(places.index(said[n][:2]) for n in said)], dtype=np.int64)
     frame = Frame(PERIOD, RATES.currency, DIGITS, sums.projects, sums.models, prices.prices, places)
-    order = statement_order(sums, of[sums.job], lambda ids: pick(said, ids), frame)
+    order = statement_order(sums, of[sums.job], lambda ids: {n: s[:3] for n, s in pick(said, ids).items()}, frame)
     own = taken(Slice(sums, order * 0, prices.minor, prices.price), order)
     whole = month(usages)
     own.micro[:] = whole.micro_hours
