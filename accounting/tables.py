@@ -25,6 +25,7 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
+    MetaData,
     SmallInteger,
     Table,
     Text,
@@ -34,13 +35,14 @@ from sqlalchemy import (
     text,
 )
 
-from accounting.table_columns import Big
-from accounting.table_columns import metadata as metadata
+from accounting.table_columns import NAMES, Big
 from accounting.table_columns import id_column as _id
 from accounting.table_columns import of_column as _of
 from accounting.table_columns import ref_column as _ref
 from accounting.table_columns import text_column as _text
 from accounting.table_columns import time_column as _time
+
+metadata = MetaData(naming_convention=NAMES)
 
 jobs = Table(
     "jobs",
