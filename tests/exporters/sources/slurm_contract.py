@@ -41,26 +41,27 @@ class Site:
         database = self.story.lab.database
         return f"mariadb+pymysql://{database.user}:{database.password}@127.0.0.1:{database.port}/{database.database}"
 
-    def history(self, way: str, step: int = 86_400) -> Sacct | SlurmrestdHistory | Slurmdbd:
+    def history(self, way: str, step: int = 86_400, identity: str = "auto") -> Sacct | SlurmrestdHistory | Slurmdbd:
         """A history source; ``way`` is one of `HISTORIES`."""
         lab = self.story.lab
         if way == "sacct":
             sacct, sacctmgr = lab.command("sacct"), lab.command("sacctmgr")
-            return Sacct(lab.cluster, sacct, lab.environment, sacctmgr=sacctmgr, step=step)
+            return Sacct(lab.cluster, sacct, lab.environment, sacctmgr=sacctmgr, step=step, identity=identity)
         if way == "slurmdbd":
-            return Slurmdbd(lab.cluster, self.database, step=step)
-        return SlurmrestdHistory(lab.cluster, self.client(way), step=step)
+            return Slurmdbd(lab.cluster, self.database, step=step, identity=identity)
+        return SlurmrestdHistory(lab.cluster, self.client(way), step=step, identity=identity)
 
-    def live(self, way: str) -> Slurmctld | Slurmrestd:
+    def live(self, way: str, identity: str = "auto") -> Slurmctld | Slurmrestd:
         """A live source; ``way`` is one of `LIVES`."""
         lab = self.story.lab
         if way in {"json", "text"}:
-            return Slurmctld(lab.cluster, lab.command("scontrol"), lab.command("squeue"), lab.environment, form=way)
-        return Slurmrestd(lab.cluster, self.client(way))
+            commands = lab.command("scontrol"), lab.command("squeue")
+            return Slurmctld(lab.cluster, *commands, lab.environment, form=way, identity=identity)
+        return Slurmrestd(lab.cluster, self.client(way), identity=identity)
 
-    def records(self, way: str, step: int = 86_400) -> dict[str, Record]:
+    def records(self, way: str, step: int = 86_400, identity: str = "auto") -> dict[str, Record]:
         """Every record of the story by its key, without who told it and in which words. Rejects fail."""
-        source = self.history(way, step)
+        source = self.history(way, step, identity)
         found: dict[str, Record] = {}
         for item in source.records(self.story.start, self.story.end):
             assert not isinstance(item, Reject), item.reason

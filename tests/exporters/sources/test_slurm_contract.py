@@ -149,6 +149,15 @@ def test_runs_are_sluids_from_the_release_on_in_which_both_sides_have_them(site:
     assert sluids == {cgroups.job_name(sluid) for sluid in sluids}  # which is how 26.05 names a job's cgroup
 
 
+def test_runs_are_named_by_job_and_submit_time_where_the_site_says_so(site: Site) -> None:
+    live = {str(c.job) for way in LIVES for c in site.live(way, "submit").poll(time.time()).claims}
+    told = [set(site.records(way, identity="submit")) for way in HISTORIES]
+
+    assert 1 == len(live)
+    assert all(live <= names for names in told)
+    assert all(re.fullmatch(r"slurm/lab/\d+@\d+", name) for names in told for name in names)
+
+
 def test_a_run_from_before_sluids_keeps_its_name_in_every_history(site: Site) -> None:
     """Its row has 0 for its first SLUID; a small DBIndex, as until 24.11."""
     table, row, d = f"{site.story.lab.cluster}_job_table", site.story.ids["plain"], site.story.lab.database
