@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, groupby
+from operator import attrgetter
 
 from exporters.cardowners import Shares, by_index, known_hands, owners_of_cards
 from exporters.cards import Card
@@ -25,6 +27,8 @@ from exporters.pools import Pool, allot, merge_pools, pool_of
 from exporters.samples import one_per_card
 from exporters.shard import WHOLE, Shard
 
+_TOLD = attrgetter("uuid", "index", "mig_instance", "pods", "hpc_jobs")
+"""What a join takes from a sample besides what its card did."""
 NodeSeen = tuple[Node, bool]
 """A node, and whether its scheduler was read lately."""
 
@@ -107,14 +111,14 @@ def attribute(
         return found
 
     samples: dict[str, list[Sample]] = defaultdict(list)
-    for sample in (s for r in readings for s in r.samples):
-        samples[place(sample.host)].append(sample)
+    for host, some in groupby(chain.from_iterable(r.samples for r in readings), attrgetter("host")):
+        samples[place(host)].extend(some)
     parts: dict[str, MachinePart] = {}
     cards: list[CardUse] = []
     names: list[Device] = []
     for machine in sorted(filter(shard.owns, {*claims, *nodes, *samples})):
         here, seen, read = claims[machine], nodes[machine], one_per_card(samples[machine])
-        told = [(s.uuid, s.index, s.mig_instance, s.pods, s.hpc_jobs) for s in read]
+        told = list(map(_TOLD, read))
         part = memory.part(
             machine,
             (here, seen, told),
@@ -122,7 +126,7 @@ def attribute(
         )
         parts[machine] = part
         cards += [CardUse(machine, s, shares) for s, shares in zip(read, part.shares, strict=False)]
-        names += [(machine, s.uuid, s.mig_instance, s.index) for s, _ in zip(read, part.shares, strict=False)]
+        names += [(machine, uuid, mig, index) for (uuid, index, mig, _, _), _ in zip(told, part.shares, strict=False)]
     memory.keep(parts)
     return Picture(
         now,

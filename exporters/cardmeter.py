@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import is_
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,22 @@ class Shares:
     milligpu: Floats
     claims: tuple[tuple[Claim, str], ...]
     """Each claim with its machine."""
+
+
+class ShareTable:
+    """Remembers the shares of the last round: whose a device is changes seldom."""
+
+    def __init__(self) -> None:
+        self._of: list[tuple[tuple[Claim, int], ...]] = []
+        self._machines: list[str] = []
+        self._shares = shares_of(())
+
+    def step(self, cards: Sequence[CardUse]) -> Shares:
+        """The shares of devices, in their order; the same object for as long as they are the same."""
+        of, machines = [card.shares for card in cards], [card.machine for card in cards]
+        if len(of) != len(self._of) or not all(map(is_, of, self._of)) or machines != self._machines:
+            self._of, self._machines, self._shares = of, machines, shares_of(cards)
+        return self._shares
 
 
 def shares_of(cards: Sequence[CardUse]) -> Shares:

@@ -86,6 +86,8 @@ class Connection(asyncio.BufferedProtocol):
         self._answer, self._told = HttpAnswer(max_bytes), told
         if self._transport is not None:
             self._transport.write(request)
+        else:  # it was closed as soon as it was open
+            asyncio.get_running_loop().call_soon(self._end, None)
 
     def body(self) -> bytes:
         """The body of an answer that is whole: once. Closes a connection that is not to be asked again."""
@@ -97,6 +99,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def close(self) -> None:
         """End it at once, and tell nobody. Safe to call twice."""
+        if self._answer is not None:
+            self._answer.let_go()
         self._answer = self._told = None
         if self._transport is not None:
             self._transport.abort()

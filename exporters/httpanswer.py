@@ -93,6 +93,11 @@ class HttpAnswer:
         elif not self.whole:
             raise FetchError("the answer was cut short" if self.begun else "the connection ended without an answer")
 
+    def let_go(self) -> None:
+        """Nobody waits for it any more."""
+        self._parser = None
+        self._body.clear()
+
     def on_message_begin(self) -> None:
         """An answer begins: this one, one before it, or what nobody asked for."""
         self.keeps = False

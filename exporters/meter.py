@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from exporters.cardmeter import CardMeter, Observed, Shares, shares_of, sums_by
+from exporters.cardmeter import CardMeter, Observed, Shares, ShareTable, sums_by
 from exporters.model import MILLI_PER_GPU, Disposition, JobKey
 from exporters.picture import Held, Picture
 from exporters.recorder import Later, Telemetry
@@ -55,6 +55,7 @@ class Meter:
         self._seen: dict[JobKey, float] = {}
         self._at: float | None = None
         self._cards = CardMeter(gap)
+        self._shares = ShareTable()
         self._numbers: dict[Owner, int] = {}
         self._owners: dict[int, Owner] = {}
         self._next = 0
@@ -69,7 +70,7 @@ class Meter:
         Of ``folded`` jobs that are dropped the totals stay, as those of `exporters.roster.other`.
         """
         started = picture.at if self._at is None else self._at
-        shares = shares_of(picture.cards)
+        shares = self._shares.step(picture.cards)
         users = np.array([self._number((c.job, c.unit, machine)) for c, machine in shares.claims], np.int64)
         observed = self._cards.step(picture, shares, users, started)
         held = [h for h in picture.held if h.disposition is Disposition.CHARGED]

@@ -94,18 +94,25 @@ class _Endpoint:
         self._host = node or urlsplit(url).hostname or ""
         self._reader = Reader(FIELDS, limits, strict=False)
         self._plans: WeakKeyDictionary[Layout, Plan] = WeakKeyDictionary()
+        self._last: tuple[Layout, Plan] | None = None
 
     def read(self, body: bytes, now: float) -> Page:  # noqa: ARG002 - samples are made of all pages together
         """Raises FetchError or ValueError for a page that cannot be used at all."""
         whole(body)
         reading = self._reader.read(body)
-        known = self._plans.get(reading.layout)
-        if known is None:
-            known = self._plans[reading.layout] = plan(reading.layout, self._host)
+        known = self._plan(reading.layout)
         if not known.tells(reading.values):
             first = "".join(f" (line {number}: {reason})" for number, reason in reading.bad[:1])
             raise FetchError(f"the page holds no reading of any card{first}")
         return Page(Told(known, reading.layout, reading.values), reading.bad)
+
+    def _plan(self, layout: Layout) -> Plan:
+        if self._last is None or self._last[0] is not layout:
+            known = self._plans.get(layout)
+            if known is None:
+                known = self._plans[layout] = plan(layout, self._host)
+            self._last = layout, known
+        return self._last[1]
 
 
 def _remarks(pages: Iterable[Page], impossible: Sequence[OutOfRange]) -> Iterable[str]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import threading
 import time
@@ -215,3 +216,22 @@ def test_endpoints_behind_tls_are_read_by_those_who_trust_them() -> None:
 
         assert [body, body, None, None] == [a.value for a in answers]
         assert "cannot connect (certificate: unable to get local issuer certificate)" == answers[-1].error
+
+
+def test_an_endpoint_that_hangs_up_at_once_says_so_at_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def hang_up() -> None:
+            for _ in range(20):
+                server.accept()[0].close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        fetcher = Fetcher(timeout=30)
+        answers = fetcher.fetch([f"http://127.0.0.1:{server.getsockname()[1]}/"] * 20, length)
+        fetcher.close()
+        thread.join()
+
+    assert {"the connection ended without an answer", "the connection broke (Connection reset by peer)"} >= {
+        a.error for a in answers
+    }
