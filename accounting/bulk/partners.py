@@ -71,7 +71,7 @@ def _pairs(connection: Connection, numbers: Ints) -> set[tuple[Any, ...]]:
     dialect = connection.dialect.name
     told = (_C.id, _C.job_id, _J.account, _J.labels, _J.start_at)
     named = select(_K.claim_id, *told).select_from(claim_keys)
-    slurm = named.join(jobs, and_(_J.native_id == _K.value, _J.scheduler == Scheduler.SLURM.value))
+    slurm = named.join(jobs, and_(_J.native_id == _K.value, _J.scheduler.concat("") == Scheduler.SLURM.value))
     slurm = slurm.join(records, _R.job_id == _J.id).join(claims, _C.record_id == _R.id)
     pods = named.join(claims, and_(_C.native_id == _K.value, PODS)).join(jobs, _J.id == _C.job_id)
     naming = select(_OWN.c.id, *told).select_from(_OWN).join(claim_keys, _K.value == _OWN.c.native_id)

@@ -30,6 +30,9 @@ Span = tuple[int, int]
 
 _C, _J, _K, _R = claims.c, jobs.c, claim_keys.c, records.c
 
+_PLACE = (_J.scheduler.concat(""), _J.cluster.concat(""))
+"""Not to be looked up by an index: a database that has not counted its rows may think that it tells jobs apart."""
+
 
 def tied_rows(connection: Connection, reader: Reader, rows: Rows, a: int, b: int) -> Rows:
     """Claims outside ``[a, b)`` that a key ties to one of ``rows``, which overlap it."""
@@ -84,7 +87,7 @@ def _bearing(connection: Connection, reader: Reader, names: set[Name], a: int, b
     }
     for slurm, cluster, values in _by_cluster(once):
         scheduler = Scheduler.SLURM if slurm else Scheduler.KUBERNETES
-        here = [_J.scheduler == scheduler.value, outside, *([_J.cluster == cluster] if cluster else [])]
+        here = [_PLACE[0] == scheduler.value, outside, *([_PLACE[1] == cluster] if cluster else [])]
         borne = (
             (among_texts(_J.native_id, dialect), _R.job_id == _J.id)
             if slurm

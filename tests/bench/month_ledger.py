@@ -53,9 +53,6 @@ def fill(engine: Engine, number: int) -> int:
         with write(engine) as connection:
             for table, columns, values in part:
                 insert_many(connection, table, columns, values)
-    with write(engine) as connection:
-        if connection.dialect.name == "sqlite":
-            connection.exec_driver_sql("ANALYZE")
     return len(site.job)
 
 
