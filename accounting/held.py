@@ -125,10 +125,8 @@ def _bearing(connection: Connection, named: _Names, a: int, b: int) -> list[Held
     """Runs and pods outside the time that bear one of these names."""
     found: list[HeldClaim] = []
     for slurm in (True, False):
-        every = _outside(_QUERY, a, b).where(
-            _J.scheduler.concat("")
-            == (Scheduler.SLURM if slurm else Scheduler.KUBERNETES).value  # no index: nearly all
-        )
+        scheduler = Scheduler.SLURM if slurm else Scheduler.KUBERNETES  # which is looked up last: nearly all are of one
+        every = _outside(_QUERY, a, b).where(_J.scheduler.concat("") == scheduler.value)
         for cluster, values in named.by_cluster(slurm=slurm):
             here = every.where(_J.cluster == cluster) if cluster else every
             borne = _J.native_id.in_(values) if slurm else and_(PODS, _C.native_id.in_(values))

@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from tests.bench import agent, intake, ledger, rounds, scale, slurm
+from tests.bench import agent, intake, ledger, rounds, scale, slurm, whole_month
 from tests.bench.exposition import reading, writing
 from tests.bench.measure import Figure
 from tests.bench.reconciling import reconciling
@@ -22,7 +22,7 @@ OUT = Path(__file__).parent.parent.parent / "build" / "bench.json"
 def main() -> int:
     """Measure everything; the exit status."""
     figures: list[Figure] = [reading(), writing(), reconciling(), *statements()]
-    for part in (scale, intake, rounds, ledger, agent, slurm):
+    for part in (scale, intake, rounds, ledger, whole_month, agent, slurm):
         figures += part.figures()
     for f in figures:
         sign = "at least" if f.better == "higher" else "at most"
