@@ -77,7 +77,7 @@ class Slurmctld:
         with self._backoff.asking(now):
             jobs = self._jobs()
             nodes = self._ask(*self._scontrol, "-a", "-d", "-o", "show", "node")
-        queue, told = live.nouns(jobs, self.cluster, int(now), sluids=self._named), read_nodes(nodes, self.cluster)
+        queue, told = live.nouns(jobs, self.cluster, int(now)), read_nodes(nodes, self.cluster)
         try:
             return live.snapshot(queue, told, now)
         except FormError as error:
@@ -108,7 +108,7 @@ class Slurmctld:
 
     def _json(self) -> list[LiveJob | Reject]:
         try:
-            return queue_json.read_queue(self._ask(*self._squeue, "-a", "--json"))
+            return queue_json.read_queue(self._ask(*self._squeue, "-a", "--json"), sluids=self._named)
         except FormError as error:
             raise _WrongFormError(f"{' '.join(self._squeue)} --json: {error}. {MEND}") from error
         except command.TooLargeError as error:
@@ -120,7 +120,7 @@ class Slurmctld:
         if self._sluids is None:
             version = self._ask(*self._squeue, "--version")
             try:
-                self._sluids = runs.release_of(version) >= runs.SLUID_RELEASE
+                self._sluids = self._named and runs.release_of(version) >= runs.SLUID_RELEASE
             except ValueError as error:
                 raise SourceError(f"{' '.join(self._squeue)} --version: {error}. {MEND}") from error
         delimiter = f"|{secrets.token_urlsafe(9)}|"

@@ -93,7 +93,7 @@ class Slurmrestd:
         self._api = Api(client, version)
         self._backoff = Backoff(interval)
         self._jobs = Kept(
-            "jobs", lambda told, now: live.nouns(queue_json.read_jobs(told), cluster, int(now), sluids=sluids)
+            "jobs", lambda told, now: live.nouns(queue_json.read_jobs(told, sluids=sluids), cluster, int(now))
         )
 
     def poll(self, now: float) -> Snapshot:

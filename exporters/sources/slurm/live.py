@@ -64,10 +64,10 @@ class Queue:
     rejects: list[Reject]
 
 
-def nouns(items: Iterable[LiveJob | Reject], cluster: str, now: int, *, sluids: bool = True) -> Queue:
+def nouns(items: Iterable[LiveJob | Reject], cluster: str, now: int) -> Queue:
     """The queue in nouns: jobs that hold or wait, per-node claims, demands. Ended jobs are history's, not told here.
 
-    ``now`` is when the queue was read, in epoch seconds. ``sluids`` False: never name a run by SLUID.
+    ``now`` is when the queue was read, in epoch seconds.
     """
     queue = Queue([], [], [], [])
     for item in items:
@@ -75,7 +75,7 @@ def nouns(items: Iterable[LiveJob | Reject], cluster: str, now: int, *, sluids: 
             queue.rejects.append(item)
             continue
         try:
-            _add(queue, item, cluster, now, sluids=sluids)
+            _add(queue, item, cluster, now)
         except ValueError as error:
             queue.rejects.append(Reject(SOURCE, item.raw[:RECORD_LIMIT], f"job {item.native_id}: {error}"))
     return queue
@@ -111,7 +111,7 @@ def phase_of(states: Sequence[str]) -> Phase:
     return Phase.HOLDS if Phase.HOLDS in phases or "RESIZING" in states else Phase.ENDED
 
 
-def _add(queue: Queue, item: LiveJob, cluster: str, now: int, *, sluids: bool) -> None:
+def _add(queue: Queue, item: LiveJob, cluster: str, now: int) -> None:
     phase = phase_of(item.states)
     if phase is Phase.ENDED:
         return
@@ -123,8 +123,7 @@ def _add(queue: Queue, item: LiveJob, cluster: str, now: int, *, sluids: bool) -
     submit = item.resize if resized else item.submit
     if submit <= 0:
         raise ValueError("it has no submit time")
-    sluid = item.sluid if sluids else ""
-    key = JobKey(Scheduler.SLURM, cluster, runs.run_id(item.native_id, submit, sluid=sluid, resized=resized))
+    key = JobKey(Scheduler.SLURM, cluster, runs.run_id(item.native_id, submit, sluid=item.sluid, resized=resized))
     job = Job(
         key=key,
         native_id=item.native_id,

@@ -16,7 +16,7 @@ from exporters.sources.slurm.hostlist import expand, task_count
 from exporters.sources.slurm.live import RECORD_LIMIT, SOURCE, FormError, LiveJob
 
 
-def read_queue(text: str) -> list[LiveJob | Reject]:
+def read_queue(text: str, *, sluids: bool = True) -> list[LiveJob | Reject]:
     """Every job of the document. Raises `FormError` when it is cut short, or not a job list (`read_jobs`)."""
     try:
         document = json.loads(text)
@@ -28,20 +28,23 @@ def read_queue(text: str) -> list[LiveJob | Reject]:
     errors = document.get("errors") or []
     if errors:
         raise FormError(f"the JSON document reports errors: {json.dumps(errors)[:500]}")
-    return read_jobs(document)
+    return read_jobs(document, sluids=sluids)
 
 
-def read_jobs(document: Mapping[str, Any]) -> list[LiveJob | Reject]:
-    """Every job of a document with a list of them. Raises `FormError` where it names no GRES details, or no SLUIDs."""
+def read_jobs(document: Mapping[str, Any], *, sluids: bool = True) -> list[LiveJob | Reject]:
+    """Every job of a document with a list of them. ``sluids`` False: never name a run by SLUID.
+
+    Raises `FormError` where it names no GRES details, or no SLUIDs that runs are named by.
+    """
     jobs = document["jobs"]
     if any(isinstance(job, dict) and "gres_detail" not in job for job in jobs):
         raise FormError("jobs in the JSON document have no gres_detail")
-    sluids = release(document) >= runs.SLUID_RELEASE
-    if sluids and any(isinstance(job, dict) and "step_id" not in job for job in jobs):
+    named = sluids and release(document) >= runs.SLUID_RELEASE
+    if named and any(isinstance(job, dict) and "step_id" not in job for job in jobs):
         raise FormError(
             "this Slurm names runs by SLUID, but its JSON document does not: v0.0.45 of the data parser does"
         )
-    return [_read(job, sluids=sluids) for job in jobs]
+    return [_read(job, sluids=named) for job in jobs]
 
 
 def release(document: Mapping[str, Any]) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from exporters.model import Claim, LinkKind, Record, Reject
 from exporters.sources.sacct import Sacct
 from exporters.sources.slurmctld import Slurmctld
 from tests.lab import fake_slurm
+from tests.lab.fake_slurm import script
 from tests.lab.jobs import HOSTILE
 
 RELEASES = ("22.05", "24.11", "26.05")
@@ -55,6 +56,16 @@ def test_json_and_text_yield_the_same_nouns(folder: Path, tmp_path: Path) -> Non
     assert sorted(as_json.claims, key=repr) == sorted(as_text.claims, key=repr)
     assert sorted(as_json.demands, key=repr) == sorted(as_text.demands, key=repr)
     assert as_json.nodes == as_text.nodes
+
+
+def test_a_site_may_name_runs_by_job_and_submit_time_in_every_release(folder: Path, tmp_path: Path) -> None:
+    commands = fake_slurm.commands(folder, "height", tmp_path)
+    squeue = script(tmp_path / "older", f'{" ".join(commands["squeue"])} "$@" | sed \'s/"step_id"/"gone"/\'')
+    pinned = Slurmctld("lab", commands["scontrol"], (squeue,), form="json", identity="submit").poll(NOW)
+    told = {r.job.key for r in history(folder, tmp_path, "submit")}
+
+    assert len(pinned.claims) > 5
+    assert {c.job for c in pinned.claims} <= told
 
 
 def test_live_runs_are_named_as_history_names_them(folder: Path, tmp_path: Path) -> None:

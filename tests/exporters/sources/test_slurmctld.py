@@ -175,12 +175,6 @@ def test_times_are_never_guessed() -> None:
     assert [7] == [c.start for c in nouns([job], "c", now=3).claims]
 
 
-def test_a_site_may_name_runs_by_job_and_submit_time_also_where_there_are_sluids() -> None:
-    job = LiveJob("1", "1", "n", "u", "a", "p", "q", ("RUNNING",), 5, 7, sluid="sX", nodes=("n1",), tres="gres/gpu=1")
-
-    assert [["sX"], ["1@5"]] == [[c.job.id for c in nouns([job], "c", 9, sluids=s).claims] for s in (True, False)]
-
-
 # -- documents and commands --------------------------------------------------------------------------------------------
 
 
