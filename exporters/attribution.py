@@ -22,7 +22,18 @@ from exporters.machines import Machines
 from exporters.model import Claim, Disposition, JobKey, Node, NodeKey, Sample, Scheduler
 from exporters.nesting import Nest, nest
 from exporters.occupancy import Part, divide
-from exporters.picture import CardRow, CardUse, Device, Devices, Held, Picture, Reading, card_rows
+from exporters.picture import (
+    CardRow,
+    CardUse,
+    Device,
+    Devices,
+    Held,
+    NodeRow,
+    Picture,
+    Reading,
+    card_rows,
+    node_rows,
+)
 from exporters.pools import Pool, allot, merge_pools, pool_of
 from exporters.samples import one_per_card
 from exporters.shard import WHOLE, Shard
@@ -43,6 +54,7 @@ class MachinePart:
     capacity: list[tuple[str, int]] = field(default_factory=list)
     shares: list[Shares] = field(default_factory=list)
     card_rows: list[CardRow] = field(default_factory=list)
+    node_rows: list[NodeRow] = field(default_factory=list)
     orphaned: list[tuple[JobKey, int]] = field(default_factory=list)
     unplaced: list[Claim] = field(default_factory=list)
 
@@ -144,6 +156,7 @@ def attribute(
         nodes_up({machine: here for machine, here in nodes.items() if shard.owns(machine)}),
         memory.devices(tuple(names)),
         [row for part in parts.values() for row in part.card_rows],
+        [row for part in parts.values() for row in part.node_rows],
         frozenset(c.job for m, there in claims.items() if not shard.owns(m) for c in there),
     )
 
@@ -223,6 +236,7 @@ def _join_machine(
         canvas.orphaned.append((claims[i].job, milligpu))
     canvas.shares = owners_of_cards(claims, nested, cards, samples)
     canvas.card_rows = card_rows(machine, canvas.held, samples)
+    canvas.node_rows = node_rows(machine, canvas.held, canvas.rest)
     return canvas
 
 

@@ -67,6 +67,9 @@ Device = tuple[str, str, str, int]
 CardRow = tuple[str, str, str, str, str, str]
 """A card in a job's hands: scheduler, cluster and id of the job; machine, index and UUID, empty where not known."""
 
+NodeRow = tuple[tuple[str, str, str], int]
+"""Machine, model and disposition, and how many milliGPU that is."""
+
 
 @dataclass(frozen=True, slots=True)
 class WholeCards:
@@ -112,6 +115,15 @@ def card_rows(machine: str, held: Iterable[Held], samples: Iterable[Sample]) -> 
     ]
 
 
+def node_rows(machine: str, held: Iterable[Held], rest: Iterable[tuple[str, Disposition, int]]) -> list[NodeRow]:
+    """What the cards of a machine are: every disposition of each of its models (``rest`` has them all)."""
+    parts = [(h.model, h.disposition, h.milligpu) for h in held]
+    sums = {(machine, model, word.value): 0 for model, _, _ in rest for word in Disposition}
+    for model, word, milligpu in (*parts, *rest):
+        sums[machine, model, word] += milligpu
+    return sorted(sums.items())
+
+
 def _named(uuids: Mapping[int, str], card: Card) -> tuple[str, str]:
     """Index and UUID of a card, each empty where it is not known."""
     return ("", card) if isinstance(card, str) else (str(card), uuids.get(card, ""))
@@ -125,7 +137,8 @@ class Picture:
     (machine, model); ``capacity`` per (machine, model). For every pool the parts and the rest sum to the capacity.
     ``orphaned`` are milliGPU that a job holds and its own pods leave unused. ``unplaced`` are claims on machines of
     which no capacity is known. ``machines`` resolves node names as of this join.
-    ``devices`` are the names of ``cards``; ``card_rows`` say which card is in whose hands.
+    ``devices`` are the names of ``cards``; ``card_rows`` say which card is in whose hands,
+    ``node_rows`` what each machine's cards are.
     ``ports`` are the ports read lately, each on its machine. ``nodes_up`` says whether a machine takes work, by
     (machine, scheduler, cluster), of schedulers that were read lately. ``elsewhere`` are jobs with claims on
     machines of other shards.
@@ -146,6 +159,7 @@ class Picture:
     nodes_up: Mapping[tuple[str, str, str], bool] = field(default_factory=dict)
     devices: Devices = field(default_factory=lambda: Devices(()))
     card_rows: Sequence[CardRow] = ()
+    node_rows: Sequence[NodeRow] = ()
     elsewhere: frozenset[JobKey] = frozenset()
 
     @cached_property

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import chain, compress
 
 from exporters.exposition.family import Columns, Row
@@ -19,8 +18,6 @@ from exporters.picture import CardUse, Picture
 from exporters.projects import UNMAPPED
 from exporters.stages import Stages
 from exporters.use import Floats, Truths
-
-_WORDS = tuple(word.value for word in Disposition)
 
 Rows = Callable[["View"], Iterable[Row]]
 
@@ -68,16 +65,6 @@ class View:
     def project(self, job: JobKey) -> str:
         """The project that pays for a job."""
         return self.projects.get(job, UNMAPPED)
-
-    @cached_property
-    def dispositions(self) -> dict[tuple[str, str, str], int]:
-        """MilliGPU of each machine, model and disposition; every disposition of every machine."""
-        sums = {(machine, model, word): 0 for machine, model in self.picture.capacity for word in _WORDS}
-        for h in self.picture.held:
-            sums[h.machine, h.model, h.disposition] += h.milligpu
-        for (machine, model), (word, milligpu) in self.picture.rest.items():
-            sums[machine, model, word] += milligpu
-        return sums
 
 
 def _gpus(milligpu: int) -> float:
@@ -141,14 +128,15 @@ def cards(view: View) -> Iterable[Row]:
 def fleet(view: View) -> Iterable[Row]:
     """Cards of the fleet by model and disposition; every disposition always has a row."""
     sums: dict[tuple[str, ...], int] = defaultdict(int)
-    for (_, model, disposition), milligpu in view.dispositions.items():
+    for (_, model, disposition), milligpu in view.picture.node_rows:
         sums[model, disposition] += milligpu
     return [(labels, _gpus(v)) for labels, v in sums.items()]
 
 
 def nodes(view: View) -> Iterable[Row]:
     """Cards of each machine by model and disposition."""
-    return [((machine, model, d), _gpus(v)) for (machine, model, d), v in view.dispositions.items()]
+    rows = view.picture.node_rows
+    return Columns([labels for labels, _ in rows], [_gpus(v) for _, v in rows])
 
 
 def fleet_capacity(view: View) -> Iterable[Row]:
