@@ -183,7 +183,8 @@ class Line:
     """One priced line of a statement: a `Usage` with its price. ``amount`` is rounded once, to the currency's cents.
 
     ``corrects`` is the closed month that the line corrects, empty on a line of its own month; of a correction,
-    quantities and amount are differences, and ``corrected`` is the name of the line in that month.
+    quantities and amount are differences, and ``corrected`` is the name of the line in that month, empty where that
+    month has none of the job and model.
     """
 
     line_id: str

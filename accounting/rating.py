@@ -102,33 +102,35 @@ def rate(usages: Iterable[Usage], rates: Rates, billing_period: str) -> list[Lin
     """
     if not _PERIOD.fullmatch(billing_period):
         raise RatingError(f"billing period {billing_period!r} is not a month (YYYY-MM, as 2026-10)")
-    return _lines(((usage, rates, "") for usage in usages), billing_period)
+    return _lines(((usage, rates, "", None) for usage in usages), billing_period)
 
 
 def rate_corrections(
-    found: Iterable[tuple[str, Usage]], rates_of: Mapping[str, Rates], rates: Rates, billing_period: str
+    found: Iterable[tuple[str, Usage, Usage | None]], rates_of: Mapping[str, Rates], rates: Rates, billing_period: str
 ) -> list[Line]:
     """Price corrections (`accounting.usage.corrections`), each with the prices of the month that it corrects.
+
+    Of each: that month, the usage, and what the line that it corrects is named by; None where there is no such line.
 
     ``rates_of`` are those prices by month; a model that had no price then has that of ``rates``, the statement's own.
     Raises `RatingError` like `rate`, and when a month was priced in another currency: the two cannot be added up.
     """
     priced = []
-    for month, usage in found:
+    for month, usage, of in found:
         then = rates_of[month]
         if then.currency != rates.currency:
             raise RatingError(
                 f"rates.currency: {billing_period} corrects {month}, which was closed in {then.currency}, and "
                 f"{rates.currency} cannot be added to it: set rates.currency back to {then.currency}"
             )
-        priced.append((usage, then if then.has_price(usage.gpu_model) else rates, month))
+        priced.append((usage, then if then.has_price(usage.gpu_model) else rates, month, of))
     return _lines(priced, billing_period)
 
 
-def _lines(priced: Iterable[tuple[Usage, Rates, str]], billing_period: str) -> list[Line]:
-    """Lines of usages, each with its prices and the month that it corrects, in statement order."""
+def _lines(priced: Iterable[tuple[Usage, Rates, str, Usage | None]], billing_period: str) -> list[Line]:
+    """Lines of usages, each with its prices, the month that it corrects and its line there, in statement order."""
     lines: dict[str, Line] = {}
-    for usage, rates, corrects in priced:
+    for usage, rates, corrects, of in priced:
         price = amount = rates.zero
         if usage.disposition is Disposition.CHARGED:
             price = rates.price(usage)
@@ -136,7 +138,7 @@ def _lines(priced: Iterable[tuple[Usage, Rates, str]], billing_period: str) -> l
         identity = line_id(billing_period, usage, corrects)
         if identity in lines:
             raise RatingError(f"two usages are the same line {identity}: {lines[identity].usage} and {usage}")
-        corrected = line_id(corrects, usage) if corrects else ""
+        corrected = line_id(corrects, of) if of else ""
         lines[identity] = Line(identity, billing_period, usage, price, amount, rates.currency, corrects, corrected)
     return sorted(lines.values(), key=line_order)
 

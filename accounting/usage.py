@@ -65,11 +65,23 @@ def usage(engine: Engine, start: int, end: int) -> list[Usage]:
     return sorted(found, key=usage_order)
 
 
-def corrections(engine: Engine, period: str) -> list[tuple[str, Usage]]:
+class Correction(NamedTuple):
+    """What is booked about a closed month: a difference, which may be negative, and the line of it that it corrects.
+
+    ``line`` is a usage of the closed month, of which only what a line is named by is known
+    (`accounting.rating.line_id`); None where that month has no line of the job and model.
+    """
+
+    month: str
+    usage: Usage
+    line: Usage | None
+
+
+def corrections(engine: Engine, period: str) -> list[Correction]:
     """Corrections booked in a period, each with the closed period that it corrects. Quantities may be negative."""
     with read(engine) as connection:
         names = connection.execute(select(periods.c.name, periods.c.start_at, periods.c.end_at)).all()
-        found: list[tuple[str, Usage]] = []
+        found: list[Correction] = []
         for name, start, end in sorted(names, key=lambda n: n[1]):
             query = (
                 select(*_GROUP)
@@ -77,10 +89,55 @@ def corrections(engine: Engine, period: str) -> list[tuple[str, Usage]]:
                 .where(_T.kind == CORRECTION, _T.period == period, _T.start_at >= start, _T.start_at < end)
             )
             groups, reasons = _sums(connection, query)
-            jobs = _jobs(connection, groups)
-            usages = [_usage(g, s, reasons.get(g, ()), jobs, ()) for g, s in groups.items() if s.quantity or s.held]
-            found += [(name, u) for u in sorted(usages, key=usage_order)]
+            groups = {g: s for g, s in groups.items() if s.quantity or s.held}
+            there = _lines_there(connection, groups, start, end)
+            jobs = _jobs(connection, [*groups, *(g for lines in there.values() for g in lines)])
+            lines = {
+                place: [_usage(g, _Sum(0, 0, start, start), (), jobs, ()) for g in some]
+                for place, some in there.items()
+            }
+            usages = [
+                (_usage(g, s, reasons.get(g, ()), jobs, ()), lines.get((g.job_id, g.model), ()))
+                for g, s in groups.items()
+            ]
+            found += [Correction(name, u, _line_of(u, some)) for u, some in sorted(usages, key=_by_usage)]
     return found
+
+
+def _by_usage(found: tuple[Usage, Sequence[Usage]]) -> tuple[str, ...]:
+    return usage_order(found[0])
+
+
+def _lines_there(
+    connection: Connection, groups: Iterable[Group], start: int, end: int
+) -> dict[tuple[int | None, str], list[Group]]:
+    """What stands for the node-days that begin in ``[start, end)`` of the jobs and models of some groups."""
+    found: dict[tuple[int | None, str], list[Group]] = defaultdict(list)
+    stands = (_D.start_at >= start, _D.start_at < end)
+    query = select(*_GROUP).join(node_days, _D.transaction_id == _P.transaction_id).where(*stands)
+    for part in chunks(sorted({g.job_id for g in groups if g.job_id is not None})):
+        for row in connection.execute(query.where(_P.job_id.in_(part)).distinct()):
+            found[row[1], row[2]].append(Group(*row))
+    for g in groups:
+        if g.job_id is None:  # there are as many postings of these as node-days: it is enough to see one
+            like = (_P.project == g.project, _P.model == g.model, _P.account == g.account, _P.job_id.is_(None))
+            if connection.execute(query.where(*like).limit(1)).first() is not None:
+                found[None, g.model].append(g)
+    return found
+
+
+def _line_of(u: Usage, lines: Iterable[Usage]) -> Usage | None:
+    """The line of a closed month that a correction corrects: the very same one, else the nearest of that job and model.
+
+    A ruling or a late record may charge what was on another account, for another project or beside another job.
+    """
+    if u.job is None:
+        lines = [line for line in lines if line.disposition is u.disposition]
+
+    def distance(line: Usage) -> tuple[Any, ...]:
+        return line.disposition != u.disposition, line.project != u.project, line.linked != u.linked, usage_order(line)
+
+    return min(lines, key=distance, default=None)
 
 
 def usage_order(u: Usage) -> tuple[str, ...]:

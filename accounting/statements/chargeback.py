@@ -10,7 +10,8 @@ Every GPU-second of the fleet is on exactly one line that has a disposition: ``c
 plus ``gpu_hours`` of the lines of the other five words is capacity, to the last printed digit. A line without a
 disposition is a linked record: it is shown, and its cards are counted on the record that ``linked_record`` names. A
 line whose ``linked_record`` is ``correction/2026-09/LINE_ID`` says what was learnt about that line of a closed month
-since: its quantities and its amount are differences, and the only ones that may be negative.
+since: its quantities and its amount are differences, and the only ones that may be negative. With ``none`` in the place
+of the line it is about a job, or about cards, of which that month has no line.
 """
 
 from __future__ import annotations
@@ -53,6 +54,9 @@ COLUMNS = (
 )
 """The columns of ``chargeback-YYYY-MM.csv``. Only ever extended at the end."""
 
+NO_LINE = "none"
+"""What a correction names where the closed month has no line that it could correct."""
+
 JOULES_PER_KWH = 3_600_000
 
 
@@ -93,7 +97,7 @@ def _row(line: Line, micro: int, digits: int, name: Callable[[str], str]) -> tup
         money(line.amount, digits),
         line.currency,
         usage.disposition.value if usage.disposition else "",
-        f"correction/{line.corrects}/{line.corrected}" if line.corrects else name(str(usage.linked or "")),
+        f"correction/{line.corrects}/{line.corrected or NO_LINE}" if line.corrects else name(str(usage.linked or "")),
         line.line_id,
     )
 

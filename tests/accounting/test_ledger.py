@@ -124,7 +124,7 @@ def test_in_a_closed_period_the_difference_is_booked_once_in_the_open_one(engine
     ]
     assert before == usage(engine, T0, T0 + DAY)
     assert [("2026-10", run(1), -1000 * DAY), ("2026-10", run(2), 1000 * DAY)] == [
-        (p, u.job, u.charged) for p, u in found
+        (p, u.job, u.charged) for p, u, _ in found
     ]
 
 
@@ -146,7 +146,7 @@ def test_a_node_day_learnt_after_the_close_is_booked_as_a_correction(engine: Eng
 
     assert Posted.CORRECTED == answer
     assert ("correction", "2026-11", None, 2000 * DAY) == journal(engine)[-1]
-    assert {run(2): 1000 * DAY, None: 1000 * DAY} == {u.job: u.charged for _, u in corrections(engine, "2026-11")}
+    assert {run(2): 1000 * DAY, None: 1000 * DAY} == {u.job: u.charged for _, u, _ in corrections(engine, "2026-11")}
 
 
 def test_corrections_go_to_the_first_period_that_is_still_open(engine: Engine) -> None:

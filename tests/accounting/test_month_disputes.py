@@ -11,7 +11,7 @@ from accounting.tables import rulings, transactions
 from exporters.model import LinkKey, LinkKind
 from tests.accounting import views
 from tests.accounting.october import HOUR, SETTLED, Site, run_1, seen, told
-from tests.accounting.site import DAY, T0, pod
+from tests.accounting.site import DAY, T0, ended, pod
 from tests.accounting.test_months import one_site, site, sums
 
 __all__ = ["one_site", "site"]
@@ -113,6 +113,39 @@ def test_a_ruling_in_a_closed_month_is_a_correction_and_the_month_stays_as_it_wa
     assert "4.20" == str(sums(site, "2026-11")[1])
     assert f"{name}  ruled" in site.run("disputes")
     assert "every invariant holds\n" == site.run("check")
+
+
+def test_corrections_by_a_ruling_name_lines_that_the_closed_month_has(site: Site) -> None:
+    name = dispute(site)
+    site.run("close", "2026-10")
+    closed = {r["line_id"]: r for r in site.lines("2026-10")}
+    site.run("rule", name, "--to", "vision/Job/a", "--why", "it was there first", "--author", "ada")
+    told(site.engine, run_1(), ended(9, T0 + 20 * HOUR, T0 + 21 * HOUR, cards=1), now=SETTLED + 1)
+    site.run("reconcile", "--period", "2026-10")
+    corrections = [(r, r["linked_record"].split("/")) for r in site.lines("2026-11") if r["linked_record"]]
+    about = [(r, closed[where[2]]) for r, where in corrections if where[2] != "none"]
+    late = [r["job_name"] for r, where in corrections if where[2] == "none"]
+
+    assert {"correction"} == {where[0] for _, where in corrections}
+    assert {"2026-10"} == {where[1] for _, where in corrections}
+    assert ["train-9"] == late
+    assert all((r["job_id"], r["gpu_model"]) == (line["job_id"], line["gpu_model"]) for r, line in about)
+    assert {("charged", "charged"), ("disputed", "disputed"), ("idle", "idle")} == {
+        (r["disposition"], line["disposition"]) for r, line in about
+    }
+
+
+def test_a_correction_of_a_job_that_was_only_in_dispute_names_that_line(site: Site) -> None:
+    told(site.engine, run_1(end=T0 + 3 * HOUR), ended(2, T0 + 2 * HOUR, T0 + 3 * HOUR, cards=2), now=SETTLED + 1)
+    site.run("reconcile", "--period", "2026-10")
+    site.run("close", "2026-10")
+    closed = {r["line_id"]: r for r in site.lines("2026-10")}
+    told(site.engine, run_1(1, "late"), now=SETTLED + 2)
+    site.run("reconcile", "--period", "2026-10")
+    charged = [r for r in site.lines("2026-11") if r["job_name"] == "train-2" and r["disposition"] == "charged"]
+
+    assert ["disputed"] == [r["disposition"] for r in closed.values() if r["job_name"] == "train-2"]
+    assert ["disputed"] == [closed[r["linked_record"].split("/")[2]]["disposition"] for r in charged]
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def test_a_late_record_after_the_close_is_a_correction(engine: Engine) -> None:
 
     assert 1 == report.corrected
     assert before == usage(engine, T0, november)
-    assert {(run(2), 10_000), (None, -10_000)} == {(u.job, u.charged) for _, u in corrections(engine, "2026-11")}
+    assert {(run(2), 10_000), (None, -10_000)} == {(u.job, u.charged) for _, u, _ in corrections(engine, "2026-11")}
     assert [] == check(engine)
 
 
