@@ -45,7 +45,7 @@ def claims(draw: st.DrawFn, models: tuple[str, ...]) -> tuple[Claim, ...]:
     for n in range(draw(st.integers(0, 4))):
         node = draw(st.sampled_from(["n1-slurm", "n1"]))
         number = draw(st.integers(1, 3))
-        names = (names_pod("vision/named"),) if draw(st.integers(0, 9)) == 0 else ()
+        names = (names_pod("vision/named"),) if draw(st.integers(0, 2)) == 0 else ()
         jobs.append(run(number, size(), *_span(draw), *names, node=node, submit=n, model=model()))
     found += jobs
     for n in range(draw(st.integers(0, 5))):
