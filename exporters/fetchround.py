@@ -19,6 +19,8 @@ from exporters.httpanswer import FetchError
 
 T = TypeVar("T")
 
+TICK = 0.02
+"""Seconds in which the turns that fall due begin together: to wake for each costs as much as to ask it does."""
 NOT_REACHED = "not reached before the round's time was over"
 
 
@@ -124,7 +126,7 @@ class FetchRound(Generic[T]):
         while self._next < len(self._asked) and len(self._turns) < self._bounds.concurrency:
             asked, now = self._asked[self._next], self._loop.time()
             if self._start + asked.due > now:
-                self._at(self._start + asked.due, self._begin_turns)
+                self._at(max(self._start + asked.due, now + TICK), self._begin_turns)
                 break
             number, self._next = self._next, self._next + 1
             if isinstance(asked.where, FetchError):
