@@ -1,4 +1,8 @@
-"""Proofs about the evidence: the raw records are what was read, and the claims are what the raw records say."""
+"""Proofs about the evidence: the raw records are what was read, and the claims are what the raw records say.
+
+Rows come a few thousand at a time, however many there are, and are digested as they are: no job or claim is made of
+them.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,15 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, case, func, select
 
+from accounting.bulk.pages import every, pages
 from accounting.records import hash_of
-from accounting.rows import CLAIM_COLUMNS, JOB_COLUMNS, claim_of, job_of, meaning_of
+from accounting.rows import CLAIM_COLUMNS, JOB_COLUMNS, digest
 from accounting.tables import claim_keys, claims, jobs, nodes, records
-from exporters.model import Claim, JobKey, NodeKey, Scheduler
 
 _R, _C = records.c, claims.c
 _PAGE = 5000
@@ -33,9 +38,11 @@ class Breach:
 
 def altered_records(connection: Connection) -> Iterator[Breach]:
     """Raw records whose bytes are not those that were read."""
-    query = select(_R.id, _R.source, _R.cluster, _R.subject, _R.raw, _R.hash).execution_options(yield_per=_PAGE)
-    for number, source, cluster, subject, raw, digest in connection.execute(query):
-        if hash_of(source, cluster, bytes(raw)) != bytes(digest):
+    query = select(_R.id, _R.source, _R.cluster, _R.subject, _R.raw, _R.hash)
+    for number, source, cluster, subject, raw, kept in (
+        row for some in pages(connection, query, _PAGE) for row in some
+    ):
+        if hash_of(source, cluster, bytes(raw)) != bytes(kept):
             yield Breach("a raw record is what was read", f"record {number} ({subject})", "its bytes have another hash")
 
 
@@ -51,25 +58,25 @@ def doubtful_marks(connection: Connection) -> Iterator[Breach]:
 
 def misread_records(connection: Connection) -> Iterator[Breach]:
     """Current records whose claims and job do not say (any more) what the record said when it was read."""
-    job = [jobs.c[name].label(f"job_{name}") for name in JOB_COLUMNS]
     query = (
         select(
             _R.id, _R.subject, _R.meaning, _R.finality, _R.reason, nodes.c.scheduler, nodes.c.cluster, nodes.c.name,
-            *job, *(_C[name] for name in CLAIM_COLUMNS),
+            *(jobs.c[name] for name in JOB_COLUMNS), *(_C[name] for name in CLAIM_COLUMNS),
         )
         .join(jobs, jobs.c.id == _R.job_id)
         .outerjoin(claims, _C.record_id == _R.id)
         .outerjoin(nodes, nodes.c.id == _C.node_id)
         .where(_R.current)
         .order_by(_R.id)
-        .execution_options(yield_per=_PAGE)
     )  # fmt: skip
-    for (number, subject, meaning, finality, reason), rows in groupby(connection.execute(query), key=lambda r: r[:5]):
-        found = list(rows)
-        holder = job_of(found[0][8 : 8 + len(JOB_COLUMNS)])
-        held = [_claim(holder.key, r) for r in found if r[7] is not None]
-        told = holder if subject == str(holder.key) else None
-        if meaning_of(told, held, reason, finality) != bytes(meaning):
+    rows = (row for some in pages(connection, query, _PAGE) for row in some)
+    for number, found in groupby(rows, key=itemgetter(0)):
+        several = [*found]
+        subject, meaning, finality, reason = several[0][1:5]
+        job = tuple(several[0][_JOB])
+        held = [((*job[:3], *row[5:8]), _claim(row[_CLAIM])) for row in several if row[7] is not None]
+        told = job if subject == "/".join(job[:3]) else None
+        if digest(told, held, reason, finality) != bytes(meaning):
             yield Breach(
                 "claims are what the record said",
                 f"record {number} ({subject})",
@@ -77,21 +84,29 @@ def misread_records(connection: Connection) -> Iterator[Breach]:
             )
 
 
+_JOB = slice(8, 8 + len(JOB_COLUMNS))
+_CLAIM = slice(_JOB.stop, None)
+_ASSUMED = CLAIM_COLUMNS.index("split_assumed")
+
+
+def _claim(values: Sequence[Any]) -> tuple[Any, ...]:
+    """A claim's columns as they were digested: SQLite knows no truths, only numbers."""
+    return (*values[:_ASSUMED], bool(values[_ASSUMED]), *values[_ASSUMED + 1 :])
+
+
 def misfiled_keys(connection: Connection) -> Iterator[Breach]:
     """Claims whose link keys are not filed as the claim tells them."""
     k = claim_keys.c
-    filed: dict[int, list[list[str]]] = {}
-    for number, kind, cluster, value in connection.execute(select(k.claim_id, k.kind, k.cluster, k.value)):
-        filed.setdefault(number, []).append([kind, cluster, value])
-    told = {
-        number: [key[:3] for key in json.loads(keys)]
-        for number, keys in connection.execute(select(_C.id, _C.link_keys).where(_C.link_keys != ""))
-    }
-    for number in sorted(filed.keys() | told.keys()):
-        if sorted(filed.get(number, [])) != sorted(told.get(number, [])):
-            yield Breach("link keys are filed as the claim tells them", f"claim {number}", f"filed {filed.get(number)}")
-
-
-def _claim(key: JobKey, row: Sequence[Any]) -> Claim:
-    node = NodeKey(Scheduler(row[5]), row[6], row[7])
-    return claim_of(key, node, row[8 + len(JOB_COLUMNS) :])
+    last = max(connection.execute(select(func.coalesce(func.max(n), 0))).scalar_one() for n in (_C.id, k.claim_id))
+    filed_keys = select(k.claim_id, k.kind, k.cluster, k.value)
+    told_keys = select(_C.id, _C.link_keys).where(_C.link_keys != "")
+    for first in range(1, last + 1, _PAGE):
+        filed: dict[int, list[list[str]]] = {}
+        for number, *key in every(connection, filed_keys.where(k.claim_id.between(first, first + _PAGE - 1))):
+            filed.setdefault(number, []).append(key)
+        texts = every(connection, told_keys.where(_C.id.between(first, first + _PAGE - 1)))
+        told = {number: [key[:3] for key in json.loads(keys)] for number, keys in texts}
+        for number in sorted(filed.keys() | told.keys()):
+            if sorted(filed.get(number, [])) != sorted(told.get(number, [])):
+                what = f"filed {filed.get(number)}"
+                yield Breach("link keys are filed as the claim tells them", f"claim {number}", what)
