@@ -45,15 +45,15 @@ def compressing() -> Figure:
 
 
 def against_prometheus(urls: list[str]) -> Iterator[Figure]:
-    """A round of ours, and one of Prometheus over the same endpoints just before and after it."""
+    """Rounds of ours, and two of Prometheus over the same endpoints just before each few of them."""
     ours, theirs = [], []
     with scraping(urls, SCRAPE_SECONDS) as server:
         server.wait(3)
         for _ in range(RUNS):
             began, used = server.rounds(), server.cpu()
-            server.wait(began + 1)
+            server.wait(began + 2)
             theirs.append((server.cpu() - used) / (server.rounds() - began))
-            found = _measured(Order(urls, JOBS, rounds=1))
+            found = _measured(Order(urls, JOBS, rounds=3))
             ours.append(statistics.median(found["seconds"]))
             memory = found["rss"] / server.memory()
     yield figure("round_vs_prometheus_cpu", ratio(ours, theirs), "of its CPU", 0.5, "lower")
