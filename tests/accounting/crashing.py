@@ -10,8 +10,10 @@ import gc
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,16 +40,26 @@ def forks() -> multiprocessing.context.ForkServerContext:
     return context
 
 
+_CHILDREN = threading.Lock()
+"""Held while exit codes may be read. To start a process reads those of all others as well, and of two threads that read
+the same one at once, the second finds nothing left of it and makes it 255.
+"""
+
+
 def run(work: Callable[..., None], *arguments: Any, timeout: float = 60) -> int:
-    """Do ``work`` in a process of its own; its exit code, negative for a signal."""
+    """Do ``work`` in a process of its own; its exit code, negative for a signal. Several threads may do so at once."""
     process = forks().Process(target=work, args=arguments)
-    process.start()
-    process.join(timeout)
-    if process.exitcode is None:
-        process.kill()
+    with _CHILDREN:
+        process.start()
+    ended = wait([process.sentinel], timeout)
+    with _CHILDREN:
+        if not ended:
+            process.kill()
         process.join()
+        code = process.exitcode
+    if not ended or code is None:
         raise TimeoutError(f"{work.__name__} took longer than {timeout:g} s")
-    return process.exitcode
+    return code
 
 
 def live(url: str, folder: Path, steps: Sequence[str], death: Death | None, counts: Path | None = None) -> None:
