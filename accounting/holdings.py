@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, or_, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from accounting.database import chunks, insert_many, next_id, storable
 from accounting.facts import live_ends
 from accounting.identities import job_ids
-from accounting.model import HoldingStretch
+from accounting.model import DAY, HoldingStretch
+from accounting.tables import LONG_HOLDINGS
 from accounting.tables import holdings as table
 from accounting.tables import jobs as jobs_table
 from accounting.touched import touch
@@ -80,31 +82,28 @@ def between(connection: Connection, a: int, b: int, job_id: int | None = None) -
     What goes on lasts to the last round of its recorder.
     """
     c, j = table.c, jobs_table.c
-    query = (
-        select(
-            c.recorder,
-            c.machine,
-            c.card,
-            c.uuid,
-            j.scheduler,
-            j.cluster,
-            j.run,
-            c.unit,
-            c.milligpu,
-            c.start_at,
-            c.end_at,
-        )
-        .join(jobs_table, j.id == c.job_id)
-        .where(c.start_at < b, or_(c.end_at > a, c.end_at.is_(None)))
-        .order_by(c.start_at, c.id)
-    )
+    columns = (c.machine, c.card, c.uuid, j.scheduler, j.cluster, j.run, c.unit, c.milligpu, c.recorder, c.id)
+    query = select(c.start_at, c.end_at, *columns).join(jobs_table, j.id == c.job_id).where(c.start_at < b)
     if job_id is not None:
         query = query.where(c.job_id == job_id)
+    midnight = b + -b % DAY
+    short = query.where(c.end_at > a, c.end_at <= midnight)
+    long = query.where(LONG_HOLDINGS, func.coalesce(c.end_at, midnight + 1) > midnight)
+    rows = [tuple(row) for some in (short, long) for row in connection.execute(some)]
     ends = live_ends(connection)
+    jobs: dict[tuple[str, str, str], JobKey] = {}
     found: dict[str, list[HoldingStretch]] = defaultdict(list)
-    for recorder, machine, card, uuid, scheduler, cluster, run, unit, milligpu, start, end in connection.execute(query):
+    for start, end, machine, card, uuid, scheduler, cluster, run, unit, milligpu, recorder, _ in sorted(
+        rows, key=_ORDER
+    ):
         last = ends.get((recorder, ""), start) if end is None else end
         if max(start, a) < min(last, b):
-            job = JobKey(Scheduler(scheduler), cluster, run)
+            job = jobs.get((scheduler, cluster, run))
+            if job is None:
+                job = jobs[scheduler, cluster, run] = JobKey(Scheduler(scheduler), cluster, run)
             found[machine].append(HoldingStretch(max(start, a), min(last, b), job, unit, card, uuid, milligpu))
     return found
+
+
+_ORDER = itemgetter(0, -1)
+"""By start, then by id."""

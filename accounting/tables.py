@@ -246,6 +246,9 @@ holdings = Table(
     _time("end_at", nullable=True),
 )
 Index(None, holdings.c.end_at)
+LONG_HOLDINGS = text("(holdings.end_at IS NULL OR holdings.start_at / 86400 <> (holdings.end_at - 1) / 86400)")
+"""Holdings that go over a midnight or still go on, as `LONG` are such claims."""
+Index("ix_holdings_long", holdings.c.end_at, holdings.c.start_at, postgresql_where=LONG, sqlite_where=LONG)
 
 splits = Table(
     "splits",

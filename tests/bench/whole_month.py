@@ -6,7 +6,8 @@ more after one more record. `make bench` takes half a million claims on 100 node
 5 million on 1,000 and 20 million on 4,000, which takes an hour or two, most of it to write the ledgers, and 50 GB of
 room.
 
-``python -m tests.bench.whole_month NODES`` prints one run; ``... NODES FOLDER`` keeps the ledger there for the next.
+``python -m tests.bench.whole_month NODES`` prints one run; ``... NODES FOLDER`` keeps the ledger there for the next,
+and ``... NODES FOLDER cards`` adds what the live side saw of every card.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from exporters.config import Config, load
 from exporters.model import Claim, Job, JobKey, NodeKey, Record, Scheduler
 from tests.bench.measure import Figure, figure
 from tests.bench.month import PERIOD
+from tests.bench.month_cards import add_cards
 from tests.bench.month_ledger import SEEN, fill, settings
 
 NAME = "2026-01"
@@ -48,11 +50,13 @@ ROOT = Path(__file__).parent.parent.parent
 
 def figures() -> list[Figure]:
     """Half a million claims; with METERBRIDGE_BENCH_FULL=1 also 5 million and 20 million, and how the cost grows."""
-    small = run(SMALL)
+    with tempfile.TemporaryDirectory() as folder:
+        small, seen = run(SMALL, Path(folder)), run(SMALL, Path(folder), cards=True)
     found = [
         figure("month_half_million", [small["seconds"]], "s, 0.5M claims", 14, "lower"),
         figure("month_vs_slurm_rollup", [_against_slurm(small)], "x jobs a second", 5),
         figure("month_one_day", [small["again"] / small["reconcile"]], "x reconcile", 0.2, "lower"),
+        figure("month_every_card_seen", [seen["reconcile_cpu"] / small["reconcile_cpu"]], "x CPU without", 5, "lower"),
     ]
     if os.environ.get("METERBRIDGE_BENCH_FULL") == "1":
         full = run(FULL)
@@ -78,12 +82,19 @@ def _growth(large: dict[str, Any], small: dict[str, Any]) -> float:
     return float(large["cpu"] / large["claims"] / (small["cpu"] / small["claims"]))
 
 
-def run(nodes: int, folder: Path | None = None) -> dict[str, Any]:
-    """Make a ledger, and take it through a month's end in a process of its own: seconds of each stage, and memory."""
+def run(nodes: int, folder: Path | None = None, *, cards: bool = False) -> dict[str, Any]:
+    """Make a ledger, and take it through a month's end in a process of its own: seconds of each stage, and memory.
+
+    With ``cards`` the live side saw every card of every claim.
+    """
     with tempfile.TemporaryDirectory() as temporary:
         made = made_ledger(folder or Path(temporary), nodes)
         here = Path(temporary) / "month.db"
         shutil.copy(made, here)
+        if cards:
+            engine = open_ledger(f"sqlite:///{here}")
+            add_cards(engine, nodes)
+            engine.dispose()
         (Path(temporary) / "meterbridge.yaml").write_text(settings(f"sqlite:///{here}"))
         command = [sys.executable, "-m", "tests.bench.whole_month", "stages", temporary]
         done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
@@ -117,10 +128,10 @@ def stages(folder: Path) -> dict[str, Any]:
     memory = Memory()
 
     def timed(name: str, work: Callable[[], Any]) -> Any:
-        begun = time.monotonic()
+        begun, used = time.monotonic(), cpu()
         result = work()
-        found[name] = time.monotonic() - begun
-        print(f"{name:10} {found[name]:8.1f} s", file=sys.stderr)
+        found[name], found[f"{name}_cpu"] = time.monotonic() - begun, cpu() - used
+        print(f"{name:10} {found[name]:8.1f} s {found[f'{name}_cpu']:8.1f} CPU s", file=sys.stderr)
         return result
 
     report = timed("reconcile", lambda: book.reconcile_period(config, NAME, SEEN))
@@ -131,15 +142,21 @@ def stages(folder: Path) -> dict[str, Any]:
     timed("statement", lambda: book.write_statement(config, NAME, folder))
     if (report.posted, again.reposted) != (report.node_days, 1):
         raise RuntimeError(f"the month was not booked as expected: {report}, {again}")
-    used = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds = sum(found.values()) - found["again"]
+    stages_ = ("reconcile", "close", "seal", "statement")
+    seconds = sum(found[name] for name in stages_)
     return found | {
         "claims": claims,
         "seconds": seconds,
         "per_second": claims / seconds,
         "memory": memory.stop(),
-        "cpu": sum(u.ru_utime + u.ru_stime for u in used),
+        "cpu": sum(found[f"{name}_cpu"] for name in stages_),
     }
+
+
+def cpu() -> float:
+    """CPU seconds of this process and of those that it started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return sum(u.ru_utime + u.ru_stime for u in used)
 
 
 def one_more(config: Config) -> int:
@@ -200,7 +217,8 @@ def main(arguments: list[str]) -> None:
     if arguments[0] == "stages":
         print(json.dumps(stages(Path(arguments[1]))))
         return
-    found = run(int(arguments[0]), Path(arguments[1]) if len(arguments) > 1 else None)
+    folder = Path(arguments[1]) if len(arguments) > 1 else None
+    found = run(int(arguments[0]), folder, cards="cards" in arguments[2:])
     print(json.dumps(found, indent=1))
     _against_slurm(found)
 
