@@ -95,7 +95,8 @@ def test_the_same_run_has_the_same_key_and_start_in_history(story: Story, height
     for job, claims in live:
         record = history[job.key]
         assert (record.job.start, record.job.submit) == (job.start, job.submit)
-        assert {(c.unit, c.node, c.milligpu, c.model, c.profile, c.start, c.keys) for c in claims} == {
+        told = claims if record.job.end != record.job.start else ()  # a run that ended in its first second held nothing
+        assert {(c.unit, c.node, c.milligpu, c.model, c.profile, c.start, c.keys) for c in told} == {
             (c.unit, c.node, c.milligpu, c.model, c.profile, c.start, c.keys if job.name != "running" else ())
             for c in record.claims
         }
