@@ -20,6 +20,7 @@ from accounting import beancount
 from accounting import rejects as set_aside
 from accounting.bulk.readers import readers
 from accounting.bulk.run import AS_FITS, Site, Work, day_inputs, reconcile_whole
+from accounting.bulk.seek import line_named
 from accounting.bulk.statement import many, month_statement
 from accounting.check import check as prove
 from accounting.closing import period_states
@@ -41,7 +42,7 @@ from accounting.statements import write_statement as write_files
 from accounting.statements.files import write_atomic
 from accounting.tables import node_days as booked
 from accounting.tables import periods
-from accounting.usage import corrections, usage
+from accounting.usage import corrections, usage, usage_of
 from exporters import build
 from exporters.config import Config, SlurmCluster
 from exporters.machines import Machines, machines_of
@@ -283,12 +284,16 @@ def explain(config: Config, line_id: str, name: str | None, *, escape: bool) -> 
         months = [name] if name else list(reversed(month_names(engine)))
         for month in months:
             period = period_named(month, zone(config))
-            for line in lines(config, engine, period):
+            for line in corrected(engine, period, prices(config, engine, period)):
                 if line.line_id == line_id:
-                    about = period_named(line.corrects, zone(config)) if line.corrects else period
-                    booked_in = period.name if line.corrects else ""
-                    chain = explain_usage(engine, about.start, about.end, line.usage, booked_in)
+                    about = period_named(line.corrects, zone(config))
+                    chain = explain_usage(engine, about.start, about.end, line.usage, period.name)
                     return render(chain, escape=escape)
+            with read(engine) as connection:
+                group = line_named(connection, period, line_id)
+                used = usage_of(connection, period.start, period.end, group) if group else None
+            if used is not None:
+                return render(explain_usage(engine, period.start, period.end, used), escape=escape)
     raise LedgerError(
         f"no line {line_id} in {', '.join(months) or 'an empty ledger'}; line_id is the CSV's last column"
     )

@@ -65,6 +65,15 @@ def usage(engine: Engine, start: int, end: int) -> list[Usage]:
     return sorted(found, key=usage_order)
 
 
+def usage_of(connection: Connection, start: int, end: int, group: Group) -> Usage:
+    """One of the usages of `usage`, without what was measured."""
+    query = select(*_GROUP).join(node_days, _D.transaction_id == _P.transaction_id)
+    query = query.where(_D.start_at >= start, _D.start_at < end)
+    alike = (column.is_not_distinct_from(value) for column, value in zip(_GROUP, group, strict=True))
+    groups, reasons = _sums(connection, query.where(*alike))
+    return _usage(group, groups[group], reasons.get(group, ()), _jobs(connection, groups), ())
+
+
 class Correction(NamedTuple):
     """What is booked about a closed month: a difference, which may be negative, and the line of it that it corrects.
 

@@ -102,6 +102,13 @@ def _joined(parts: list[list[Ints]]) -> list[Ints]:
     return found
 
 
+def day_sums(connection: Connection, start: int, end: int) -> Sums:
+    """What stands for the node-days that begin in ``[start, end)``, a day or so, without what was measured."""
+    part = _of_days(connection, (start, end))
+    project, job, model, word, linked, charged, held, begins, ends = part.columns
+    return Sums(part.projects, part.models, project, job, model, word, linked, charged, held, begins, ends, {})
+
+
 def _of_days(connection: Connection, span: tuple[int, int]) -> _Part:
     """The sums of the node-days that begin within a stretch of time."""
     dialect = connection.dialect.name

@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, select, update
 
+from accounting import book
 from accounting.bulk.readers import Given
 from accounting.closing import period_state
-from accounting.database import connect, read, write
+from accounting.database import LedgerError, connect, read, write
+from accounting.explain import explain_usage, render
+from accounting.periods import period_named
 from accounting.sealing import digest
 from accounting.tables import periods, postings, transactions
 from tests.accounting import views
@@ -215,6 +218,24 @@ def test_a_correction_can_be_explained_to_the_record_that_came_late(one_site: Si
     assert "\n  -3600000 held -7200000, 2026-10-01T01:00:00Z" in chain
     assert "1|COMPLETED|" in chain
     assert "|5|late" in chain
+
+
+def test_every_line_is_explained_by_its_name_as_it_is_in_the_books(site: Site) -> None:
+    site.run("close", "2026-10")
+    told(site.engine, run_1(5, "late"), now=SETTLED + 1)
+    site.run("reconcile")
+    october = period_named("2026-10")
+    lines = [r["line_id"] for r in site.lines("2026-10")]
+    expected = {
+        line.line_id: render(explain_usage(site.engine, october.start, october.end, line.usage))
+        for line in book.lines(site.config(), site.engine, october)
+    }
+
+    assert set(lines) == set(expected)
+    assert 4 <= len(lines)
+    assert expected == {line: book.explain(site.config(), line, None, escape=False) for line in lines}
+    with pytest.raises(LedgerError, match="no line L0 in 2026-11, 2026-10"):
+        book.explain(site.config(), "L0", None, escape=False)
 
 
 def test_a_model_without_a_price_then_has_the_price_of_the_statement(one_site: Site) -> None:
