@@ -133,6 +133,20 @@ def test_any_month_has_the_same_lines_in_the_same_order(usages: list[Usage], rng
     assert "".join([*chargeback_csv(month(usages))][1:]) == text(usages)
 
 
+@pytest.mark.parametrize("odd", ["a,b", "-1", " x", "@x", "x" * 300, "x" * 2000, 'a"b', "é", "http://x:1/y", "_"])
+def test_the_cells_of_a_job_are_those_of_each_name_by_itself(odd: str) -> None:
+    said = {n: Said("slurm", "lab", *("x" if place else odd for place in places)) for n, places in _ODD.items()}
+    names = named(said)
+    told = names.told(names.places(np.array([*said], dtype=np.int64)), cells=True)
+
+    assert [f"{job.run},".encode() for job in said.values()] == told.runs()
+    assert ["".join(f"{cell(text)}," for text in job[2:]).encode() for job in said.values()] == told.cells()
+
+
+_ODD = {n: [place != n - 2 for place in range(5)] for n in range(1, 7)}
+"""Six jobs: each name is odd in turn, of the first none; the second one comes first."""
+
+
 def test_a_month_with_telemetry_has_the_same_lines() -> None:
     usages = alike(pencil_month())
 
