@@ -19,8 +19,8 @@ from accounting.periods import period_named
 from exporters.config import Config, parse
 from exporters.model import Claim, Record
 from meterbridge import main
+from tests.accounting.readings import live
 from tests.accounting.site import DAY, T0, History, ended, gn, kn, node, pod, pod_job
-from tests.accounting.test_evidence import live
 
 HOUR = 3600
 NOVEMBER = period_named("2026-11").start

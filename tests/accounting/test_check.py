@@ -28,8 +28,8 @@ from accounting.tables import (
     node_days as heads,
 )
 from exporters.model import LinkKey, LinkKind
+from tests.accounting.readings import live, same_name
 from tests.accounting.site import DAY, T0, History, ended, gn, node, pod, running
-from tests.accounting.test_evidence import live, same_name
 from tests.accounting.test_ledger import booked, charged
 from tests.accounting.test_reconciling import project, settle
 

@@ -9,8 +9,8 @@ from accounting.database import LedgerError, read
 from accounting.disputes import State, disputes, rule
 from accounting.rulings import in_force
 from exporters.model import Job
+from tests.accounting.readings import live
 from tests.accounting.site import T0, kn, node, pod, pod_job, workload
-from tests.accounting.test_evidence import live
 from tests.accounting.test_reconciling import settle
 
 NAMES = ("a", "b", "c")

@@ -10,8 +10,8 @@ from accounting.recording import LedgerRecorder
 from accounting.usage import usage
 from exporters.model import Disposition, Record
 from exporters.recorder import Holding, Round, SourceReading
+from tests.accounting.readings import live
 from tests.accounting.site import DAY, T0, History, ended, gn, held, kn, node, pod, run, running, slurm_job, workload
-from tests.accounting.test_evidence import live
 from tests.accounting.test_reconciling import settle
 
 HOSTILE = b"1|=cmd|'/c calc'!A1\n\x1b[31mred\x1f|\xff|COMPLETED"

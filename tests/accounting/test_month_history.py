@@ -29,8 +29,8 @@ from accounting.usage import corrections, usage
 from exporters.model import JobKey, Scheduler
 from tests.accounting.conftest import NewLedger
 from tests.accounting.october import HOUR, NOVEMBER, run_1, seen, told
+from tests.accounting.readings import same_name
 from tests.accounting.site import DAY, T0, pod, run, workload
-from tests.accounting.test_evidence import same_name
 from tests.accounting.test_reconciling import project
 
 RULES = Rules()

@@ -13,8 +13,8 @@ from accounting.intake import ingest_history
 from accounting.schema import open_ledger
 from exporters.config import parse
 from exporters.server import Server
+from tests.accounting.readings import live
 from tests.accounting.site import DAY, T0, History, ended, gn, node, pod, pod_job
-from tests.accounting.test_evidence import live
 from tests.lab.daemons import wait_for
 
 ADMIN, VISION = "a" * 40, "v" * 40

@@ -19,8 +19,8 @@ from accounting.tables import transactions
 from accounting.usage import corrections, usage
 from exporters.model import Job, NodeKey
 from tests.accounting import views
+from tests.accounting.readings import live, same_name
 from tests.accounting.site import DAY, T0, History, ended, gn, kn, node, pod, run
-from tests.accounting.test_evidence import live, same_name
 
 RULES = Rules()
 

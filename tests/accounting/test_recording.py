@@ -18,8 +18,8 @@ from exporters.model import Claim, Job, JobKey, Node, Reject
 from exporters.recorder import Holding, Round, SourceReading, Telemetry
 from tests.accounting import views
 from tests.accounting.conftest import NewLedger
+from tests.accounting.readings import days
 from tests.accounting.site import DAY, T0, History, ended, gn, held, kn, node, pod, pod_job, run, slurm_job, workload
-from tests.accounting.test_evidence import days
 
 
 def pods(

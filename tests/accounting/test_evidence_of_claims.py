@@ -1,0 +1,124 @@
+"""What a node-day holds of claims that say more than their own record: ties, sightings of cards, shares."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sqlalchemy import Engine
+
+from accounting.bulk.reading import QUERY, Reader
+from accounting.bulk.ties import tied_rows
+from accounting.database import read
+from accounting.held import with_split
+from accounting.model import HoldingStretch
+from accounting.recording import LedgerRecorder
+from accounting.tables import claims
+from exporters.model import LinkKey, LinkKind
+from exporters.recorder import Holding, Round, SourceReading
+from tests.accounting.readings import days, history, live
+from tests.accounting.site import (
+    DAY,
+    T0,
+    ended,
+    gn,
+    held,
+    kn,
+    node,
+    pod,
+    pod_job,
+    workload,
+)
+
+
+def test_claims_that_a_key_ties_to_the_day_are_in_it_whenever_they_were(engine: Engine) -> None:
+    bridged = LinkKey(LinkKind.SAME, "lab", "1")
+    early = pod("early", 1, T0 + 10, T0 + 500, keys=[bridged])
+    stray = pod("stray", 1, T0 + 10, T0 + 500, keys=[LinkKey(LinkKind.SAME, "lab", "77")])
+    live(engine, T0, nodes=[node(gn(1)), node(kn(1))], jobs=[pod_job("early")])
+    live(engine, T0 + 600, nodes=[node(gn(1)), node(kn(1))], gone=[early, stray])
+    history(engine, ended(1, T0 + 5, T0 + 2 * DAY), now=T0 + 3 * DAY)
+    history(engine, ended(5, T0 + 5, T0 + DAY - 20), now=T0 + 3 * DAY)
+    late = pod("late", 1, T0 + DAY - 100, T0 + DAY + 60, keys=[LinkKey(LinkKind.INSIDE, "lab", "5")])
+    live(engine, T0 + 700, gone=[late])
+    second = days(engine, T0 + DAY, T0 + 2 * DAY)[0]
+
+    assert {f"1@{T0}", f"5@{T0}", "uid-early", "uid-late"} == {c.job.id for c in second.claims}
+
+
+def test_a_key_that_names_no_cluster_ties_as_well(engine: Engine) -> None:
+    nowhere = [LinkKey(LinkKind.SAME, "", "1")], [LinkKey(LinkKind.INSIDE, "", "5")]
+    early, late = (
+        pod("early", 1, T0 + 10, T0 + 500, keys=nowhere[0]),
+        pod("late", 1, T0, T0 + DAY + 60, keys=nowhere[1]),
+    )
+    live(engine, T0, nodes=[node(gn(1)), node(kn(1))], jobs=[pod_job("early")])
+    live(engine, T0 + 600, nodes=[node(gn(1)), node(kn(1))], gone=[early, late])
+    history(engine, ended(1, T0 + 5, T0 + 2 * DAY), ended(5, T0 - 5, T0 + DAY - 20), now=T0 + 3 * DAY)
+    expected = {f"1@{T0}", f"5@{T0}", "uid-early", "uid-late"}
+
+    [second] = days(engine, T0 + DAY, T0 + 2 * DAY)
+    assert expected == {c.job.id for c in second.claims}
+    with read(engine) as connection:
+        reader = Reader(connection)
+        rows = reader.read(connection, QUERY.where(claims.c.end_at > T0 + DAY))
+        tied = tied_rows(connection, reader, rows, T0 + DAY, T0 + 2 * DAY)
+    assert {"1", "vision/late"} == set(rows.native)
+    assert {"5", "vision/early"} == set(tied.native)
+
+
+def test_a_recycled_job_id_of_another_time_is_not_tied(engine: Engine) -> None:
+    live(engine, T0, nodes=[node(gn(1))])
+    history(engine, ended(1, T0 + 5, T0 + 50), now=T0 + 9 * DAY)
+    live(
+        engine,
+        T0 + 8 * DAY,
+        gone=[pod("p", 1, T0 + 7 * DAY, T0 + 7 * DAY + 60, keys=[LinkKey(LinkKind.SAME, "lab", "1")])],
+    )
+    [day] = days(engine, T0 + 7 * DAY, T0 + 8 * DAY)
+
+    assert ["uid-p"] == [c.job.id for c in day.claims]
+
+
+def test_what_was_seen_of_cards_is_in_the_day_of_their_claims(engine: Engine) -> None:
+    claims = [pod("a", 1, T0), pod("b", 1, T0 + 10)]
+    recorder = LedgerRecorder(engine)
+    for at, cards in ((T0, {"a": 3}), (T0 + 60, {"a": 3, "b": 4, "gone": 5}), (T0 + 120, {"b": 4})):
+        holdings = [
+            Holding("gn01", card, f"GPU-{card}", workload(name), f"pod-{name}", 1000) for name, card in cards.items()
+        ]
+        reading = SourceReading("pods", "kube", at, claims=claims, nodes=[node(kn(1))])
+        recorder.record(Round(at, [reading], holdings, []))
+
+    [day] = days(engine, resolver=lambda _, a, b: [("gn01", a, b)], end=T0 + 100)
+
+    assert (
+        HoldingStretch(T0, T0 + 100, workload("a"), "pod-a", 3, "GPU-3", 1000),
+        HoldingStretch(T0 + 60, T0 + 100, workload("b"), "pod-b", 4, "GPU-4", 1000),
+    ) == day.holdings
+    [day] = days(engine, resolver=lambda _, a, b: [("gn01", a, b)])
+    assert [T0 + 120, T0 + 120] == [h.end for h in day.holdings]  # what goes on lasts to the last round
+    [day] = days(engine, start=T0 + DAY, end=T0 + 2 * DAY, resolver=lambda _, a, b: [("gn01", a, b)])
+    assert () == day.holdings
+
+
+def test_the_share_seen_live_replaces_the_assumed_one(engine: Engine) -> None:
+    shares = [replace(held(1, 1, T0, None, 2), indices=(6, 7)), held(1, 2, T0, None, 6)]
+    live(engine, T0 + 5, nodes=[node(gn(1)), node(gn(2))], claims=shares)
+    history(engine, ended(1, T0, T0 + 60, nodes=(1, 2), cards=4))
+    [one], [two] = [d.claims for d in days(engine)]
+
+    assert (2000, (6, 7), False) == (one.milligpu, one.indices, one.split_assumed)
+    assert (6000, (), False) == (two.milligpu, two.indices, two.split_assumed)
+
+
+def test_a_share_that_does_not_fit_the_history_is_not_used() -> None:
+    claims = [held(1, 1, T0, T0 + 9, 4, assumed=True), held(1, 2, T0, T0 + 9, 4, assumed=True)]
+    fits = [["gn01", "h100", "", 2000, [], []], ["gn02", "h100", "", 6000, [], []]]
+    found = with_split(claims, fits)
+
+    assert found is not None
+    assert [2000, 6000] == [c.milligpu for c in found]
+    assert with_split(claims, fits[:1]) is None
+    assert with_split(claims, [fits[0], ["gn03", *fits[1][1:]]]) is None
+    assert with_split(claims, [fits[0], [*fits[1][:3], 5000, [], []]]) is None
+    assert with_split([replace(c, split_assumed=False) for c in claims], fits) is None
