@@ -138,8 +138,10 @@ class HttpAnswer:
         self._headed, self._named = True, 0
 
     def on_body(self, data: bytes) -> None:
-        """A piece of the body."""
+        """A piece of the body, or of what nobody asked for."""
         self._quiet = 0
+        if self.whole:
+            return
         self._limit(len(data))
         self._size += len(data)
         self._body.append(data)

@@ -59,6 +59,7 @@ WHOLE = {
     "closing": (OK + b"Connection: Close\r\nContent-Length: 5\r\n\r\nhello", Took(b"hello", False)),
     "1.0": (b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", Took(b"hello", False)),
     "1.0 kept": (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 5\r\n\r\nhello", Took(b"hello", True)),
+    "another answer": (2 * (OK + b"Content-Length: 5\r\n\r\nhello"), Took(b"hello", False)),
     "more than was said": (OK + b"Content-Length: 5\r\n\r\nhello you", Took(b"hello", False)),
 }
 
