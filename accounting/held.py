@@ -164,13 +164,7 @@ def _read(connection: Connection, query: Select[Any]) -> list[HeldClaim]:
 
 def _exact(connection: Connection, held: list[HeldClaim]) -> list[HeldClaim]:
     """Put what was seen live (share and cards per node) in the place of what history had to assume."""
-    runs = sorted({h.job_id for h in held if h.claim.job.scheduler is Scheduler.SLURM})
-    seen: dict[int, list[Any]] = defaultdict(list)
-    c = splits_table.c
-    for part in chunks(runs):
-        query = select(c.job_id, c.split).where(c.job_id.in_(part)).order_by(c.seen_at.desc(), c.split)
-        for job_id, split in connection.execute(query):
-            seen[job_id].append(json.loads(split))
+    seen = splits_of(connection, sorted({h.job_id for h in held if h.claim.job.scheduler is Scheduler.SLURM}))
     if not seen:
         return held
     records: dict[int, list[int]] = defaultdict(list)
@@ -185,6 +179,17 @@ def _exact(connection: Connection, held: list[HeldClaim]) -> list[HeldClaim]:
             if claim != held[n].claim:
                 exact[n] = held[n]._replace(claim=claim, told=claim_digest(claim))
     return exact
+
+
+def splits_of(connection: Connection, jobs: Sequence[int]) -> dict[int, list[Any]]:
+    """The splits that were seen live of some runs, by their ids, the last one first: see `with_split`."""
+    found: dict[int, list[Any]] = defaultdict(list)
+    c = splits_table.c
+    for part in chunks(jobs):
+        query = select(c.job_id, c.split).where(c.job_id.in_(part)).order_by(c.seen_at.desc(), c.split)
+        for job, split in connection.execute(query):
+            found[job].append(json.loads(split))
+    return found
 
 
 def with_split(claims: Sequence[Claim], split: Iterable[Sequence[Any]]) -> list[Claim] | None:

@@ -14,8 +14,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from accounting.bulk.pages import among_ids, every, listed_ids
 from accounting.bulk.rows import NAMES, NEVER, Codes, Rows, Said, Texts
-from accounting.database import chunks
-from accounting.held import with_split
+from accounting.held import splits_of, with_split
 from accounting.prints import claim_digest
 from accounting.rows import claim_of, claim_values, compact
 from accounting.sweep.columns import Flags, Ints
@@ -175,7 +174,7 @@ class Reader:
         """
         if connection.execute(select(splits.c.id).limit(1)).first() is None or not len(rows):
             return rows
-        seen = _splits(connection, np.unique(rows.job[self.slurm(rows)]).tolist())
+        seen = splits_of(connection, np.unique(rows.job[self.slurm(rows)]).tolist())
         some = np.flatnonzero(np.isin(rows.job, [*seen]))
         changed: dict[int, Claim] = {}
         for numbers in _by_record(connection, rows.id[some], some):
@@ -216,13 +215,3 @@ def _by_record(connection: Connection, ids: Ints, rows: Ints) -> Iterable[list[i
     for number, row in zip(ids.tolist(), rows.tolist(), strict=True):
         found[record[number]].append(row)
     return found.values()
-
-
-def _splits(connection: Connection, jobs_: Sequence[int]) -> dict[int, list[Any]]:
-    found: dict[int, list[Any]] = defaultdict(list)
-    c = splits.c
-    for part in chunks(jobs_):
-        query = select(c.job_id, c.split).where(c.job_id.in_(part)).order_by(c.seen_at.desc(), c.split)
-        for job, split in connection.execute(query):
-            found[job].append(json.loads(split))
-    return found

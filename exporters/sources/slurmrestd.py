@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator
 
 from exporters.model import NodeEvent, Record, Reject, Scheduler, Snapshot
 from exporters.sources.base import SourceError
-from exporters.sources.slurm import live, queue_json, reading, rest_json, rows, runs
+from exporters.sources.slurm import live, reading, rest_json, rows, runs
 from exporters.sources.slurm.backoff import Backoff
-from exporters.sources.slurm.kept import Kept
+from exporters.sources.slurm.kept import KeptQueue
 from exporters.sources.slurm.live import FormError
 from exporters.sources.slurm.rest_http import MEND, RestClient, RestNotFoundError
 
@@ -87,20 +87,17 @@ class Slurmrestd:
     def __init__(
         self, cluster: str, client: RestClient, interval: float = 15.0, *, version: str = "", identity: str = "auto"
     ) -> None:
-        sluids = runs.by_sluid(identity)
         self.cluster = cluster
         self.interval = interval
         self._api = Api(client, version)
         self._backoff = Backoff(interval)
-        self._jobs = Kept(
-            "jobs", lambda told, now: live.nouns(queue_json.read_jobs(told, sluids=sluids), cluster, int(now))
-        )
+        self._queue = KeptQueue(cluster, sluids=runs.by_sluid(identity))
 
     def poll(self, now: float) -> Snapshot:
         """Read nodes once, and jobs if any of them changed. Raises `SourceError` when either cannot be read."""
         try:
             with self._backoff.asking(now):
-                queue = self._jobs.at(now, self._jobs_since)
+                queue = self._queue.at(now, self._jobs_since)
                 nodes = rest_json.document(self._api.ask("slurm", "nodes"), "nodes")
             return live.snapshot(queue, rest_json.read_nodes(nodes, self.cluster), now)
         except FormError as error:

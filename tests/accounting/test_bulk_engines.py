@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +15,8 @@ from accounting.database import read, write
 from accounting.sweep import chunk as chunks
 from accounting.tables import day_marks, node_days, periods, postings, rejects, transactions
 from exporters.config import Config, parse
+from tests.accounting.dask_cluster import Cluster, running
 from tests.accounting.october import Site, october
-from tests.accounting.test_sweep_engines import Cluster
 from tests.bench.month import PERIOD
 from tests.bench.month_ledger import SEEN, fill, settings
 
@@ -27,13 +25,8 @@ BOOKS = (node_days, postings, transactions, rejects, periods, day_marks)
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    root = Path(tempfile.mkdtemp(prefix="dask-lab-"))
-    started = Cluster(root)
-    try:
+    with running() as started:
         yield started
-    finally:
-        started.stop()
-        shutil.rmtree(root)
 
 
 @pytest.fixture

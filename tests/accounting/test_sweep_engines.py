@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
-import sys
-import tempfile
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,46 +12,15 @@ from distributed import Client
 from accounting.reconcile import Rules
 from accounting.sweep import Batch, Columns, Sweep
 from accounting.sweep import chunk as chunks
+from tests.accounting.dask_cluster import Cluster, running
 from tests.bench.month import PERIOD, month
-from tests.lab.daemons import Daemon, wait_for
-from tests.lab.ports import free
-
-ROOT = Path(__file__).parent.parent.parent
-
-
-class Cluster:
-    """A Dask scheduler and two workers, each a process of its own."""
-
-    def __init__(self, root: Path) -> None:
-        self.address = f"tcp://127.0.0.1:{free()[0]}"
-        self.daemons: dict[str, Daemon] = {}
-        listen = ("--host", "127.0.0.1", "--port", self.address.rpartition(":")[2], "--no-dashboard")
-        self._start(root, "scheduler", "distributed.cli.dask_scheduler", *listen)
-        for name in ("one", "two"):
-            self._start(
-                root, name, "distributed.cli.dask_worker", self.address, "--name", name, "--nthreads", "1",
-                "--no-nanny", "--no-dashboard", "--memory-limit", "0", "--local-directory", str(root / name),
-            )  # fmt: skip
-
-    def _start(self, root: Path, name: str, module: str, *arguments: str) -> None:
-        command = [sys.executable, "-m", module, *arguments]
-        self.daemons[name] = Daemon(name, command, root / f"{name}.log", {"PYTHONPATH": str(ROOT)})
-
-    def stop(self) -> None:
-        """End all of it, the workers first."""
-        for daemon in reversed(self.daemons.values()):
-            daemon.stop()
+from tests.lab.daemons import wait_for
 
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    root = Path(tempfile.mkdtemp(prefix="dask-lab-"))
-    started = Cluster(root)
-    try:
+    with running() as started:
         yield started
-    finally:
-        started.stop()
-        shutil.rmtree(root)
 
 
 @pytest.fixture

@@ -11,29 +11,23 @@ with an error (status 500, "Unable to query partitions") when a node changed and
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
 
-from exporters.sources.slurm import rest_json
+from exporters.sources.slurm import live, queue_json, rest_json
 from exporters.sources.slurm.rest_http import RestUnchangedError
 
 WHOLE = 300.0
-"""Seconds after which a list is read whole in any case: the clock of a controller that took over may be behind."""
-
-T = TypeVar("T")
+"""Seconds after which the queue is read whole in any case: the clock of a controller that took over may be behind."""
 
 
-class Kept(Generic[T]):
-    """One list. ``name`` is what its document calls it; ``read`` makes of a document, and of the time
-    at which it was asked for, what is kept of it.
-    """
+class KeptQueue:
+    """The queue of one cluster, as it was told last; ``sluids`` as for `queue_json.read_jobs`."""
 
-    def __init__(self, name: str, read: Callable[[dict[str, Any], float], T]) -> None:
-        self._name = name
-        self._read = read
-        self._last: tuple[float, int, T] | None = None
+    def __init__(self, cluster: str, *, sluids: bool) -> None:
+        self._cluster, self._sluids = cluster, sluids
+        self._last: tuple[float, int, live.Queue] | None = None
 
-    def at(self, now: float, ask: Callable[[int], bytes]) -> T:
-        """The list as it is at ``now``. ``ask(since)`` gets a document; ``since`` 0 asks for all of it.
+    def at(self, now: float, ask: Callable[[int], bytes]) -> live.Queue:
+        """The queue as it is at ``now``. ``ask(since)`` gets a document; ``since`` 0 asks for all of it.
 
         Raises what ``ask`` raises, and `FormError`; what was known is not returned in the place of an answer.
         """
@@ -41,7 +35,7 @@ class Kept(Generic[T]):
         if not 0 <= now - read_at < WHOLE:
             since = 0
         try:
-            document = rest_json.document(ask(since), self._name)
+            document = rest_json.document(ask(since), "jobs")
         except RestUnchangedError:
             if since and last is not None:
                 return last
@@ -49,6 +43,6 @@ class Kept(Generic[T]):
         as_of = rest_json.last_update(document)
         if since and last is not None and not as_of:
             return last
-        value = self._read(document, now)
-        self._last = (now, as_of, value)
-        return value
+        queue = live.nouns(queue_json.read_jobs(document, sluids=self._sluids), self._cluster, int(now))
+        self._last = (now, as_of, queue)
+        return queue
