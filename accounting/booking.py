@@ -12,7 +12,7 @@ from datetime import tzinfo
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, select, tuple_, update
+from sqlalchemy import Connection, bindparam, delete, select, tuple_, update
 
 from accounting.database import chunks, insert_many, next_id, storable
 from accounting.identities import job_ids
@@ -20,7 +20,7 @@ from accounting.model import NodeDayResult, Posting
 from accounting.periods import OPEN, Period, correcting_period, open_period
 from accounting.rejects import UNPLACED, Aside, resolve, set_aside
 from accounting.rows import claim_text
-from accounting.tables import node_days, postings, transactions
+from accounting.tables import day_marks, node_days, postings, transactions
 from exporters.model import Claim, JobKey
 
 CAPACITY = "capacity"
@@ -104,6 +104,7 @@ class Booking:
             head = had.get(place)
             answers.append(Posted.UNCHANGED if _same(e, head) else self._book(e, head, standing.get(place, {})))
         self._write()
+        forget_marks(self.connection, {e.result.start for e in changed})
         lost = [(e.result.machine, e.result.start, e.result.unplaced) for e in changed]
         set_unplaced_aside(self.connection, lost, self.now)
         return answers
@@ -238,6 +239,15 @@ class Booking:
             self.connection.execute(
                 update(node_days).where(*place).values({name: bindparam(name) for name in names}), rows
             )
+
+
+def forget_marks(connection: Connection, starts: Iterable[int]) -> None:
+    """Forget what the days that begin then are known by (`accounting.bulk.marks`), since something is booked of them.
+
+    Whoever books may know less than another writer who marked the day meanwhile: without its mark it is read again.
+    """
+    for part in chunks(sorted(starts)):
+        connection.execute(delete(day_marks).where(day_marks.c.start_at.in_(part)))
 
 
 def set_unplaced_aside(

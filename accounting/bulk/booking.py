@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from accounting.booking import POST, Booking, Entry, Head, Posted, set_unplaced_aside
-from accounting.bulk.marks import store, stored
+from accounting.booking import POST, Booking, Entry, Head, Posted, forget_marks, set_unplaced_aside
+from accounting.bulk.marks import store
 from accounting.bulk.postings import VALUES
 from accounting.bulk.staging import copy
 from accounting.database import insert_many, next_id, storable
@@ -90,8 +90,9 @@ def book_day(connection: Connection, done: Done, *, now: int, zone: tzinfo) -> C
             counts[Posted.POSTED] += len(run.node_days)
         else:
             counts.update(Booking(connection, now, zone).book(run))
-    # what is booked without a mark must not be taken for what somebody else marked
-    if done.mark or stored(connection, done.start, done.end):
+    if done.runs:
+        forget_marks(connection, [done.start])
+    if done.mark:
         store(connection, done.start, done.end, done.mark)
     return counts
 

@@ -7,7 +7,8 @@ digests, and the rest as it is.
 A day depends on other days, too: a link key may tie its claims to others. What is written near a midnight counts for
 both days; what is tied to claims that go over a midnight, on whichever day, is in the mark (`partners`).
 
-A mark only ever saves work: a day without one, or with another, is read.
+A mark only ever saves work: a day without one, or with another, is read. It is kept in the transaction that booked the
+day as it is, and whatever is booked of the day otherwise forgets it (`accounting.booking.forget_marks`).
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, select
 
+from accounting.booking import forget_marks
 from accounting.bulk.partners import tied_beyond
 from accounting.bulk.site import World
 from accounting.facts import Spans, live_ends
@@ -124,5 +126,5 @@ def stored(connection: Connection, a: int, b: int) -> bytes:
 
 def store(connection: Connection, a: int, b: int, mark: bytes) -> None:
     """Keep the mark of what is booked now. Only a writer may ask."""
-    connection.execute(delete(day_marks).where(day_marks.c.start_at == a))
+    forget_marks(connection, [a])
     connection.execute(day_marks.insert().values(start_at=a, end_at=b, mark=mark))

@@ -188,12 +188,11 @@ def _booked(ledger: Engine, range_: Range, done: Done, now: int) -> Counter[str]
     """Book a day; if somebody else has booked of it meanwhile, reconcile it once more."""
     counts: Counter[str] = Counter()
     gone = {machine for machine, _ in done.had} - set(done.seen)
-    left = any(done.had[machine, done.start].inputs_hash != no_evidence(machine, done.start) for machine in gone)
-    if left:
+    if any(done.had[machine, done.start].inputs_hash != no_evidence(machine, done.start) for machine in gone):
         done = replace(done, mark=b"")  # what is withdrawn is withdrawn below, and the day not done before that
     for _ in range(TRIES):
         try:
-            if done.runs or done.mark or left:
+            if done.runs or done.mark:
                 with writing(ledger, done.staged) as connection:
                     counts.update(book_day(connection, done, now=now, zone=range_.zone))
             break

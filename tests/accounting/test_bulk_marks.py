@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -9,12 +10,17 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine
 
+from accounting.booking import Head
+from accounting.bulk.run import Site, reconcile_whole
 from accounting.bulk.site import SiteDay
 from accounting.bulk.working import Worker
+from accounting.check import check
 from accounting.database import insert_many, write
 from accounting.holdings import close, recall, take
 from accounting.identities import HISTORY, node_ids, put_jobs
+from accounting.ledger import heads
 from accounting.model import DAY, CapacityStretch, CoverageStretch, NodeDay
+from accounting.reconciling import ReconcileReport, rules_hash, withdraw
 from accounting.records import keep, version_of_claim, version_of_record
 from accounting.rulings import add_ruling
 from accounting.sightings import Seen, _take_splits
@@ -22,11 +28,12 @@ from accounting.tables import capacity, coverage, node_events
 from exporters.model import Claim, Job, NodeKey, Record, Scheduler
 from exporters.recorder import Holding
 from tests.accounting.conftest import NewLedger
-from tests.accounting.told import FIRST, RULES, Told, singly, tell, together
+from tests.accounting.told import FIRST, RULES, Told, borders, project, singly, tell, together
 from tests.exporters.records import made_by, pod, run
 
 DAYS = 6
 END = FIRST + DAYS * DAY
+RULED = rules_hash(RULES.text())
 NODE = NodeKey(Scheduler.SLURM, "hpc1", "n1-slurm")
 
 
@@ -205,3 +212,66 @@ def test_a_day_whose_claims_are_tied_to_what_has_changed_is_read_again(new_ledge
     again = singly(engine, end, end)
 
     assert (3, 0) == (again.unchanged, again.reposted)
+
+
+def knowing_less(engine: Engine) -> ReconcileReport:
+    """The reconcile of a process whose site is from before the node was there; it has the same settings."""
+    site = Site(lambda *_: [], project, borders=borders, settings="these")
+    return reconcile_whole(engine, FIRST, END, site, RULES, now=END)
+
+
+def test_a_day_that_a_slower_process_took_back_is_booked_again(engine: Engine) -> None:
+    begin(engine)
+    together(engine, END, END, settings="these")
+    slower = knowing_less(engine)
+    again = together(engine, END, END, settings="these")
+
+    assert (DAYS, DAYS) == (slower.withdrawn, again.reposted)
+    assert [] == check(engine)
+
+
+def test_a_day_that_another_process_marks_while_it_is_taken_back_is_booked_again(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(engine)
+    together(engine, END, END, settings="these")
+
+    def after_another(*arguments: Any, **more: Any) -> Counter[str]:
+        monkeypatch.undo()
+        together(engine, END, END, settings="these")
+        return withdraw(*arguments, **more)
+
+    monkeypatch.setattr("accounting.bulk.run.withdraw", after_another)
+    knowing_less(engine)
+    again = together(engine, END, END, settings="these")
+
+    assert DAYS == again.reposted
+
+
+def test_a_day_that_is_booked_one_by_one_is_read_again(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin(engine)
+    together(engine, END, END, settings="these")
+    other = singly(engine, END, END, rules=replace(RULES, grace=RULES.grace + 1))
+    read: list[int] = []
+    noting(read, monkeypatch)
+    together(engine, END, END, settings="these")
+    again = singly(engine, END, END)
+
+    assert 0 == other.withdrawn
+    assert [FIRST + day * DAY for day in range(DAYS)] == read
+    assert [RULED] * DAYS == [head.rules_hash for head in heads_of_all(engine)]
+    assert DAYS == again.unchanged
+
+
+def test_what_is_booked_without_a_mark_makes_the_day_be_read_by_those_who_had_marked_it(engine: Engine) -> None:
+    begin(engine)
+    marked = knowing_less(engine)
+    together(engine, END, END)  # without settings there are no marks
+    again = knowing_less(engine)
+
+    assert (0, DAYS) == (marked.node_days, again.withdrawn)
+
+
+def heads_of_all(engine: Engine) -> list[Head]:
+    with engine.connect() as connection:
+        return [*heads(connection, FIRST, END).values()]
