@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tests.accounting.site import T0
+from tests.lab.prometheus import Prometheus, promtool
 
 STEP = 30
 """The scrape interval."""
@@ -103,3 +107,15 @@ class Past:
 HOUR = 3600
 DOWN, BACK = T0 + 6 * HOUR, T0 + 12 * HOUR
 """The recorder is down over this stretch."""
+
+
+@contextmanager
+def served(past: Past) -> Iterator[Prometheus]:
+    """A real Prometheus that has this past in its blocks."""
+    with tempfile.TemporaryDirectory(prefix="past-") as root:
+        text = Path(root) / "past.txt"
+        text.write_bytes(past.text())
+        made = promtool("tsdb", "create-blocks-from", "openmetrics", str(text), f"{root}/data")
+        assert 0 == made.returncode, made.stderr
+        with Prometheus(Path(root), options=["--storage.tsdb.retention.time=100y"]) as server:
+            yield server

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,10 +22,10 @@ from exporters.sources.kube_history import KubeHistory
 from exporters.sources.prometheus import Prometheus as Client
 from meterbridge import main
 from tests.accounting import views
-from tests.accounting.past import BACK, DOWN, HOUR, Past, Seen
+from tests.accounting.past import BACK, DOWN, HOUR, Past, Seen, served
 from tests.accounting.site import T0, kn, node, pod, pod_job
 from tests.accounting.test_recording import pods, record, round_
-from tests.lab.prometheus import Prometheus, promtool
+from tests.lab.prometheus import Prometheus
 
 pytestmark = pytest.mark.server("prometheus")
 
@@ -60,13 +59,8 @@ def history() -> Iterator[Prometheus]:
     past.families["kube_node_status_condition"][tuple(sorted(down.items()))] = [
         (at, float(not DOWN + 2 * HOUR <= at < DOWN + 2 * HOUR + 600)) for at in past.scrapes(T0, NOW)
     ]
-    with tempfile.TemporaryDirectory(prefix="past-") as root:
-        text = Path(root) / "past.txt"
-        text.write_bytes(past.text())
-        made = promtool("tsdb", "create-blocks-from", "openmetrics", str(text), f"{root}/data")
-        assert 0 == made.returncode, made.stderr
-        with Prometheus(Path(root), options=["--storage.tsdb.retention.time=100y"]) as server:
-            yield server
+    with served(past) as server:
+        yield server
 
 
 @pytest.fixture

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,9 +17,9 @@ from exporters.sources.kube.nodes import node_facts
 from exporters.sources.kube_history import KubeHistory
 from exporters.sources.kube_past import labels_of, node_past, worth
 from exporters.sources.prometheus import Prometheus as Client
-from tests.accounting.past import HOUR, Past, Seen
+from tests.accounting.past import HOUR, Past, Seen, served
 from tests.accounting.site import T0, held
-from tests.lab.prometheus import Prometheus, promtool
+from tests.lab.prometheus import Prometheus
 
 END = T0 + HOUR
 JOB = {"label_scheduler_slinky_slurm_net_slurm_jobid": "71"}
@@ -47,13 +45,8 @@ def history() -> Iterator[Prometheus]:
     past.sliced_node("gn02")
     for each in SEEN:
         past.pod(each)
-    with tempfile.TemporaryDirectory(prefix="past-") as root:
-        text = Path(root) / "past.txt"
-        text.write_bytes(past.text())
-        made = promtool("tsdb", "create-blocks-from", "openmetrics", str(text), f"{root}/data")
-        assert 0 == made.returncode, made.stderr
-        with Prometheus(Path(root), options=["--storage.tsdb.retention.time=100y"]) as server:
-            yield server
+    with served(past) as server:
+        yield server
 
 
 @pytest.fixture
