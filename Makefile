@@ -36,7 +36,7 @@ lint: $(VENV)/.package ## style, types and the direction of imports
 	$(VENV)/bin/lint-imports
 
 bench: $(VENV)/.package ## speed and memory, as ratios measured side by side, also in build/bench.json
-	$(PYTHON) -m tests.bench
+	$(PYTHON) -m tests.bench $(PARTS)
 
 docs: $(VENV)/.package ## docs/metrics.md and docs/cli.md from the code
 	$(PYTHON) -m tests.reference

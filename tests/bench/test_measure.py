@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.bench import __main__ as bench
 from tests.bench.measure import figure, race, ratio
 
 
@@ -35,3 +43,35 @@ def test_contestants_take_turns_after_one_run_that_is_not_counted() -> None:
 
 def test_a_ratio_is_taken_run_by_run() -> None:
     assert [2.0, 5.0] == ratio([4.0, 5.0], [2.0, 1.0])
+
+
+def test_figures_are_kept_beside_those_of_other_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "build" / "bench.json"
+    good, bad = figure("good", [3.0], "x", 2), figure("bad", [1.0], "x", 2)
+    monkeypatch.setattr(bench, "OUT", out)
+    monkeypatch.setattr(bench, "PARTS", {"one": lambda: [good], "two": lambda: [bad]})
+    codes = [bench.main(["one"]), bench.main(["two"]), bench.main(["three"])]
+
+    assert [0, 1, 2] == codes
+    assert {"good": 3.0, "bad": 1.0} == {name: entry["value"] for name, entry in json.loads(out.read_text()).items()}
+    assert [False, True] == ["MISSED" in line for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_part_that_fails_costs_the_others_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+
+    def run(command: Sequence[str], **_: object) -> subprocess.CompletedProcess[str]:
+        asked.append(command[-1])
+        return subprocess.CompletedProcess(command, int(command[-1] == "scale"))
+
+    monkeypatch.setattr(bench, "OUT", tmp_path / "bench.json")
+    monkeypatch.setattr(bench.subprocess, "run", run)
+    codes = [bench.main([]), bench.main(["ledger", "rounds"])]
+
+    assert [1, 0] == codes
+    assert [*bench.PARTS, "ledger", "rounds"] == asked
+    assert "scale" in capsys.readouterr().err
