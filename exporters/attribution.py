@@ -19,7 +19,7 @@ from exporters.cardowners import Shares, by_index, known_hands, owners_of_cards
 from exporters.cards import Card
 from exporters.links import find_links
 from exporters.machines import Machines
-from exporters.model import Claim, Disposition, JobKey, Node, NodeKey, Sample, Scheduler
+from exporters.model import MILLI_PER_GPU, Claim, Disposition, JobKey, Node, NodeKey, Sample, Scheduler
 from exporters.nesting import Nest, nest
 from exporters.occupancy import Part, divide
 from exporters.picture import (
@@ -34,12 +34,15 @@ from exporters.picture import (
     card_rows,
     node_rows,
 )
+from exporters.plain import plain_cards, plain_owners, plain_parts
 from exporters.pools import Pool, allot, merge_pools, pool_of
 from exporters.samples import one_per_card
 from exporters.shard import WHOLE, Shard
 
 _TOLD = attrgetter("uuid", "index", "mig_instance", "pods", "hpc_jobs")
 """What a join takes from a sample besides what its card did."""
+_ORDER = attrgetter("start", "job.scheduler", "native_id", "job", "unit", "model", "milligpu")
+"""The order of a machine's claims: where one of two must give way, it is the later."""
 NodeSeen = tuple[Node, bool]
 """A node, and whether its scheduler was read lately."""
 
@@ -197,12 +200,21 @@ def _join_machine(
     models: Mapping[str, str],
     grace: int,
 ) -> MachinePart:
-    claims = sorted(claims, key=lambda c: (c.start, c.job.scheduler, c.native_id, c.job, c.unit, c.model, c.milligpu))
+    claims = sorted(claims, key=_ORDER)
     canvas = MachinePart()
     views: dict[tuple[Scheduler, str], list[Pool]] = defaultdict(list)
     for node, _ in nodes:
         views[node.key.scheduler, node.key.cluster].append(Pool(node.model, node.milligpu))
     pools = merge_pools(views, models)
+    capacity, rest = sum(p.milligpu for p in pools), _rest(nodes)
+    owners = plain_cards(claims, capacity) if len(pools) == 1 else None
+    if owners is not None:
+        pool = pools[0]
+        canvas.capacity.append((pool.model, capacity))
+        canvas.held = plain_parts(machine, pool.model, claims)
+        canvas.rest.append((pool.model, rest, capacity - MILLI_PER_GPU * len(owners)))
+        canvas.shares = plain_owners(owners, samples)
+        return _with_rows(canvas, machine, samples)
     active = [i for i, c in enumerate(claims) if c.milligpu > 0]
     if not pools:
         canvas.unplaced += [claims[i] for i in active]
@@ -212,10 +224,8 @@ def _join_machine(
     slurm = [(n, fresh) for n, fresh in nodes if n.key.scheduler is Scheduler.SLURM]
     down = {(n.key.cluster, n.key.name) for n, _ in slurm if not n.up}
     unread = {n.key.cluster for n, fresh in slurm if not fresh}
-    capacity = sum(p.milligpu for p in pools)
     nested = nest(active, claims, links, hands, capacity=capacity, down=down, unread=unread)
     cards = {i: tuple(sorted(hand.cards, key=by_index)) for i, hand in nested.cards.items()}
-    rest = _rest(nodes)
     reasons = nested.reasons
     for pool, leaves in zip(pools, allot(pools, nested.leaves, claims, models), strict=True):
         canvas.capacity.append((pool.model, pool.milligpu))
@@ -235,6 +245,10 @@ def _join_machine(
     for i, milligpu in nested.orphaned.items():
         canvas.orphaned.append((claims[i].job, milligpu))
     canvas.shares = owners_of_cards(claims, nested, cards, samples)
+    return _with_rows(canvas, machine, samples)
+
+
+def _with_rows(canvas: MachinePart, machine: str, samples: Sequence[Sample]) -> MachinePart:
     canvas.card_rows = card_rows(machine, canvas.held, samples)
     canvas.node_rows = node_rows(machine, canvas.held, canvas.rest)
     return canvas
