@@ -7,7 +7,7 @@ What comes out is what going node-day by node-day, line by line, makes, to the b
 * `marks`, `partners`: days of which nothing has changed, known without reading them;
 * `columns`, `cards`: the node-days that are new, as `accounting.sweep` takes them;
 * `postings`: what it makes of them, as rows;
-* `staging`, `booking`: those rows in the books;
+* `image`, `staging`, `booking`: those rows in the books;
 * `working`, `run`: a day, a range, here or in several processes;
 * `sums`, `charges`, `order`, `names`, `letters`, `lines`, `statement`: a month's lines;
 * `seek`: one of them by its name;

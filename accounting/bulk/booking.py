@@ -58,7 +58,7 @@ class Done:
 
     ``seen`` are all machines there are, ``had`` where the books stood when that was found out, and ``is_open`` whether
     the period was open then. ``mark`` is by which the day is known again (`accounting.bulk.marks`), empty if it need
-    not be kept. ``staged`` is the image of new postings (`accounting.bulk.staging`).
+    not be kept. ``staged`` is the image of new postings, if there is one (`accounting.bulk.staging`).
     """
 
     start: int

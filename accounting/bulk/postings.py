@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from accounting.bulk.columns import DayColumns
+from accounting.bulk.image import Words
 from accounting.database import LedgerError, storable
 from accounting.model import NodeDayResult, Posting
 from accounting.reconcile import CAPACITY, claim_order
@@ -16,21 +17,11 @@ from accounting.sweep.columns import LINKS, Ints
 from accounting.sweep.table import Table, concat, empty, take
 from exporters.model import Claim
 
-VALUES = (
-    "quantity",
-    "held",
-    "account",
-    "model",
-    "project",
-    "job_id",
-    "unit",
-    "start_at",
-    "end_at",
-    "link",
-    "linked_id",
-    "reason",
-)
-"""Columns of ``postings`` that `DayPostings.columns` gives, in its order."""
+NUMBERS = ("quantity", "held", "start_at", "end_at")
+JOBS = ("job_id", "linked_id")
+TEXTS = ("account", "model", "project", "unit", "link", "reason")
+VALUES = (*NUMBERS, *JOBS, *TEXTS)
+"""Columns of ``postings`` that `DayPostings` gives, in its order."""
 
 _WIDE = 100
 """Text that is longer is put in order one by one."""
@@ -48,31 +39,33 @@ class DayPostings:
         self._lost: dict[int, list[tuple[Claim, str]]] = {}
         self._note_unplaced(batches)
 
-    def machines(self, first: int, last: int) -> list[int]:
-        """The machine of each of those rows."""
-        found: list[int] = self.table["machine"][int(self.first[first]) : int(self.first[last])].tolist()
-        return found
-
     def columns(self, first: int, last: int) -> list[list[Any]]:
         """The rows of the machines ``first`` to ``last - 1`` (of the sweep's columns): a list for each of `VALUES`."""
         some = slice(int(self.first[first]), int(self.first[last]))
-        t = {name: column[some] for name, column in self.table.items()}
-        names = self.sweep.site.names
+        numbers = [column.tolist() for column in self.numbers(some)]
+        jobs = [[None if n < 0 else n for n in column] for column in numbers[len(NUMBERS) :]]
+        texts = [[words.texts[code] for code in words.codes.tolist()] for words in self.texts(some)]
+        return [*numbers[: len(NUMBERS)], *jobs, *texts]
+
+    def numbers(self, some: slice | Ints) -> list[Ints]:
+        """`NUMBERS` and `JOBS` of some rows; -1 for nobody's job."""
         jobs = np.append(self.site.jobs, -1)  # code -1 is the last one
-        owned = t["job"] >= 0
+        t = self.table
+        told = [t[name][some] for name in ("quantity", "held", "start", "end")]
+        return [*told, *(jobs[t[name][some]] for name in ("job", "linked"))]
+
+    def texts(self, some: slice | Ints) -> list[Words]:
+        """`TEXTS` of some rows."""
+        t = {name: self.table[name][some] for name in ("account", "model", "project", "job", "unit", "link", "reason")}
+        names, nobodys = self.sweep.site.names, t["job"] < 0
+        reasons, reason = np.unique(t["reason"], return_inverse=True)
         return [
-            t["quantity"].tolist(),
-            t["held"].tolist(),
-            _texts(ACCOUNTS, t["account"]),
-            _texts([*map(storable, self.sweep.models)], t["model"]),
-            _texts([*map(storable, names.projects), ""], np.where(owned, t["project"], len(names.projects))),
-            _numbers(jobs[t["job"]]),
-            _texts([*names.units, ""], np.where(owned, t["unit"], len(names.units))),
-            t["start"].tolist(),
-            t["end"].tolist(),
-            _texts([*(kind.value for kind in LINKS), ""], t["link"]),
-            _numbers(jobs[t["linked"]]),
-            [self._reason(code) if code else "" for code in t["reason"].tolist()],
+            Words(ACCOUNTS, t["account"]),
+            Words([*map(storable, self.sweep.models)], t["model"]),
+            Words([*map(storable, names.projects), ""], np.where(nobodys, -1, t["project"])),
+            Words([*names.units, ""], np.where(nobodys, -1, t["unit"])),
+            Words([*(kind.value for kind in LINKS), ""], t["link"]),
+            Words([*map(self._reason, reasons.tolist())], reason),
         ]
 
     def refuse_unbalanced(self) -> None:
@@ -173,11 +166,3 @@ def _ranks(texts: Sequence[str]) -> Ints:
         return np.unique(np.array(texts, dtype=bytes), return_inverse=True)[1].astype(np.int64)
     place = {text: n for n, text in enumerate(sorted(set(texts)))}
     return np.array([place[text] for text in texts], dtype=np.int64)
-
-
-def _texts(texts: Sequence[str], codes: Any) -> list[str]:
-    return [texts[code] for code in codes.tolist()]
-
-
-def _numbers(ids: Ints) -> list[int | None]:
-    return [None if n < 0 else n for n in ids.tolist()]

@@ -7,22 +7,23 @@ come as the bytes of a database in memory, and the writer's part is one statemen
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from itertools import chain
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 from sqlalchemy import Connection, Engine
 
-from accounting.bulk.postings import VALUES
+from accounting.bulk.image import image
+from accounting.bulk.postings import JOBS, VALUES, DayPostings
 from accounting.database import write, write_on
 
 _COLUMNS = ", ".join(VALUES)
-_TABLE = f"CREATE TABLE postings (id INTEGER PRIMARY KEY, node_day INTEGER, {_COLUMNS})"
-_INSERT = f"INSERT INTO postings VALUES ({', '.join('?' * (len(VALUES) + 2))})"  # noqa: S608 - names of columns
+_TABLE = f"CREATE TABLE postings (node_day, {_COLUMNS})"
 _COPY = (
     f"INSERT INTO main.postings (id, transaction_id, {_COLUMNS}) "  # noqa: S608 - names of columns
-    f"SELECT id + ?, node_day + ?, {_COLUMNS} FROM staged.postings WHERE id BETWEEN ? AND ?"
+    f"SELECT rowid + ?, node_day + ?, {', '.join(f'nullif({c}, -1)' if c in JOBS else c for c in VALUES)} "
+    "FROM staged.postings WHERE rowid BETWEEN ? AND ?"
 )
 
 
@@ -31,36 +32,21 @@ def can_stage(connection: Connection) -> bool:
     return connection.dialect.name == "sqlite" and hasattr(sqlite3.Connection, "deserialize")
 
 
-class Stage:
-    """The postings of a day that are to be copied."""
+def staged(made: DayPostings, spans: Sequence[tuple[int, int]]) -> bytes | None:
+    """The postings of some machines of a sweep, from one to before another, as a database. None if it cannot hold them.
 
-    def __init__(self) -> None:
-        self._rows: list[Iterable[tuple[Any, ...]]] = []
-        self._next = 1
-
-    def add(self, node_days: Sequence[int], columns: Sequence[Sequence[Any]]) -> int:
-        """Take on postings by columns (`VALUES`), each with the number of its node-day; the number of the first."""
-        first = self._next
-        self._next += len(node_days)
-        self._rows.append(zip(range(first, self._next), node_days, *columns, strict=True))
-        return first
-
-    def image(self) -> bytes:
-        """All of them as a database; nothing when there is none."""
-        if self._next == 1:
-            return b""
-        with closing(sqlite3.connect(":memory:", isolation_level=None)) as staged:
-            staged.execute("PRAGMA page_size=65536")
-            staged.execute(_TABLE)
-            staged.execute("BEGIN")
-            staged.executemany(_INSERT, chain.from_iterable(self._rows))
-            staged.execute("COMMIT")
-            return staged.serialize()
+    The first has the number 1, and all have that of their machine in the sweep.
+    """
+    rows = [np.arange(made.first[first], made.first[last]) for first, last in spans]
+    some = np.concatenate([np.empty(0, dtype=np.int64), *rows])
+    if not len(some):
+        return b""
+    return image(_TABLE, [made.table["machine"][some], *made.numbers(some)], made.texts(some))
 
 
 @contextmanager
 def writing(ledger: Engine, staged: bytes) -> Iterator[Connection]:
-    """`accounting.database.write`, with the image of a `Stage` at hand for `copy`, if there is one."""
+    """`accounting.database.write`, with the image that `staged` made at hand for `copy`, if there is one."""
     if not staged:
         with write(ledger) as writer:
             yield writer

@@ -17,7 +17,7 @@ from accounting.bulk.marks import Marks, stored
 from accounting.bulk.postings import DayPostings
 from accounting.bulk.reading import Reader
 from accounting.bulk.site import Borders, SiteDay, World, site_day
-from accounting.bulk.staging import Stage, can_stage
+from accounting.bulk.staging import can_stage, staged
 from accounting.capacity import stretches
 from accounting.evidence import Projects, Resolver
 from accounting.facts import load_facts, node_keys
@@ -122,18 +122,36 @@ class Worker:
         sweep = Sweep(columns.columns, self.range.rules, (a, b), run=run)
         made = DayPostings(columns, sweep, [*sweep] if which else [])
         made.refuse_unbalanced()
-        runs: list[Fresh | Sequence[Entry]] = []
-        stage = Stage() if can_stage(connection) else None
-        numbered = enumerate(which)
-        for new, some in groupby(numbered, key=lambda nm: is_open and (day.machines[nm[1]].name, a) not in had):
-            if new:
-                runs.append(_fresh(day, made, [(m, n) for n, m in some], stage))
-            else:
-                runs.append([self._entry(day, m, made.result(n)) for n, m in some])
+        runs, image = self._runs(day, made, which, had, is_open, can_stage(connection))
         lost = sum(len(made.unplaced(n)) for n in range(len(which)))
         seen = [machine.name for machine in day.machines]
-        image = stage.image() if stage else b""
         return Done(a, b, self.rules_hash, seen, had, is_open, runs, len(which), lost, mark, image)
+
+    def _runs(
+        self,
+        day: SiteDay,
+        made: DayPostings,
+        which: Sequence[int],
+        had: Mapping[Place, Head],
+        is_open: bool,
+        staging: bool,
+    ) -> tuple[list[Fresh | Sequence[Entry]], bytes]:
+        """What is to be booked of some machines, and the image of new postings."""
+        names = [day.machines[m].name for m in which]
+        news = [is_open and (name, day.start) not in had for name in names]
+        groups = [(new, [*some]) for new, some in groupby(range(len(which)), key=news.__getitem__)]
+        image = staged(made, [(some[0], some[-1] + 1) for new, some in groups if new]) if staging else None
+        runs: list[Fresh | Sequence[Entry]] = []
+        posting = 1
+        for new, some in groups:
+            first, last = some[0], some[-1] + 1
+            if new:
+                columns = made.columns(first, last) if image is None else ()
+                runs.append(Fresh([_new(day, made, which[n], n) for n in some], columns, posting, first))
+                posting += int(made.first[last] - made.first[first])
+            else:
+                runs.append([self._entry(day, which[n], made.result(n)) for n in some])
+        return runs, image or b""
 
     def _is_news(self, day: SiteDay, machine: int, had: Mapping[Place, Head]) -> bool:
         head = had.get((day.machines[machine].name, day.start))
@@ -144,23 +162,8 @@ class Worker:
         return Entry(result, day.end, day.hashes[machine], self.rules_hash, *told)
 
 
-def _fresh(day: SiteDay, made: DayPostings, numbers: Sequence[tuple[int, int]], stage: Stage | None) -> Fresh:
-    """New node-days (numbers among the day's machines and among the sweep's), which follow each other in the sweep.
-
-    Their postings are added to the ``stage``, where there is one.
-    """
-    first, last = numbers[0][1], numbers[-1][1] + 1
-    found = [
-        New(
-            day.machines[m].name,
-            day.hashes[m],
-            *ruled(day.machines[m].rulings),
-            int(made.first[n + 1] - made.first[n]),
-            made.unplaced(n),
-        )
-        for m, n in numbers
-    ]
-    columns = made.columns(first, last)
-    if stage is None:
-        return Fresh(found, columns)
-    return Fresh(found, (), stage.add(made.machines(first, last), columns), first)
+def _new(day: SiteDay, made: DayPostings, machine: int, number: int) -> New:
+    """A new node-day: the machine's number in the day and in the sweep."""
+    told = ruled(day.machines[machine].rulings)
+    postings = int(made.first[number + 1] - made.first[number])
+    return New(day.machines[machine].name, day.hashes[machine], *told, postings, made.unplaced(number))

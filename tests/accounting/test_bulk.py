@@ -6,6 +6,7 @@ import random
 from dataclasses import replace
 from datetime import UTC
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
@@ -46,6 +47,22 @@ def test_the_books_are_those_of_going_node_day_by_node_day(new_ledger: NewLedger
 
     assert (0, one.node_days) == (again.posted, again.unchanged)
     assert one == other
+    assert now == dump(engine)
+
+
+@settings(max_examples=3, deadline=None, suppress_health_check=SLOW)
+@given(told=sites())
+def test_the_books_are_the_same_where_a_day_is_too_much_for_an_image(new_ledger: NewLedger, told: list[Told]) -> None:
+    engine = new_ledger()
+    end = FIRST + DAY // 2 + (END - START) * told[0].unit + DAY
+    tell(engine, told, end)
+    together(engine, end, end)
+    now = dump(engine)
+    forget(engine)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("accounting.bulk.image._MOST_LEAVES", 0)
+        together(engine, end, end)
+
     assert now == dump(engine)
 
 
