@@ -37,6 +37,7 @@ from accounting.reconciling import ReconcileReport, reconcile_range, rules_hash
 from accounting.recording import LedgerRecorder
 from accounting.recovered import recovered_time
 from accounting.schema import open_ledger
+from accounting.stated import StatedMonth
 from accounting.statements import Basis, Statement, Terms, compose
 from accounting.statements import write_statement as write_files
 from accounting.statements.files import write_atomic
@@ -261,6 +262,13 @@ def statement(config: Config, engine: Engine, period: Period, at: Prices | None 
     return compose(lines(config, engine, period, at), at.rates, period.name)
 
 
+def stated(engine: Engine, period: Period, at: Prices) -> StatedMonth:
+    """The statement of a billing month, however many lines it has: they are read when they are asked for."""
+    with readers(engine, much=many(engine, period)) as some:
+        month = month_statement(engine, some, period, at.rates, corrected(engine, period, at))
+    return StatedMonth(engine, month, at.rates)
+
+
 def write_statement(config: Config, name: str, folder: Path) -> Sequence[Path]:
     """Write a month's chargeback, summary and notes; the paths of the files."""
     with opened(config) as engine:
@@ -269,10 +277,10 @@ def write_statement(config: Config, name: str, folder: Path) -> Sequence[Path]:
         closed_at = next((s.closed_at for s in period_states(engine) if s.name == name and not s.is_open), None)
         owed = recovered_time(engine, period.start, period.end, closed_at)
         with readers(engine, much=many(engine, period)) as some:
-            stated = month_statement(engine, some, period, at.rates, corrected(engine, period, at))
-            earlier = {line.corrects: at.earlier[line.corrects] for line in stated.statement.lines}
+            month = month_statement(engine, some, period, at.rates, corrected(engine, period, at))
+            earlier = {line.corrects: at.earlier[line.corrects] for line in month.statement.lines}
             basis = Basis(at.closed, earlier, owed)
-            return write_files(folder, stated.statement, at.rates, at.terms, basis, stated.csv(some))
+            return write_files(folder, month.statement, at.rates, at.terms, basis, month.csv(some))
 
 
 def explain(config: Config, line_id: str, name: str | None, *, escape: bool) -> bytes:

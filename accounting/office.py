@@ -8,17 +8,22 @@ from collections.abc import Callable, Sequence
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp
 
 from accounting import book, recovering
 from accounting.auth import TokenFile, Tokens
 from accounting.check import check
+from accounting.database import next_id, read
+from accounting.latest import Latest
 from accounting.loop import Loop, Task
 from accounting.periods import period_named
 from accounting.rating import Rates, RatingError
 from accounting.service import UnavailableError, UnknownPeriodError, create_service
 from accounting.standing import OPEN_FAMILIES, Standing, StandingCollector, Standings, stand
-from accounting.statements import Statement
+from accounting.stated import StatedMonth
+from accounting.tables import transactions
 from exporters.config import Config
 from exporters.server import Server
 
@@ -28,24 +33,35 @@ class LedgerBooks:
 
     def __init__(self, config: Config, engine: Engine) -> None:
         self._config, self._engine = config, engine
+        self._latest: Latest[StatedMonth] = Latest(config.service.interval)
 
     def periods(self) -> Sequence[str]:
         """The billing months that have postings, oldest first."""
         try:
             return book.month_names(self._engine)
         except DBAPIError as e:
-            raise UnavailableError(f"the ledger {self._engine.url!r} cannot be read: {e.orig}") from e
+            raise self._unreadable(e) from e
 
-    def statement(self, period: str) -> Statement:
-        """The statement of one month."""
+    def statement(self, period: str) -> StatedMonth:
+        """The statement of one month as the books have it now; what was measured may be ``service.interval`` old."""
         if period not in self.periods():
             raise UnknownPeriodError(period)
+        month = period_named(period, book.zone(self._config))
         try:
-            return book.statement(self._config, self._engine, period_named(period, book.zone(self._config)))
+            at = book.prices(self._config, self._engine, month)
+            with read(self._engine) as connection:
+                booked = next_id(connection, transactions)
+            return self._latest.of((period, at, booked), lambda: book.stated(self._engine, month, at))
         except RatingError as e:
             raise UnavailableError(str(e)) from e
-        except DBAPIError as e:
-            raise UnavailableError(f"the ledger {self._engine.url!r} cannot be read: {e.orig}") from e
+
+    async def unreadable(self, _: Request, error: Exception) -> JSONResponse:
+        """What is answered where the database fails while lines are read: what failed, without the statement in SQL."""
+        told = str(self._unreadable(error)) if isinstance(error, DBAPIError) else str(error)
+        return JSONResponse({"detail": told}, 503)
+
+    def _unreadable(self, error: DBAPIError) -> UnavailableError:
+        return UnavailableError(f"the ledger {self._engine.url!r} cannot be read: {error.orig}")
 
     def check(self) -> Sequence[str]:
         """Every breach of an invariant, in a sentence."""
@@ -104,7 +120,9 @@ def service(config: Config, clock: Callable[[], float] = time.time) -> Service:
     registry.register(StandingCollector(OPEN_FAMILIES, standings.overall))
     tasks.append(Task("standing", config.service.interval, lambda: standings.stands(_stand(config, engine))))
     tasks.append(Task("check", config.service.check_interval, lambda: standings.checked(len(check(engine)), clock())))
-    app = create_service(LedgerBooks(config, engine), tokens, Loop(tasks, registry, wall=clock), registry, standings)
+    books = LedgerBooks(config, engine)
+    app = create_service(books, tokens, Loop(tasks, registry, wall=clock), registry, standings)
+    app.add_exception_handler(DBAPIError, books.unreadable)
     return Service(app, config, engine)
 
 

@@ -6,10 +6,9 @@ under ``/api/`` needs a token; a project's token sees that project's lines and t
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from typing import Annotated, Any, Protocol
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path, Query, Request
@@ -23,16 +22,13 @@ from accounting.guard import Caller, Guard, RequestMetrics, TokenCheck, admin
 from accounting.loop import Loop
 from accounting.page import api_page
 from accounting.standing import PROJECT_FAMILIES, StandingCollector, Standings
-from accounting.statements import Statement, chargeback_csv, summary_csv
+from accounting.statements import Statement, summary_csv
 from accounting.statements.chargeback import COLUMNS, chargeback_rows
 from accounting.statements.csvtext import printable
 from accounting.statements.summary import SUMMARY_COLUMNS, capacity_row, summary_rows
 
 PAGE_LIMIT = 10_000
 """Lines in one JSON answer; the CSV has them all."""
-
-CHUNK_LINES = 1_000
-"""CSV lines sent at a time."""
 
 
 class UnknownPeriodError(LookupError):
@@ -46,6 +42,30 @@ class UnavailableError(Exception):
     """The books cannot be read now. The message names what and where; it is shown to the caller."""
 
 
+class Stated(Protocol):
+    """One period's statement, or what some may see of it, read some lines at a time."""
+
+    def __len__(self) -> int:
+        """How many lines there are."""
+        ...
+
+    def of_projects(self, may_see: Callable[[str], bool]) -> Stated:
+        """The lines and totals of some projects only."""
+        ...
+
+    def totals(self) -> Statement:
+        """A statement with the totals of all these lines, but not all the lines."""
+        ...
+
+    def page(self, offset: int, limit: int) -> Statement:
+        """A statement with at most ``limit`` of these lines, those after the first ``offset``."""
+        ...
+
+    def chargeback(self) -> Iterator[str | bytes]:
+        """These lines as a CSV file, some at a time. Raises `UnavailableError`."""
+        ...
+
+
 class Books(Protocol):
     """What the service serves. The methods may block: they are called from worker threads, several at once."""
 
@@ -53,8 +73,8 @@ class Books(Protocol):
         """Name the billing periods there are, oldest first. Raises `UnavailableError`."""
         ...
 
-    def statement(self, period: str) -> Statement:
-        """Compose the statement of one period. Raises `UnknownPeriodError` or `UnavailableError`."""
+    def statement(self, period: str) -> Stated:
+        """The statement of one period. Raises `UnknownPeriodError` or `UnavailableError`."""
         ...
 
     def check(self) -> Sequence[str]:
@@ -172,26 +192,23 @@ def read_statement(
     limit: Annotated[int, Query(ge=1, le=PAGE_LIMIT)] = 1_000,
 ) -> StatementPage:
     """The lines of a statement, page by page."""
-    statement = _visible(request, caller, period, project)
-    window = replace(
-        statement,
-        lines=statement.lines[offset : offset + limit],
-        micro_hours=statement.micro_hours[offset : offset + limit],
-    )
-    lines = [dict(zip(COLUMNS, row, strict=True)) for row in chargeback_rows(window, printable)]
-    return StatementPage(billing_period=period, total=len(statement.lines), offset=offset, lines=lines)
+    stated = _visible(request, caller, period, project)
+    lines = [dict(zip(COLUMNS, row, strict=True)) for row in chargeback_rows(stated.page(offset, limit), printable)]
+    return StatementPage(billing_period=period, total=len(stated), offset=offset, lines=lines)
 
 
 @api.get("/statements/{period}/chargeback.csv", response_class=StreamingResponse)
 def read_chargeback(request: Request, caller: Caller, period: Period, project: OfProject = None) -> Response:
     """The statement as the CSV file that `meterbridge statement` writes."""
-    return _csv(f"chargeback-{period}.csv", chargeback_csv(_visible(request, caller, period, project)))
+    lines = _visible(request, caller, period, project).chargeback()
+    begun = [*islice(lines, 2)]  # what cannot be read at all is told before anything is sent
+    return _csv(f"chargeback-{period}.csv", chain(begun, lines))
 
 
 @api.get("/statements/{period}/summary")
 def read_summary(request: Request, caller: Caller, period: Period, project: OfProject = None) -> Summary:
     """The totals per disposition, project and scheduler."""
-    statement = _visible(request, caller, period, project)
+    statement = _visible(request, caller, period, project).totals()
     rows = [dict(zip(SUMMARY_COLUMNS, row, strict=True)) for row in summary_rows(statement, printable)]
     capacity = dict(zip(SUMMARY_COLUMNS, capacity_row(statement), strict=True))
     return Summary(billing_period=period, rows=rows, capacity=capacity if _whole(caller, project) else None)
@@ -200,8 +217,9 @@ def read_summary(request: Request, caller: Caller, period: Period, project: OfPr
 @api.get("/statements/{period}/summary.csv", response_class=StreamingResponse)
 def read_summary_csv(request: Request, caller: Caller, period: Period, project: OfProject = None) -> Response:
     """The summary as a CSV file; its last row is capacity, which only an admin sees."""
-    statement = _visible(request, caller, period, project)
-    return _csv(f"chargeback-{period}-summary.csv", summary_csv(statement, capacity=_whole(caller, project)))
+    statement = _visible(request, caller, period, project).totals()
+    rows = summary_csv(statement, capacity=_whole(caller, project))
+    return _csv(f"chargeback-{period}-summary.csv", ["".join(rows)])
 
 
 @api.get("/check", dependencies=[Depends(admin)])
@@ -253,34 +271,21 @@ def front_page(request: Request) -> HTMLResponse:
     return HTMLResponse(api_page(request.app.openapi()))
 
 
-def _visible(request: Request, caller: Principal, period: str, project: str | None) -> Statement:
-    """Compose the statement as this caller may see it: lines, their hours, and totals."""
+def _visible(request: Request, caller: Principal, period: str, project: str | None) -> Stated:
+    """The statement as this caller may see it: lines, their hours, and totals."""
     if project is not None and not caller.may_see(project):
         raise HTTPException(403, f"this token may not see project {project}")
-    statement: Statement = request.app.state.books.statement(period)
+    stated: Stated = request.app.state.books.statement(period)
     if _whole(caller, project):
-        return statement
+        return stated
     viewer = caller if project is None else Principal(caller.name, Role.PROJECT, frozenset({project}))
-    kept = [n for n, line in enumerate(statement.lines) if viewer.may_see(line.usage.project)]
-    return replace(
-        statement,
-        lines=tuple(statement.lines[n] for n in kept),
-        micro_hours=tuple(statement.micro_hours[n] for n in kept),
-        totals=tuple(total for total in statement.totals if viewer.may_see(total.project)),
-    )
+    return stated.of_projects(viewer.may_see)
 
 
 def _whole(caller: Principal, project: str | None) -> bool:
     return caller.role is Role.ADMIN and project is None
 
 
-def _csv(name: str, lines: Iterable[str]) -> StreamingResponse:
+def _csv(name: str, parts: Iterable[str | bytes]) -> StreamingResponse:
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return StreamingResponse(
-        _chunks(iter(lines)), media_type="text/csv; charset=utf-8; header=present", headers=headers
-    )
-
-
-def _chunks(lines: Iterator[str]) -> Iterator[str]:
-    while chunk := "".join(islice(lines, CHUNK_LINES)):
-        yield chunk
+    return StreamingResponse(parts, media_type="text/csv; charset=utf-8; header=present", headers=headers)

@@ -74,6 +74,18 @@ def usage_of(connection: Connection, start: int, end: int, group: Group) -> Usag
     return _usage(group, groups[group], reasons.get(group, ()), _jobs(connection, groups), ())
 
 
+def usages_named(
+    connection: Connection, told: Sequence[tuple[Group, tuple[int, int, int, int], Sequence[float]]]
+) -> list[Usage]:
+    """Usages of which all is known but what their jobs are called, in the order given; their reasons are not told.
+
+    Of each: its group, what is charged and held in milliGPU-seconds, its first and last second, and what was measured
+    (`MEASURES`, or nothing).
+    """
+    jobs = _jobs(connection, (group for group, _, _ in told))
+    return [_usage(group, _Sum(*amounts), (), jobs, measured) for group, amounts, measured in told]
+
+
 class Correction(NamedTuple):
     """What is booked about a closed month: a difference, which may be negative, and the line of it that it corrects.
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx2
 import pytest
+from sqlalchemy import Engine
 
 from accounting import book, office
 from accounting.intake import ingest_history
 from accounting.schema import open_ledger
-from exporters.config import parse
+from exporters.config import Config, parse
 from exporters.server import Server
 from tests.accounting.readings import live
 from tests.accounting.site import DAY, T0, History, ended, gn, node, pod, pod_job
@@ -41,10 +43,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     live(engine, T0 + 3600, nodes=[node(gn(1))], gone=[pod("chat", 1, T0, T0 + 3600)], jobs=[served])
     ingest_history(engine, History([ended(1, T0, T0 + 3600)]), now=T0 + DAY, start=T0)
     engine.dispose()
-    hashes = {
-        name: hashlib.sha256(token.encode()).hexdigest() for name, token in (("admin", ADMIN), ("vision", VISION))
-    }
-    (folder / "tokens.yaml").write_text(TOKENS.format(**hashes))
+    (folder / "tokens.yaml").write_text(TOKENS.format(admin=sha256(ADMIN), vision=sha256(VISION)))
     config = parse(SETTINGS.format(folder=folder))
     book.reconcile_period(config, "2026-10", T0 + DAY)
     server = office.service(config)
@@ -53,6 +52,10 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
     finally:
         server.stop()
+
+
+def sha256(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def get(service: Server, path: str, token: str = "") -> httpx2.Response:
@@ -98,3 +101,51 @@ def test_the_months_so_far_are_told_to_prometheus_of_ones_own_projects_only(serv
     assert "llm" not in own
     assert 'meterbridge_ledger_period_info{period="2026-10",state="open"} 1.0' in everybody
     assert "vision" not in everybody
+
+
+def ledger(folder: Path, *runs: int) -> tuple[Config, Engine]:
+    """A ledger with a machine for a day, and these runs on it."""
+    engine = open_ledger(f"sqlite:///{folder}/ledger.db")
+    for at in (T0, T0 + DAY):
+        live(engine, at, nodes=[node(gn(1))], gap=2 * DAY)
+    config = parse(SETTINGS.format(folder=folder))
+    book_runs(config, engine, *runs)
+    return config, engine
+
+
+def book_runs(config: Config, engine: Engine, *runs: int) -> None:
+    ingest_history(engine, History([ended(n, T0, T0 + 3600) for n in runs]), now=T0 + DAY, start=T0, overlap=DAY)
+    book.reconcile_period(config, "2026-10", T0 + DAY)
+
+
+def test_a_statement_is_kept_until_something_is_booked(tmp_path: Path) -> None:
+    config, engine = ledger(tmp_path, 1)
+    books = office.LedgerBooks(config, engine)
+    first, same = books.statement("2026-10"), books.statement("2026-10")
+    book_runs(config, engine, 1, 2)
+    later = books.statement("2026-10")
+    engine.dispose()
+
+    assert first is same
+    assert len(first) + 1 == len(later)
+
+
+def test_a_ledger_that_fails_while_lines_are_read_is_an_error_that_names_it(tmp_path: Path) -> None:
+    config, engine = ledger(tmp_path, 1)
+    (tmp_path / "tokens.yaml").write_text(TOKENS.format(admin=sha256(ADMIN), vision=sha256(VISION)))
+    server = office.service(config)
+    server.start()
+    try:
+        paths = [f"/api/v1/statements/2026-10{more}" for more in ("", "/chargeback.csv")]
+        before = [get(server, path, ADMIN).status_code for path in paths]
+        with engine.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE jobs RENAME TO lost")
+        after = [get(server, path, ADMIN) for path in paths]
+    finally:
+        server.stop()
+        engine.dispose()
+
+    assert [200, 200] == before
+    for answer in after:
+        assert 503 == answer.status_code
+        assert answer.json()["detail"].endswith("ledger.db cannot be read: no such table: jobs")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import pytest
 from fastapi.testclient import TestClient
@@ -21,6 +21,33 @@ from accounting.statements import Statement, chargeback_csv, compose, summary_cs
 from tests.accounting.usages import PERIOD, RATES, pencil_month
 
 
+@dataclass(frozen=True)
+class Whole:
+    """A statement that is small enough to have all of its lines at hand."""
+
+    statement: Statement
+
+    def __len__(self) -> int:
+        return len(self.statement.lines)
+
+    def of_projects(self, may_see: Callable[[str], bool]) -> Whole:
+        told = self.statement
+        kept = [(line, n) for line, n in zip(told.lines, told.micro_hours, strict=True) if may_see(line.usage.project)]
+        lines, hours = tuple(line for line, _ in kept), tuple(n for _, n in kept)
+        totals = tuple(total for total in told.totals if may_see(total.project))
+        return Whole(replace(told, lines=lines, micro_hours=hours, totals=totals))
+
+    def totals(self) -> Statement:
+        return self.statement
+
+    def page(self, offset: int, limit: int) -> Statement:
+        some, told = slice(offset, offset + limit), self.statement
+        return replace(told, lines=told.lines[some], micro_hours=told.micro_hours[some])
+
+    def chargeback(self) -> Iterator[str]:
+        return chargeback_csv(self.statement)
+
+
 @dataclass
 class PencilBooks:
     """Books that hold the pencil month."""
@@ -33,10 +60,10 @@ class PencilBooks:
             raise UnavailableError(self.trouble)
         return ["2026-09", PERIOD]
 
-    def statement(self, period: str) -> Statement:
+    def statement(self, period: str) -> Whole:
         if period != PERIOD:
             raise UnknownPeriodError(period)
-        return compose(rate(pencil_month(), RATES, PERIOD), RATES, PERIOD)
+        return Whole(compose(rate(pencil_month(), RATES, PERIOD), RATES, PERIOD))
 
     def check(self) -> Sequence[str]:
         return self.breaches
@@ -123,7 +150,7 @@ def test_a_token_may_come_as_a_key_beside_basic_auth(client: TestClient) -> None
 
 
 def test_an_admin_gets_the_file_that_the_command_writes(client: TestClient, books: PencilBooks) -> None:
-    month = books.statement(PERIOD)
+    month = books.statement(PERIOD).statement
 
     lines = client.get(f"{LINES}/chargeback.csv", headers=ADMIN)
     summary = client.get(f"{LINES}/summary.csv", headers=ADMIN)
