@@ -19,6 +19,7 @@ from exporters.exposition.writer import Writer
 from exporters.fabricmeter import FabricMeter
 from exporters.handover import Handover
 from exporters.holdings import holdings
+from exporters.jobnames import JobNames
 from exporters.links import FOREVER
 from exporters.machines import Rule, machines_of
 from exporters.memory import tidy
@@ -84,6 +85,7 @@ class Collector:
         self.roster = Roster(settings.max_jobs)
         self.stages = Stages()
         self._memory = Memory()
+        self._names = JobNames()
         self._writer = Writer()
         self._page: Page | None = None
         self._view: View | None = None
@@ -192,7 +194,7 @@ class Collector:
                 projects[h.outer.job] = projects[h.claim.job]
             if h.claim.job not in projects:
                 projects[h.claim.job] = self.settings.projects.project(_nameless(h.claim), now)
-        return View(picture, self._jobs, projects, self.meter, tuple(self.statuses()))
+        return View(picture, self._jobs, projects, self.meter, tuple(self.statuses()), names=self._names)
 
     def _elsewhere(self, host: str) -> bool:
         """Whether a host is a machine that is known, and another shard's: its endpoints need not be read here."""

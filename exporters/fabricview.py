@@ -9,7 +9,7 @@ from exporters.exposition.family import Row
 from exporters.fabric import PortState
 from exporters.model import JobKey
 from exporters.ports import PortQuantity
-from exporters.view import Rows, View
+from exporters.view import Rows, View, by_job
 
 
 def _job(key: JobKey) -> tuple[str, str, str]:
@@ -88,7 +88,7 @@ def lossless(view: View) -> Iterable[Row]:
 
 def job_nodes(view: View) -> Iterable[Row]:
     """Machines on which each job holds cards."""
-    return [(_job(key), float(len(machines))) for key, machines in view.fabric.machines.items()]
+    return by_job(view, {key: float(len(machines)) for key, machines in view.fabric.machines.items()})
 
 
 def job_ports(view: View) -> Iterable[Row]:

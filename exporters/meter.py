@@ -10,7 +10,7 @@ show as expected but not seen.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from exporters.model import MILLI_PER_GPU, Disposition, JobKey
 from exporters.picture import Held, Picture
 from exporters.recorder import Later, Telemetry
 from exporters.roster import other
-from exporters.use import NUMBER, Floats, Totals, Uses, Whole
+from exporters.use import NUMBER, Floats, Totals, Uses
 
 Owner = tuple[JobKey, str, str]
 """Job, unit and machine: what a claim is of."""
@@ -28,15 +28,6 @@ Project = tuple[str, str, str]
 
 _REMEMBERED = 1000
 """Owners that may be remembered beside twice those that are there, before those that are gone are forgotten."""
-
-
-@dataclass(frozen=True, slots=True)
-class JobRows:
-    """Jobs in the order of their labels (scheduler, cluster, id), and their rows in the totals."""
-
-    keys: tuple[JobKey, ...]
-    labels: list[tuple[str, ...]]
-    rows: Whole
 
 
 def _labels(job: JobKey) -> tuple[str, str, str]:
@@ -49,10 +40,9 @@ class Meter:
     def __init__(self, gap: float, linger: float) -> None:
         """``gap``: seconds after which a missing reading is a gap. ``linger``: how long an ended job stays."""
         self.linger = linger
-        self.jobs: Totals[JobKey] = Totals()
-        self.projects: Totals[Project] = Totals()
+        self.jobs: Totals[JobKey] = Totals(_labels)
+        self.projects: Totals[Project] = Totals(tuple)
         self.memory: dict[JobKey, float] = {}
-        self._seen: dict[JobKey, float] = {}
         self._at: float | None = None
         self._cards = CardMeter(gap)
         self._shares = ShareTable()
@@ -60,7 +50,6 @@ class Meter:
         self._owners: dict[int, Owner] = {}
         self._next = 0
         self._known: set[int] = set()
-        self._in_order = JobRows((), [], np.empty(0, np.int64))
 
     def step(
         self, picture: Picture, projects: Mapping[JobKey, str], folded: Collection[JobKey] = ()
@@ -93,16 +82,11 @@ class Meter:
         self._forget({*active.tolist(), *self._cards.owners()})
         return Later(lambda: _telemetry(owners, uses, started, at))
 
-    def in_order(self) -> JobRows:
-        """The jobs that have totals, by their labels."""
-        keys = self.jobs.in_order(_labels)
-        if keys is not self._in_order.keys:
-            self._in_order = JobRows(keys, [_labels(key) for key in keys], self.jobs.rows(keys))
-        return self._in_order
-
-    def final(self) -> list[JobKey]:
-        """The jobs that are shown and held nothing at the last step: their totals stay as they are."""
-        return [key for key, seen in self._seen.items() if seen != self._at]
+    def final(self) -> list[tuple[str, ...]]:
+        """The labels of jobs that are shown and held nothing at the last step: their totals stay as they are."""
+        jobs = self.jobs.in_order()
+        seen = self.jobs.seen(jobs.rows)
+        return list(compress(jobs.labels, (~np.isnan(seen) & (seen != self._at)).tolist()))
 
     def _number(self, owner: Owner) -> int:
         number = self._numbers.get(owner)
@@ -126,19 +110,19 @@ class Meter:
     def _add(self, owners: Sequence[Owner], uses: Uses, at: float, projects: Mapping[JobKey, str]) -> None:
         """Add a round's uses to jobs and projects."""
         jobs = [job for job, _, _ in owners]
-        self.jobs.add(self.jobs.rows(jobs), uses)
+        rows = self.jobs.rows(jobs)
+        self.jobs.add(rows, uses)
+        self.jobs.see(rows, at)
         payers = [(job.scheduler, job.cluster, projects[job]) for job in jobs]
         self.projects.add(self.projects.rows(payers), uses)
-        self._seen.update(dict.fromkeys(jobs, at))
 
     def _drop(self, at: float, folded: Collection[JobKey]) -> None:
         """Drop jobs that ended long enough ago."""
-        for key in [key for key, seen in self._seen.items() if at - seen > self.linger]:
-            del self._seen[key]
+        ended = self.jobs.unseen(at, self.linger)
+        for key in ended:
             if key in folded:
                 self.jobs.move(key, other(key))
-            else:
-                self.jobs.forget(key)
+        self.jobs.forget(key for key in ended if key not in folded)
 
     def _forget(self, live: set[int]) -> None:
         """Drop owners that are gone, so that job churn does not grow the memory."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Generic, TypeVar
+from itertools import compress
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,16 +63,31 @@ class Uses:
         return Use(**numbers, measured=measured)
 
 
-class Totals(Mapping[K, Use], Generic[K]):
-    """Running totals by key. As a mapping it gives each key's `Use`, made when asked for."""
+@dataclass(frozen=True, slots=True)
+class Ordered(Generic[K]):
+    """Keys in the order of their labels, and their rows in the totals. While a key stays, its labels are one object."""
 
-    def __init__(self) -> None:
+    keys: Sequence[K]
+    labels: Sequence[tuple[str, ...]]
+    rows: Whole
+
+
+class Totals(Mapping[K, Use], Generic[K]):
+    """Running totals by key. As a mapping it gives each key's `Use`, made when asked for.
+
+    ``labels`` gives each key's own labels, by which keys are ordered.
+    """
+
+    def __init__(self, labels: Callable[[K], tuple[str, ...]]) -> None:
+        self._labels = labels
         self._rows: dict[K, int] = {}
+        self._keys: list[K | None] = []
         self._free: list[int] = []
-        self._order: tuple[K, ...] = ()
+        self._order: Ordered[K] = Ordered((), (), np.empty(0, np.int64))
         self._met: list[K] = []
-        self._gone: set[K] = set()
+        self._freed: list[int] = []
         self._uses = Uses(np.zeros((0, len(NUMBERS))), np.zeros((0, len(TELEMETRY)), dtype=bool))
+        self._seen = np.zeros(0)
 
     def __getitem__(self, key: K) -> Use:
         return self._uses.use(self._rows[key])
@@ -85,13 +101,20 @@ class Totals(Mapping[K, Use], Generic[K]):
     def __contains__(self, key: object) -> bool:
         return key in self._rows
 
-    def in_order(self, by: Callable[[K], Any]) -> tuple[K, ...]:
-        """The keys sorted ``by`` what is each one's own; the same tuple for as long as they are the same."""
-        if self._met or self._gone:
-            stayed = [key for key in self._order if key not in self._gone]
+    def in_order(self) -> Ordered[K]:
+        """The keys by their labels; the same object for as long as they are the same."""
+        if self._met or self._freed:
+            before = self._order
+            stays = np.ones(len(self._seen), dtype=bool)
+            stays[self._freed] = False
+            stay = stays[before.rows]
             met = [key for key in dict.fromkeys(self._met) if key in self._rows]
-            self._order = tuple(sorted([*stayed, *met], key=by))  # two runs that are in order: merged, not sorted
-            self._met, self._gone = [], set()
+            keys = [*compress(before.keys, stay.tolist()), *met]
+            labels = [*compress(before.labels, stay.tolist()), *map(self._labels, met)]
+            rows = np.concatenate([before.rows[stay], self.rows(met)])
+            order = sorted(range(len(keys)), key=labels.__getitem__)  # most of them are in order
+            self._order = Ordered([keys[n] for n in order], [labels[n] for n in order], rows[order])
+            self._met, self._freed = [], []
         return self._order
 
     def rows(self, keys: Iterable[K]) -> Whole:
@@ -111,21 +134,35 @@ class Totals(Mapping[K, Use], Generic[K]):
         told = self._uses.told[rows, n - _FIRST_TOLD] if name in TELEMETRY else np.ones(len(rows), dtype=bool)
         return self._uses.amounts[rows, n], told
 
+    def see(self, rows: Whole, at: float) -> None:
+        """Note that the keys of these rows were seen at a moment."""
+        self._seen[rows] = at
+
+    def seen(self, rows: Whole) -> Floats:
+        """When the keys of these rows were last seen; NaN: never."""
+        return self._seen[rows]
+
+    def unseen(self, at: float, longer: float) -> list[K]:
+        """The keys that were last seen longer than so many seconds before a moment."""
+        rows = np.flatnonzero(at - self._seen > longer).tolist()
+        return [key for row in rows if (key := self._keys[row]) is not None]
+
     def move(self, key: K, other: K) -> None:
         """Add what a key has to another's, and forget the key."""
         self.rows([other])
         row, onto = self._rows[key], self._rows[other]
         self._uses.amounts[onto] += self._uses.amounts[row]
         self._uses.told[onto] |= self._uses.told[row]
-        self.forget(key)
+        self.forget([key])
 
-    def forget(self, key: K) -> None:
-        """Drop a key and its total."""
-        row = self._rows.pop(key)
-        self._gone.add(key)
-        self._uses.amounts[row] = 0.0
-        self._uses.told[row] = False
-        self._free.append(row)
+    def forget(self, keys: Iterable[K]) -> None:
+        """Drop keys and their totals."""
+        rows = [self._rows.pop(key) for key in keys]
+        self._uses.amounts[rows] = 0.0
+        self._uses.told[rows] = False
+        self._seen[rows] = np.nan
+        self._freed += rows
+        self._free += rows
 
     def _meet(self, key: K) -> int:
         if not self._free:
@@ -135,7 +172,10 @@ class Totals(Mapping[K, Use], Generic[K]):
                 np.concatenate([self._uses.amounts, np.zeros((more, len(NUMBERS)))]),
                 np.concatenate([self._uses.told, np.zeros((more, len(TELEMETRY)), dtype=bool)]),
             )
+            self._seen = np.concatenate([self._seen, np.full(more, np.nan)])
+            self._keys += [None] * more
             self._free = list(range(size + more - 1, size - 1, -1))
         row = self._rows[key] = self._free.pop()
+        self._keys[row] = key
         self._met.append(key)
         return row

@@ -12,6 +12,7 @@ from itertools import chain, compress
 
 from exporters.exposition.family import Columns, Row
 from exporters.fabric import Fabric
+from exporters.jobnames import JobNames
 from exporters.meter import Meter
 from exporters.model import MILLI_PER_GPU, Disposition, Job, JobKey, Scheduler
 from exporters.picture import CardUse, Picture
@@ -61,6 +62,7 @@ class View:
     fabric: Fabric = field(default_factory=Fabric)
     folded: frozenset[JobKey] = frozenset()
     stages: Stages = field(default_factory=Stages)
+    names: JobNames = field(default_factory=JobNames)
 
     def project(self, job: JobKey) -> str:
         """The project that pays for a job."""
@@ -86,6 +88,16 @@ def columns(labels: Sequence[tuple[str, ...]], values: Floats, told: Truths) -> 
     if told.all():
         return Columns(labels, values.tolist())
     return Columns(list(compress(labels, told.tolist())), values[told].tolist())
+
+
+def by_job(view: View, values: Mapping[JobKey, float]) -> Iterable[Row]:
+    """A number of each of some jobs. Of those that are metered the labels are the very ones that other rows have."""
+    jobs = view.meter.jobs.in_order()
+    found = list(map(values.get, jobs.keys))
+    rows = [(labels, value) for labels, value in zip(jobs.labels, found, strict=True) if value is not None]
+    if len(rows) == len(values):
+        return Columns([labels for labels, _ in rows], [value for _, value in rows])
+    return [(_job(key), value) for key, value in values.items()]
 
 
 def held_by_job(view: View) -> Iterable[Row]:
@@ -169,34 +181,21 @@ def disputed(view: View) -> Iterable[Row]:
 
 def job_info(view: View) -> Iterable[Row]:
     """What is known of each job besides numbers."""
-    picture, metered = view.picture, view.meter.jobs
-    keys: Iterable[JobKey] = view.meter.in_order().keys
+    picture, jobs, names = view.picture, view.meter.jobs, view.meter.jobs.in_order()
+    known: Iterable[tuple[tuple[str, ...], JobKey]] = zip(names.labels, names.keys, strict=True)
     seen = chain((h.claim.job for h in picture.held), (h.claim.job for h in picture.shown))
-    others = {key for key in chain(seen, (d.job for d in picture.demands)) if key not in metered}
+    others = {key for key in chain(seen, (d.job for d in picture.demands)) if key not in jobs}
     if others:
-        keys = sorted([*keys, *sorted(others, key=_job)], key=_job)
-    rows = [_names(key, job, view.project(key)) for key in keys if (job := view.jobs.get(key)) is not None]
+        known = sorted([*known, *((_job(key), key) for key in others)])
+    about, payer = view.jobs.get, view.projects.get
+    rows = view.names.rows((labels, about(key), payer(key, UNMAPPED)) for labels, key in known)
     return Columns(rows, [1.0] * len(rows))
-
-
-def _names(key: JobKey, job: Job, project: str) -> tuple[str, ...]:
-    return (
-        *_job(key),
-        project,
-        job.display_id,
-        job.name,
-        job.user,
-        job.account,
-        job.partition,
-        job.qos,
-        job.kind,
-        job.state,
-    )
 
 
 def final(view: View) -> Iterable[Row]:
     """The jobs whose totals stay as they are."""
-    return [(_job(key), 1.0) for key in view.meter.final()]
+    labels = view.meter.final()
+    return Columns(labels, [1.0] * len(labels))
 
 
 def folded(view: View) -> Iterable[Row]:
@@ -222,7 +221,7 @@ def job_uses(name: str) -> Rows:
     """The counter ``name`` (a field of `Use`) of each job; telemetry only of jobs that some reading told it of."""
 
     def rows(view: View) -> Iterable[Row]:
-        jobs = view.meter.in_order()
+        jobs = view.meter.jobs.in_order()
         values, told = view.meter.jobs.column(jobs.rows, name)
         return columns(jobs.labels, values, told)
 
@@ -259,7 +258,7 @@ def source(pick: Callable[[SourceStatus], float]) -> Callable[[View], Iterable[R
 
 def memory_by_job(view: View) -> Iterable[Row]:
     """GPU memory in use per job."""
-    return [(_job(key), used) for key, used in view.meter.memory.items()]
+    return by_job(view, view.meter.memory)
 
 
 def orphaned(view: View) -> Iterable[Row]:

@@ -20,7 +20,7 @@ from exporters.exposition.number import format_values
 OPENMETRICS_END = b"# EOF\n"
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-_TO_ESCAPE = re.compile('[\\\\\n"\ud800-\udfff]')
+_ESCAPED = ("\\", "\n", '"')
 
 _Rendered = tuple[Sequence[tuple[str, ...]], Sequence[str]]
 """Label values of some rows, and their texts."""
@@ -134,9 +134,9 @@ class _Labels:
     def __init__(self, names: tuple[str, ...], before: _Labels | None) -> None:
         self.names = names
         order = sorted(range(len(names)), key=names.__getitem__)
-        self._in_order = itemgetter(*order) if names else tuple
+        self._in_order = itemgetter(*order) if len(names) > 1 else tuple
         pairs = ",".join(f'{names[i]}="%s"' for i in order)
-        self._template = f"{{{pairs}}} " if pairs else " "
+        self._between = (f"{{{pairs}}} " if pairs else " ").split("%s")
         self._known: dict[tuple[str, ...], str] = before._known if before is not None else {}
         self._earlier: list[_Rendered] = before._now if before is not None else []
         self._now: list[_Rendered] = []
@@ -159,21 +159,24 @@ class _Labels:
             self._known = {key: text for keys, texts in self._now for key, text in zip(keys, texts, strict=True)}
 
     def _texts(self, family: str, keys: Sequence[tuple[str, ...]]) -> list[str]:
-        texts = [self._known.get(key, "") for key in keys]
-        new = [n for n, text in enumerate(texts) if not text]
-        self._meet(family, [keys[n] for n in new])
-        for n in new:
-            texts[n] = self._known[keys[n]]
+        known = self._known
+        texts = [text for text in map(known.get, keys) if text is not None]
+        if len(texts) < len(keys):
+            self._meet(family, [key for key in keys if key not in known])
+            texts = list(map(known.__getitem__, keys))
         return texts
 
     def _meet(self, family: str, keys: Sequence[tuple[str, ...]]) -> None:
         odd = next((key for key in keys if len(key) != len(self.names)), None)
         if odd is not None:
             raise ValueError(f"family {family} has labels {self.names}, but a row has the values {odd}")
-        plain = _TO_ESCAPE.search("".join(chain.from_iterable(keys))) is None  # nearly always, so asked of all at once
-        template, in_order = self._template, self._in_order
+        said = "".join(chain.from_iterable(keys))  # nearly always plain, so all are asked at once
+        plain = not any(map(said.__contains__, _ESCAPED)) and (said.isascii() or not _LONE_SURROGATE.search(said))
+        parts = [""] * (2 * len(self.names) + 1)
+        parts[::2] = self._between
         for key in keys:
-            self._known[key] = template % in_order(key if plain else tuple(map(_escape, key)))
+            parts[1::2] = self._in_order(key if plain else tuple(map(_escape, key)))
+            self._known[key] = "".join(parts)
 
 
 def _escape(value: str) -> str:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from exporters.attribution import attribute
 from exporters.holdings import holdings
@@ -226,18 +229,49 @@ def test_a_card_that_is_numbered_anew_is_the_same_card() -> None:
 
 
 def test_totals_stay_in_order_as_keys_come_and_go() -> None:
-    totals: Totals[str] = Totals()
-    totals.rows(["m", "c", "x"])
-    first = totals.in_order(str)
-    totals.rows(["c", "x"])
+    totals: Totals[str] = Totals(lambda key: (key.lower(),))
+    totals.rows(["m", "C", "x"])
+    first = totals.in_order()
+    totals.rows(["C", "x"])
 
-    assert ("c", "m", "x") == first
-    assert totals.in_order(str) is first
-    totals.forget("c")
+    assert ["C", "m", "x"] == first.keys
+    assert [("c",), ("m",), ("x",)] == first.labels
+    assert totals.in_order() is first
+    totals.forget(["C"])
     totals.rows(["z", "a"])
-    totals.forget("z")
-    totals.forget("x")
+    totals.forget(["z", "x"])
     totals.rows(["x", "z"])
-    assert ("a", "m", "x", "z") == totals.in_order(str) == tuple(sorted(totals))
+    second = totals.in_order()
+    assert ["a", "m", "x", "z"] == second.keys == sorted(totals)
+    assert totals.rows(second.keys).tolist() == second.rows.tolist()
+    assert first.labels[1] is second.labels[1]
     totals.move("m", "b")
-    assert ("a", "b", "x", "z") == totals.in_order(str)
+    assert ["a", "b", "x", "z"] == totals.in_order().keys
+
+
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from("abcdefg")), max_size=30), st.integers(1, 4))
+def test_the_order_of_totals_is_that_of_their_labels(changes: list[tuple[bool, str]], every: int) -> None:
+    totals: Totals[str] = Totals(lambda key: (chr(ord("z") - ord(key)),))
+    for n, (come, key) in enumerate(changes):
+        if come:
+            totals.rows([key])
+        elif key in totals:
+            totals.forget([key])
+        if n % every == 0:
+            found = totals.in_order()
+
+            assert sorted(totals, reverse=True) == list(found.keys)
+            assert [totals._labels(key) for key in found.keys] == list(found.labels)
+            assert totals.rows(found.keys).tolist() == found.rows.tolist()
+
+
+def test_totals_say_which_keys_were_not_seen_for_long() -> None:
+    totals: Totals[str] = Totals(lambda key: (key,))
+    totals.see(totals.rows(["a", "b"]), 100.0)
+    totals.see(totals.rows(["b"]), 115.0)
+    totals.rows(["never"])
+
+    assert (["a"], []) == (totals.unseen(131.0, 30.0), totals.unseen(130.0, 30.0))
+    totals.forget(["a"])
+    assert [] == totals.unseen(131.0, 30.0)
+    assert np.isnan(totals.seen(totals.rows(["a"]))).all()
