@@ -141,11 +141,11 @@ def _part(connection: Connection, ids: Ints) -> Part:
     else:
         here, parameters = among_ids(_J.id, dialect), listed_ids(ids.tolist(), dialect)
     size = sum((func.length(column) for column in _TOLD), literal(_CELLS))
-    figures = numbers(dialect, [_J.id, size, func.length(_J.run)])
-    ((told, text),) = every(connection, select(figures, joined(dialect, _TOLD, ",")).where(here), parameters)
-    if not told:
+    figures = [numbers(dialect, column) for column in (_J.id, size, func.length(_J.run))]
+    ((*told, text),) = every(connection, select(*figures, joined(dialect, _TOLD, ",")).where(here), parameters)
+    if not text:
         raise _lost(first)
-    found, sizes, letters = numbers_of(told, 3).T
+    found, sizes, letters = map(numbers_of, told)
     return part_of(found, sizes, letters, text, partial(said_of, connection))
 
 

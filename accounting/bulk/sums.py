@@ -5,7 +5,6 @@ The groups and their sums are those of `accounting.usage.usage`; here millions o
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,7 +13,7 @@ import numpy as np
 from sqlalchemy import Connection, func, select
 
 from accounting.booking import CAPACITY
-from accounting.bulk.packed import numbers, numbers_of, texts, texts_of
+from accounting.bulk.packed import numbers, numbers_of, rows_of, texts, texts_of
 from accounting.bulk.pages import among_ids, every, listed_ids
 from accounting.bulk.readers import Readers
 from accounting.bulk.rows import Codes
@@ -32,7 +31,7 @@ _TOGETHER = 250
 """Node-days whose postings are taken apart at once."""
 
 _D, _P, _M = node_days.c, postings.c, telemetry.c
-_NUMBERS = (_P.job_id, _P.linked_id, _P.quantity, _P.held, _P.start_at, _P.end_at)
+_NUMBERS = (func.coalesce(_P.job_id, 0), func.coalesce(_P.linked_id, 0), _P.quantity, _P.held, _P.start_at, _P.end_at)
 _TEXTS = (_P.project, _P.model, _P.account)
 _CODES = {**{word.value: n for n, word in enumerate(Disposition)}, "": len(Disposition)}
 
@@ -113,18 +112,19 @@ def _of_days(connection: Connection, span: tuple[int, int]) -> _Part:
     """The sums of the node-days that begin within a stretch of time."""
     dialect = connection.dialect.name
     heads = connection.scalars(select(_D.transaction_id).where(_D.start_at >= span[0], _D.start_at < span[1]))
-    query = select(numbers(dialect, _NUMBERS), texts(dialect, _TEXTS)).where(
+    told_numbers = [numbers(dialect, column) for column in _NUMBERS]
+    query = select(*told_numbers, texts(dialect, _TEXTS)).where(
         among_ids(_P.transaction_id, dialect), _P.account != CAPACITY
     )
     told, projects, models = Codes(), Codes(), Codes()
     parts: list[list[Ints]] = []
     for some in chunks([n for n in heads if n is not None], _TOGETHER):
-        ((amounts_, names_),) = every(connection, query, listed_ids(some, dialect))
+        ((*amounts_, names_),) = every(connection, query, listed_ids(some, dialect))
         if not names_:
             continue
-        job, linked, *amounts = numbers_of(amounts_, len(_NUMBERS)).T
-        codes = told.of(json.loads(names_))
-        names = [texts_of(text, len(_TEXTS)) for text in told.items]
+        job, linked, *amounts = map(numbers_of, amounts_)
+        codes = told.of(rows_of(names_))
+        names = [*map(texts_of, told.items)]
         columns = (
             projects.of(project for project, _, _ in names)[codes],
             job,

@@ -59,8 +59,8 @@ class Places:
         for number, (scheduler, cluster) in enumerate(self.names):
             # by the index alone, which a range of ids would keep SQLite from
             here = (_J.scheduler == scheduler, _J.cluster == cluster, _J.id + 0 >= self.first, _J.id + 0 <= last)
-            ((told,),) = every(connection, select(numbers(connection.dialect.name, [_J.id])).where(*here))
-            self.of[numbers_of(told, 1)[:, 0] - self.first] = number
+            ((told,),) = every(connection, select(numbers(connection.dialect.name, _J.id)).where(*here))
+            self.of[numbers_of(told) - self.first] = number
 
     def of_jobs(self, ids: Ints) -> Ints:
         """The number of each job's scheduler's cluster, -1 for nobody."""

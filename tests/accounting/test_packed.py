@@ -2,48 +2,44 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, func, select
 
-from accounting.bulk.packed import numbers, numbers_of, texts, texts_of
+from accounting.bulk.packed import numbers, numbers_of, rows_of, texts, texts_of
 from accounting.database import insert_many, read, write
 from accounting.tables import postings
 
+COLUMNS = (
+    "id", "transaction_id", "account", "model", "quantity", "project", "job_id", "start_at", "end_at", "held"
+)  # fmt: skip
 ROWS = [
     (1, 1, "charged", "h100", 1 << 62, "a b", None, 0, 5, 0),
     (2, 1, "idle", "", -3, "", 7, 0, 5, 1),
-    (3, 1, "", 'x"y\\\n\x1f', 0, '3 4 "é☃', 8, 0, 5, 2),
+    (3, 1, "", 'x"y\\\n\x1f\x1e\x7f', 0, '3 4 "é☃😀', 8, 0, 5, 2),
 ]
 _P = postings.c
 
 
 def test_numbers_and_texts_are_those_of_the_rows(engine: Engine) -> None:
-    columns = (
-        "id",
-        "transaction_id",
-        "account",
-        "model",
-        "quantity",
-        "project",
-        "job_id",
-        "start_at",
-        "end_at",
-        "held",
-    )
     with write(engine) as connection:
-        insert_many(connection, postings, columns, ROWS)
+        insert_many(connection, postings, COLUMNS, ROWS)
     name = engine.dialect.name
-    figures = (_P.id, _P.job_id, _P.quantity)
     with read(engine) as connection:
-        query = select(numbers(name, figures), texts(name, (_P.project, _P.model, _P.account)))
-        one, other = connection.execute(query).one()
-    found = numbers_of(one, 3)
-    named = [texts_of(row, 3) for row in json.loads(other)]
+        figures = [numbers(name, column) for column in (_P.id, func.coalesce(_P.job_id, 0), _P.quantity)]
+        *told, some = connection.execute(select(*figures, texts(name, (_P.project, _P.model, _P.account)))).one()
+    found = [numbers_of(text) for text in told]
+    named = [texts_of(row) for row in rows_of(some)]
 
-    assert np.int64 == found.dtype
-    # in the order in which the database has them, and both in the same
+    assert [np.int64] * 3 == [column.dtype for column in found]
+    # in the order in which the database has them, and all in the same
     assert sorted(([r[0], r[6] or 0, r[4]], [r[5], r[3], r[2]]) for r in ROWS) == sorted(
-        zip(found.tolist(), named, strict=True)
+        zip(np.transpose(found).tolist(), named, strict=True)
     )
+
+
+def test_of_no_rows_there_is_nothing(engine: Engine) -> None:
+    name = engine.dialect.name
+    with read(engine) as connection:
+        told, some = connection.execute(select(numbers(name, _P.id), texts(name, (_P.project, _P.model)))).one()
+
+    assert ([], []) == (numbers_of(told).tolist(), rows_of(some))
