@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, repeat
 from operator import itemgetter
 
 from exporters.exposition.family import Columns, Family
@@ -159,14 +159,13 @@ class _Labels:
             self._known = {key: text for keys, texts in self._now for key, text in zip(keys, texts, strict=True)}
 
     def _texts(self, family: str, keys: Sequence[tuple[str, ...]]) -> list[str]:
-        known = self._known
-        texts = [text for text in map(known.get, keys) if text is not None]
-        if len(texts) < len(keys):
-            self._meet(family, [key for key in keys if key not in known])
-            texts = list(map(known.__getitem__, keys))
+        texts = list(map(self._known.get, keys, repeat("")))
+        new = [n for n, text in enumerate(texts) if not text]
+        for n, text in zip(new, self._meet(family, [keys[n] for n in new]), strict=True):
+            texts[n] = text
         return texts
 
-    def _meet(self, family: str, keys: Sequence[tuple[str, ...]]) -> None:
+    def _meet(self, family: str, keys: Sequence[tuple[str, ...]]) -> Iterator[str]:
         odd = next((key for key in keys if len(key) != len(self.names)), None)
         if odd is not None:
             raise ValueError(f"family {family} has labels {self.names}, but a row has the values {odd}")
@@ -176,7 +175,8 @@ class _Labels:
         parts[::2] = self._between
         for key in keys:
             parts[1::2] = self._in_order(key if plain else tuple(map(_escape, key)))
-            self._known[key] = "".join(parts)
+            text = self._known[key] = "".join(parts)
+            yield text
 
 
 def _escape(value: str) -> str:
