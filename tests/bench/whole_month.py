@@ -31,6 +31,7 @@ from accounting import book, months
 from accounting.database import write
 from accounting.records import keep, version_of_record
 from accounting.schema import open_ledger
+from accounting.tables import claim_keys, claims, jobs, records
 from exporters.config import Config, load
 from exporters.model import Claim, Job, JobKey, NodeKey, Record, Scheduler
 from tests.bench.measure import Figure, figure
@@ -113,9 +114,17 @@ def made_ledger(folder: Path, nodes: int) -> Path:
     @event.listens_for(engine, "connect")
     def careless(connection: Any, _: object) -> None:
         connection.execute("PRAGMA synchronous=OFF").close()
+        connection.execute("PRAGMA cache_size=-2000000").close()  # 2 GB: keys come in no order
 
     engine.dispose()
+    indexes = sorted((i for table in (jobs, records, claims, claim_keys) for i in table.indexes), key=lambda i: i.name)
+    with engine.begin() as connection:
+        for index in indexes:
+            index.drop(connection)
     fill(engine, nodes)
+    with engine.begin() as connection:
+        for index in indexes:  # of all rows at once it takes a fraction of the time
+            index.create(connection)
     with engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
     engine.dispose()
