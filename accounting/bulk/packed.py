@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Text, cast, func, literal
+from sqlalchemy import ColumnElement, LargeBinary, Text, cast, func, literal, literal_column
 
 from accounting.sweep.columns import Ints
 
@@ -32,23 +32,48 @@ def numbers_of(text: str | None) -> Ints:
 
 def texts(dialect: str, columns: Sequence[ColumnElement[Any]]) -> ColumnElement[str]:
     """Texts of many rows as one text: see `rows_of`."""
-    row: ColumnElement[str]
+    return apart(array(dialect, columns))
+
+
+def array(dialect: str, columns: Sequence[ColumnElement[Any]]) -> ColumnElement[str]:
+    """Some columns of a row as one text, a JSON array."""
     if dialect == "sqlite":
-        row = func.json_array(*columns)
-    else:
-        row = cast(func.json_build_array(*columns), Text)
-    return func.aggregate_strings(row, _BETWEEN)
+        return func.json_array(*columns)
+    return cast(func.json_build_array(*columns), Text)
+
+
+def apart(column: ColumnElement[str]) -> ColumnElement[str]:
+    """A column of many rows, JSON or nothing, as one text: see `rows_of`."""
+    return func.aggregate_strings(column, _BETWEEN)
 
 
 def rows_of(text: str | None) -> list[str]:
-    """The rows of `texts`, each as one text: those of equal rows are equal."""
-    return text.split(_BETWEEN) if text else []
+    """The rows of `texts` or `apart`, each as one text: those of equal rows are equal."""
+    return [] if text is None else text.split(_BETWEEN)
 
 
 def texts_of(row: str) -> list[str]:
     """The texts of one row of `rows_of`."""
     found: list[str] = json.loads(row)
     return found
+
+
+def listed(dialect: str, column: ColumnElement[str]) -> ColumnElement[str]:
+    """A column of many rows, texts of any kind, as one text: see `list_of`."""
+    return func.json_group_array(column) if dialect == "sqlite" else cast(func.json_agg(column), Text)
+
+
+def list_of(text: str | None) -> list[str]:
+    """The texts of `listed`."""
+    found: list[str] = json.loads(text or "[]")
+    return found
+
+
+def digests(dialect: str, column: ColumnElement[bytes]) -> ColumnElement[bytes]:
+    """A column of bytes, of one length in many rows, without anything between them; NULL of no rows."""
+    if dialect == "sqlite":
+        return cast(func.group_concat(column, literal_column("''")), LargeBinary)
+    return func.string_agg(column, literal_column("''::bytea"))
 
 
 def joined(dialect: str, columns: Sequence[ColumnElement[str]], end: str) -> ColumnElement[str]:

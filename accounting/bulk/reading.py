@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Select, Text, and_, case, select
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, select
 
+from accounting.bulk.packed import apart, array, digests, list_of, listed, numbers, numbers_of, rows_of, texts
 from accounting.bulk.pages import among_ids, every, listed_ids
 from accounting.bulk.rows import NAMES, NEVER, Codes, Rows, Said, Texts
 from accounting.held import splits_of, with_split
@@ -25,48 +24,30 @@ from exporters.model import Claim, JobKey, NodeKey, Scheduler
 _C, _J, _R = claims.c, jobs.c, records.c
 
 
-class _Together(FunctionElement[str]):
-    """Some columns in one text, a JSON array: few different ones, many times."""
+QUERY: Select[Any] = select(_C.id).join(records, _R.id == _C.record_id).join(jobs, _J.id == _C.job_id).where(_C.current)
+"""Current claims, each with its record and its job."""
 
-    name = "together"
-    inherit_cache = True
-    type = Text()
-
-
-@compiles(_Together)
-def _json_array(element: Any, compiler: Any, **rest: Any) -> str:
-    return f"json_array({compiler.process(element.clauses, **rest)})"
-
-
-@compiles(_Together, "postgresql")
-def _json_build_array(element: Any, compiler: Any, **rest: Any) -> str:
-    return f"CAST(json_build_array({compiler.process(element.clauses, **rest)}) AS TEXT)"
+# in the order of `Rows`
+_NUMBERS = (
+    _C.id, _C.job_id, _C.node_id, _C.milligpu, _C.start_at, func.coalesce(_C.end_at, FOREVER),
+    func.coalesce(_J.start_at, NEVER),
+)  # fmt: skip
+_SAID = (_J.scheduler, _J.cluster, _J.account, _J.labels, _C.model, _C.profile, _C.split_assumed, _C.end_basis)
+_NAMES = (_C.unit, _C.native_id, _J.run)
 
 
-QUERY: Select[Any] = (
-    select(
-        _C.id,
-        _C.job_id,
-        _C.node_id,
-        _C.milligpu,
-        _C.start_at,
-        _C.end_at,
-        _J.start_at.label("began"),
-        _Together(
-            _J.scheduler, _J.cluster, _J.account, _J.labels, _C.model, _C.profile, _C.split_assumed, _C.end_basis
-        ).label("said"),
-        _R.meaning,
-        _C.unit,
-        _C.native_id,
-        _J.run,
-        _C.link_keys,
-        case((and_(_C.indices == "", _C.uuids == ""), None), else_=_Together(_C.indices, _C.uuids)).label("cards"),
-    )
-    .join(records, _R.id == _C.record_id)
-    .join(jobs, _J.id == _C.job_id)
-    .where(_C.current)
-)
-"""Current claims, each with its record's meaning and with what says who pays for its job."""
+def _packed(query: Select[Any], dialect: str) -> Select[Any]:
+    """All rows of a query that is made from `QUERY` as one, each column as one text."""
+    cards = case((and_(_C.indices == "", _C.uuids == ""), ""), else_=array(dialect, (_C.indices, _C.uuids)))
+    told: list[ColumnElement[Any]] = [
+        *(numbers(dialect, column) for column in _NUMBERS),
+        texts(dialect, _SAID),
+        digests(dialect, _R.meaning),
+        *(listed(dialect, column) for column in _NAMES),
+        apart(_C.link_keys),
+        apart(cards),
+    ]
+    return query.with_only_columns(*told, maintain_column_froms=True)
 
 
 class Reader:
@@ -86,24 +67,12 @@ class Reader:
 
     def read(self, connection: Connection, query: Select[Any], parameters: dict[str, Any] | None = None) -> Rows:
         """The claims of a query that is made from `QUERY`."""
-        return self.rows(every(connection, query, parameters))
-
-    def rows(self, raw: Sequence[Sequence[Any]]) -> Rows:
-        """Rows as the database has them, by columns."""
-        columns = [*zip(*raw, strict=True)] or [()] * len(NAMES)
-        number, job, node, milligpu, start, end, began, said, meaning, *texts = columns
-        return Rows(
-            np.array(number, dtype=np.int64),
-            np.array(job, dtype=np.int64),
-            np.array(node, dtype=np.int64),
-            np.array(milligpu, dtype=np.int64),
-            np.array(start, dtype=np.int64),
-            _known(end, FOREVER),
-            _known(began, NEVER),
-            self._codes_of(said),
-            np.frombuffer(b"".join(meaning), dtype=">u8").reshape(len(raw), 2),
-            *map(_objects, texts),
-        )
+        (row,) = every(connection, _packed(query, connection.dialect.name), parameters)
+        found: list[Any] = [*map(numbers_of, row[: len(_NUMBERS)])]
+        said, meaning, unit, native, run, keys, cards = row[len(_NUMBERS) :]
+        found += [self._codes_of(rows_of(said)), np.frombuffer(meaning or b"", dtype=">u8").reshape(-1, 2)]
+        found += map(_objects, (*map(list_of, (unit, native, run)), *map(rows_of, (keys, cards))))
+        return Rows(*found)
 
     def _codes_of(self, texts: Sequence[str]) -> Ints:
         """The numbers in ``_said`` of what some texts say, of which equal ones may be spelt in two ways."""
@@ -177,11 +146,11 @@ class Reader:
         seen = splits_of(connection, np.unique(rows.job[self.slurm(rows)]).tolist())
         some = np.flatnonzero(np.isin(rows.job, [*seen]))
         changed: dict[int, Claim] = {}
-        for numbers in _by_record(connection, rows.id[some], some):
-            before = [self.claim(rows, n) for n in numbers]
-            told = seen[int(rows.job[numbers[0]])]
+        for which in _by_record(connection, rows.id[some], some):
+            before = [self.claim(rows, n) for n in which]
+            told = seen[int(rows.job[which[0]])]
             after = next((s for split in told if (s := with_split(before, split))), before)
-            changed |= {n: claim for n, was, claim in zip(numbers, before, after, strict=True) if claim != was}
+            changed |= {n: claim for n, was, claim in zip(which, before, after, strict=True) if claim != was}
         return self._with(rows, changed) if changed else rows
 
     def _with(self, rows: Rows, changed: Mapping[int, Claim]) -> Rows:
@@ -194,15 +163,11 @@ class Reader:
             found.milligpu[n], found.start[n], found.end[n] = milligpu, start, FOREVER if end is None else end
             found.told[n] = np.frombuffer(claim_digest(claim), dtype=">u8")
             found.unit[n], found.native[n], found.keys[n] = unit, native, keys
-            found.cards[n] = compact(cards) if any(cards) else None
+            found.cards[n] = compact(cards) if any(cards) else ""
         return found
 
 
-def _known(values: Sequence[int | None], otherwise: int) -> Ints:
-    return np.array([otherwise if v is None else v for v in values] if None in values else values, np.int64)
-
-
-def _objects(values: Sequence[Any]) -> Texts:
+def _objects(values: Sequence[str]) -> Texts:
     return np.fromiter(values, dtype=np.object_, count=len(values))
 
 

@@ -48,7 +48,7 @@ class Rows:
     """Some claims, one entry each; ``end`` is `FOREVER` for what is still held, ``began`` the job's start.
 
     ``said`` numbers what few things say of many claims (`Said`). ``told`` (shape n, 2) is the digest of what is known
-    of the claim, as two big-endian numbers. The others are texts: ``cards`` is None where a claim names no card.
+    of the claim, as two big-endian numbers. The others are texts, empty where a claim has none.
     """
 
     id: Ints
@@ -80,12 +80,19 @@ class Rows:
     @property
     def named(self) -> Flags:
         """Which claims name cards."""
-        found: Flags = self.cards != None  # noqa: E711 - one by one
+        found: Flags = self.cards != ""
         return found
 
 
 NAMES = tuple(f.name for f in fields(Rows))
 """What there is of each row."""
+
+
+def nothing() -> Rows:
+    """No rows."""
+    numbers, texts = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.object_)
+    found: list[Any] = [*[numbers] * 8, np.empty((0, 2), dtype=np.uint64), *[texts] * 5]
+    return Rows(*found)
 
 
 def joined(some: Sequence[Rows]) -> Rows:

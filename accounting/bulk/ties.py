@@ -14,7 +14,7 @@ from sqlalchemy import Connection, or_
 
 from accounting.bulk.pages import among_texts, listed_texts
 from accounting.bulk.reading import QUERY, Reader
-from accounting.bulk.rows import Rows, joined
+from accounting.bulk.rows import Rows, joined, nothing
 from accounting.held import NEAR
 from accounting.tables import PODS, claim_keys, claims, jobs, records
 from exporters.links import FOREVER
@@ -81,7 +81,7 @@ def _bearing(connection: Connection, reader: Reader, names: set[Name], a: int, b
     """Runs and pods outside ``[a, b)`` that bear one of these names."""
     # by way of the names: the sums keep the database from going through all other days' claims
     outside = or_(_C.end_at + 0 <= a, _C.start_at + 0 >= b)
-    found, dialect = [reader.rows([])], connection.dialect.name
+    found, dialect = [nothing()], connection.dialect.name
     once = {
         (slurm, cluster, value) for slurm, cluster, value in names if not cluster or (slurm, "", value) not in names
     }
@@ -100,7 +100,7 @@ def _bearing(connection: Connection, reader: Reader, names: set[Name], a: int, b
 def _naming(connection: Connection, reader: Reader, bearing: dict[Name, list[Span]], a: int, b: int) -> Rows:
     """Claims outside ``[a, b)`` that name one of these, near it in time."""
     naming = QUERY.join(claim_keys, _K.claim_id == _C.id).where(or_(_C.end_at + 0 <= a, _C.start_at + 0 >= b))
-    found, dialect = [reader.rows([])], connection.dialect.name
+    found, dialect = [nothing()], connection.dialect.name
     for _, cluster, values in _by_cluster(name for name in bearing if name[1]):
         here = (_K.kind.in_(TIES), _K.cluster.in_((cluster, "")))
         named = naming.where(*here, among_texts(_K.value, dialect))
