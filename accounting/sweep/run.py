@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from accounting.model import DAY, NodeDayResult
 from accounting.reconcile import Rules
@@ -22,6 +21,9 @@ from accounting.sweep.prepare import prepare
 from accounting.sweep.scenes import Timeline
 from accounting.sweep.table import Reasons, Table
 from accounting.sweep.windows import Aside, Codes, reconcile_all
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _TOGETHER = 32
 """Windows that travel to a worker at once."""
@@ -45,6 +47,8 @@ class Batch:
 
     def frame(self) -> pd.DataFrame:
         """The postings, with columns as in `accounting.sweep.table.COLUMNS`."""
+        import pandas as pd  # noqa: PLC0415 - a third of what starting a process takes, and few ask for it
+
         return pd.DataFrame(self.columns, copy=False)
 
 
