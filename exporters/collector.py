@@ -183,8 +183,10 @@ class Collector:
             memory=self._memory,
             shard=self.settings.shard,
         )
-        ended = {key: job for key in self.meter.jobs if (job := self._jobs.get(key)) is not None}
-        self._jobs = {**ended, **picture.jobs}
+        gone = [key for key in self._jobs if key not in picture.jobs and key not in self.meter.jobs]
+        self._jobs = {**self._jobs, **picture.jobs}
+        for key in gone:
+            del self._jobs[key]
         projects = self.settings.projects.projects(self._jobs, now)
         for h in picture.shown:  # the remainder of an external job stays with the project its pods pay for
             if h.link and h.outer and h.link.kind is LinkKind.SAME:

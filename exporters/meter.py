@@ -82,11 +82,19 @@ class Meter:
         self._forget({*active.tolist(), *self._cards.owners()})
         return Later(lambda: _telemetry(owners, uses, started, at))
 
-    def final(self) -> list[tuple[str, ...]]:
+    def final(self) -> Sequence[tuple[str, ...]]:
         """The labels of jobs that are shown and held nothing at the last step: their totals stay as they are."""
         jobs = self.jobs.in_order()
         seen = self.jobs.seen(jobs.rows)
         return list(compress(jobs.labels, (~np.isnan(seen) & (seen != self._at)).tolist()))
+
+    def holding(self) -> tuple[Sequence[JobKey], Sequence[tuple[str, ...]]]:
+        """The jobs that held something at the last step, by their labels, and the labels."""
+        jobs = self.jobs.in_order()
+        now = self.jobs.seen(jobs.rows) == self._at
+        if now.all():
+            return jobs.keys, jobs.labels
+        return list(compress(jobs.keys, now.tolist())), list(compress(jobs.labels, now.tolist()))
 
     def _number(self, owner: Owner) -> int:
         number = self._numbers.get(owner)

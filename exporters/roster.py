@@ -36,10 +36,10 @@ class Roster:
     def step(self, shown: Iterable[JobKey]) -> None:
         """Take note of the jobs that are shown now, the most important first."""
         wanted = dict.fromkeys(key for key in shown if key.id != OTHER)
-        self._own &= wanted.keys()
         if not self.folded and len(wanted) <= self._limit:
-            self._own.update(wanted)
+            self._own = set(wanted)
             return
+        self._own &= wanted.keys()
         folded = {key for key in self.folded if key in wanted}
         for key in wanted:
             if key not in self._own and key not in folded:

@@ -91,12 +91,11 @@ def columns(labels: Sequence[tuple[str, ...]], values: Floats, told: Truths) -> 
 
 
 def by_job(view: View, values: Mapping[JobKey, float]) -> Iterable[Row]:
-    """A number of each of some jobs. Of those that are metered the labels are the very ones that other rows have."""
-    jobs = view.meter.jobs.in_order()
-    found = list(map(values.get, jobs.keys))
-    rows = [(labels, value) for labels, value in zip(jobs.labels, found, strict=True) if value is not None]
-    if len(rows) == len(values):
-        return Columns([labels for labels, _ in rows], [value for _, value in rows])
+    """A number of each of some jobs. Where all of them hold cards, the labels are the very ones that other rows have."""
+    keys, labels = view.meter.holding()
+    found = [value for value in map(values.get, keys) if value is not None]
+    if len(found) == len(keys) == len(values):
+        return Columns(labels, found)
     return [(_job(key), value) for key, value in values.items()]
 
 

@@ -27,9 +27,12 @@ def format_values(values: Sequence[float]) -> list[str]:
     some = set(values)
     if len(some) * _OFTEN > len(values):
         return _each(values)
+    zero = 0.0 in some  # equals -0.0
     some.discard(0.0)
     texts = dict(zip(some, _each(list(some)), strict=True))
-    return [texts.get(value) or _format(float(value)) for value in values]  # 0.0 equals -0.0
+    if zero:
+        return [texts.get(value) or _format(float(value)) for value in values]
+    return list(map(texts.__getitem__, values))
 
 
 def _each(values: Sequence[float]) -> list[str]:
