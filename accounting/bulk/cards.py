@@ -29,7 +29,7 @@ def cards_of(day: SiteDay, which: Sequence[int], rows: Ints, first: Ints) -> tup
     None where no card was seen live.
     """
     held = [day.machines[m].holdings for m in which]
-    some = day.rows.take(rows)
+    some = day.rows.after_each_other(rows)
     told = [*_seen_live(day, held, rows, first), *_named(day, rows, np.flatnonzero(some.named))]
     if not told:
         return nothing_seen(), None

@@ -75,7 +75,7 @@ class DayColumns:
             self.rows, self.unit = self.rows[kept], self.unit[kept]
 
     def _columns(self, job: Ints) -> Columns:
-        day, rows = self.day, self.day.rows.take(self.rows)
+        day, rows = self.day, self.day.rows.after_each_other(self.rows)
         reader = day.world.reader
         machines = [day.machines[m] for m in self.which]
         places = sorted({(n.scheduler, n.cluster) for n in reader.nodes.values()})

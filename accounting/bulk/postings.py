@@ -9,6 +9,7 @@ import numpy as np
 
 from accounting.bulk.columns import DayColumns
 from accounting.bulk.image import Words
+from accounting.bulk.ranks import ranks, ranks_below
 from accounting.database import LedgerError, storable
 from accounting.model import NodeDayResult, Posting
 from accounting.reconcile import CAPACITY, claim_order
@@ -22,9 +23,6 @@ JOBS = ("job_id", "linked_id")
 TEXTS = ("account", "model", "project", "unit", "link", "reason")
 VALUES = (*NUMBERS, *JOBS, *TEXTS)
 """Columns of ``postings`` that `DayPostings` gives, in its order."""
-
-_WIDE = 100
-"""Text that is longer is put in order one by one."""
 
 
 class DayPostings:
@@ -114,22 +112,22 @@ class DayPostings:
         """By machine, and in a node-day by what it says, as text: the order of `accounting.reconcile`."""
         names = self.sweep.site.names
         jobs = self._job_ranks()
-        ranks = [
+        places = [
             (t["machine"].astype(np.int64), len(self.site.which)),
-            (_ranks(ACCOUNTS)[t["account"]], len(ACCOUNTS)),
-            (_ranks(self.sweep.models)[t["model"]], len(self.sweep.models)),
-            (np.append(_ranks(names.projects), -1)[t["project"]] + 1, len(names.projects) + 1),
+            (ranks(ACCOUNTS)[t["account"]], len(ACCOUNTS)),
+            (ranks(self.sweep.models)[t["model"]], len(self.sweep.models)),
+            (np.append(ranks(names.projects), -1)[t["project"]] + 1, len(names.projects) + 1),
             (jobs[t["job"]], len(jobs)),
         ]
         packed = np.zeros(len(t["job"]), dtype=np.int64)
         bits = 0
-        for rank, size in ranks:
+        for rank, size in places:
             bits += size.bit_length()
             packed = (packed << size.bit_length()) | rank
-        order = np.argsort(packed, kind="stable") if bits < 64 else np.lexsort([rank for rank, _ in ranks[::-1]])
+        order = np.argsort(packed, kind="stable") if bits < 64 else np.lexsort([rank for rank, _ in places[::-1]])
         like = np.zeros(len(order), dtype=bool)
         same = np.ones(max(len(order) - 1, 0), dtype=bool)
-        for rank, _ in ranks:
+        for rank, _ in places:
             same &= rank[order][1:] == rank[order][:-1]
         like[1:] |= same
         like[:-1] |= same
@@ -157,12 +155,4 @@ class DayPostings:
     def _job_ranks(self) -> Ints:
         """By code of a job its rank by name; nobody comes first, as in the order of ``str``."""
         day = self.site.day
-        return np.append(_ranks(day.world.reader.job_texts(day.rows.take(self.site.holder))) + 1, 0)
-
-
-def _ranks(texts: Sequence[str]) -> Ints:
-    """The place of each text among all in their order; equal ones have one."""
-    if len(texts) and "".join(texts).isascii() and max(map(len, texts)) < _WIDE:
-        return np.unique(np.array(texts, dtype=bytes), return_inverse=True)[1].astype(np.int64)
-    place = {text: n for n, text in enumerate(sorted(set(texts)))}
-    return np.array([place[text] for text in texts], dtype=np.int64)
+        return np.append(ranks_below(*day.world.reader.job_texts(day.rows, self.site.holder)) + 1, 0)

@@ -120,10 +120,10 @@ class Reader:
         told = zip(rows.said[which].tolist(), rows.unit[which].tolist(), strict=True)
         return [(*places[code], unit) for code, unit in told]
 
-    def job_texts(self, rows: Rows) -> list[str]:
-        """``str`` of the job of each row."""
+    def job_texts(self, rows: Rows, which: Ints) -> tuple[list[str], Ints, list[str]]:
+        """``str`` of the jobs of some rows: how it may begin, which of that each begins with, and how it goes on."""
         heads = [f"{s.scheduler}/{s.cluster}/" for s in self._said.items]
-        return [heads[code] + run for code, run in zip(rows.said.tolist(), rows.run.tolist(), strict=True)]
+        return heads, rows.said[which], rows.run[which].tolist()
 
     def claim(self, rows: Rows, row: int) -> Claim:
         """The claim of a row."""

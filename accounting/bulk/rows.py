@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,7 +41,7 @@ class Codes:
 
     def known(self, items: Iterable[Any]) -> Ints:
         """The number of each, -1 for what has none."""
-        return np.array([self._codes.get(item, -1) for item in items], dtype=np.int64)
+        return np.array([*map(self._codes.get, items, repeat(-1))], dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,12 @@ class Rows:
     def take(self, which: Any) -> Rows:
         """Some of the rows."""
         return Rows(*(getattr(self, name)[which] for name in NAMES))
+
+    def after_each_other(self, which: Ints) -> Rows:
+        """`take` of ascending rows: no copy where none is left out between them."""
+        if len(which) and which[-1] - which[0] + 1 == len(which):
+            return self.take(slice(int(which[0]), int(which[-1]) + 1))
+        return self.take(which)
 
     def keep(self, which: Flags) -> Rows:
         """Those of the rows for which it is true; mostly it is for all."""
