@@ -19,11 +19,11 @@ class JobNames:
     def __init__(self) -> None:
         self._known: dict[Labels, tuple[Job, str, Labels]] = {}
 
-    def rows(self, jobs: Iterable[tuple[Labels, Job | None, str]]) -> list[Labels]:
+    def rows(self, every: Iterable[Labels], jobs: Iterable[Job | None], projects: Iterable[str]) -> list[Labels]:
         """The rows of jobs, given each one's labels, what is known of it (None: it has no row) and its project."""
         known = self._known
         rows = []
-        for labels, job, project in jobs:
+        for labels, job, project in zip(every, jobs, projects, strict=True):
             if job is None:
                 continue
             last = known.get(labels)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, compress
+from itertools import chain, compress, repeat
 
 from exporters.exposition.family import Columns, Row
 from exporters.fabric import Fabric
@@ -91,7 +91,7 @@ def columns(labels: Sequence[tuple[str, ...]], values: Floats, told: Truths) -> 
 
 
 def by_job(view: View, values: Mapping[JobKey, float]) -> Iterable[Row]:
-    """A number of each of some jobs. Where all of them hold cards, the labels are the very ones that other rows have."""
+    """A number of each of some jobs. Where all of them hold cards, their labels are the very ones of other rows."""
     keys, labels = view.meter.holding()
     found = [value for value in map(values.get, keys) if value is not None]
     if len(found) == len(keys) == len(values):
@@ -181,13 +181,13 @@ def disputed(view: View) -> Iterable[Row]:
 def job_info(view: View) -> Iterable[Row]:
     """What is known of each job besides numbers."""
     picture, jobs, names = view.picture, view.meter.jobs, view.meter.jobs.in_order()
-    known: Iterable[tuple[tuple[str, ...], JobKey]] = zip(names.labels, names.keys, strict=True)
+    keys, labels = names.keys, names.labels
     seen = chain((h.claim.job for h in picture.held), (h.claim.job for h in picture.shown))
     others = {key for key in chain(seen, (d.job for d in picture.demands)) if key not in jobs}
     if others:
-        known = sorted([*known, *((_job(key), key) for key in others)])
-    about, payer = view.jobs.get, view.projects.get
-    rows = view.names.rows((labels, about(key), payer(key, UNMAPPED)) for labels, key in known)
+        every = sorted([*zip(labels, keys, strict=True), *((_job(key), key) for key in others)])
+        labels, keys = [one for one, _ in every], [key for _, key in every]
+    rows = view.names.rows(labels, map(view.jobs.get, keys), map(view.projects.get, keys, repeat(UNMAPPED)))
     return Columns(rows, [1.0] * len(rows))
 
 
