@@ -84,7 +84,7 @@ class Totals(Mapping[K, Use], Generic[K]):
         self._keys: list[K | None] = []
         self._free: list[int] = []
         self._order: Ordered[K] = Ordered((), (), np.empty(0, np.int64))
-        self._met: list[K] = []
+        self._met: list[int] = []
         self._freed: list[int] = []
         self._uses = Uses(np.zeros((0, len(NUMBERS))), np.zeros((0, len(TELEMETRY)), dtype=bool))
         self._seen = np.zeros(0)
@@ -108,10 +108,10 @@ class Totals(Mapping[K, Use], Generic[K]):
             stays = np.ones(len(self._seen), dtype=bool)
             stays[self._freed] = False
             stay = stays[before.rows]
-            met = [key for key in dict.fromkeys(self._met) if key in self._rows]
-            keys = [*compress(before.keys, stay.tolist()), *met]
-            labels = [*compress(before.labels, stay.tolist()), *map(self._labels, met)]
-            rows = np.concatenate([before.rows[stay], self.rows(met)])
+            met = [(row, key) for row in dict.fromkeys(self._met) if (key := self._keys[row]) is not None]
+            keys = [*compress(before.keys, stay.tolist()), *(key for _, key in met)]
+            labels = [*compress(before.labels, stay.tolist()), *(self._labels(key) for _, key in met)]
+            rows = np.concatenate([before.rows[stay], np.array([row for row, _ in met], np.int64)])
             order = sorted(range(len(keys)), key=labels.__getitem__)  # most of them are in order
             self._order = Ordered([keys[n] for n in order], [labels[n] for n in order], rows[order])
             self._met, self._freed = [], []
@@ -161,6 +161,8 @@ class Totals(Mapping[K, Use], Generic[K]):
         self._uses.amounts[rows] = 0.0
         self._uses.told[rows] = False
         self._seen[rows] = np.nan
+        for row in rows:
+            self._keys[row] = None
         self._freed += rows
         self._free += rows
 
@@ -177,5 +179,5 @@ class Totals(Mapping[K, Use], Generic[K]):
             self._free = list(range(size + more - 1, size - 1, -1))
         row = self._rows[key] = self._free.pop()
         self._keys[row] = key
-        self._met.append(key)
+        self._met.append(row)
         return row
