@@ -6,7 +6,7 @@ Everything here is plumbing: what the verbs mean is in the rooms they call.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
@@ -21,6 +21,7 @@ from accounting import rejects as set_aside
 from accounting.bulk.readers import readers
 from accounting.bulk.run import AS_FITS, Site, Work, day_inputs, reconcile_whole
 from accounting.bulk.seek import line_named
+from accounting.bulk.shelf import shelf
 from accounting.bulk.statement import many, month_statement
 from accounting.check import check as prove
 from accounting.closing import period_states
@@ -276,11 +277,12 @@ def write_statement(config: Config, name: str, folder: Path) -> Sequence[Path]:
         at = prices(config, engine, period)
         closed_at = next((s.closed_at for s in period_states(engine) if s.name == name and not s.is_open), None)
         owed = recovered_time(engine, period.start, period.end, closed_at)
-        with readers(engine, much=many(engine, period)) as some:
-            month = month_statement(engine, some, period, at.rates, corrected(engine, period, at))
+        later, much = corrected(engine, period, at), many(engine, period)
+        with readers(engine, much=much) as some, shelf(folder) if much else nullcontext() as shared:
+            month = month_statement(engine, some, period, at.rates, later, shared)
             earlier = {line.corrects: at.earlier[line.corrects] for line in month.statement.lines}
             basis = Basis(at.closed, earlier, owed)
-            return write_files(folder, month.statement, at.rates, at.terms, basis, month.csv(some))
+            return write_files(folder, month.statement, at.rates, at.terms, basis, month.csv_parts(some))
 
 
 def explain(config: Config, line_id: str, name: str | None, *, escape: bool) -> bytes:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection, and_, func, literal, select
 
 from accounting.bulk.packed import joined, numbers, numbers_of
@@ -84,14 +86,17 @@ class Part:
 
 
 class Names:
-    """What is to be told of jobs. The ids of the parts rise; -1 is nobody's place among them."""
+    """What is to be told of jobs. The ids of the parts rise; the last place is nobody's, and -1 as well."""
 
     def __init__(self, parts: Iterable[Part]) -> None:
-        every = [*parts, _nobody()]
-        self.texts = [part.text for part in every]
-        self.first = np.cumsum([0, *(len(part.ids) for part in every)])
+        text, begins, every = bytearray(), [], []
+        for part in chain(parts, [_nobody()]):
+            begins.append(part.begin + len(text))
+            text += part.text
+            every.append(replace(part, text=b""))
+        self.text: NDArray[np.uint8] = np.frombuffer(text, dtype=np.uint8)
+        self.begin = np.concatenate(begins)
         self.ids = np.concatenate([part.ids for part in every])
-        self.begin = np.concatenate([part.begin for part in every])
         self.size = np.concatenate([part.size for part in every])
         self.run = np.concatenate([part.run for part in every])
         self.letters = np.concatenate([part.letters for part in every])
@@ -99,7 +104,9 @@ class Names:
 
     def places(self, ids: Ints) -> Ints:
         """Where some jobs are, by id; of 0 nobody's place. Raises `LedgerError` for a job that is not there."""
-        found = np.where(ids > 0, np.searchsorted(self.ids[:-1], ids), -1)
+        found = np.full(len(ids), len(self.ids) - 1)
+        some = np.flatnonzero(ids)
+        found[some] = np.searchsorted(self.ids[:-1], ids[some])
         lost = self.ids[found] != ids
         if lost.any():
             raise _lost(ids[lost][0])
@@ -107,13 +114,12 @@ class Names:
 
     def told(self, places: Ints, *, cells: bool) -> Told:
         """What is to be told of the jobs at some places, in that order; without ``cells`` only their runs."""
-        begins, run = self.begin[places], self.run[places]
+        run = self.run[places]
         size = self.size[places] if cells else run
-        parts = np.searchsorted(self.first, places % len(self.size), side="right") - 1
-        spans = zip(parts.tolist(), begins.tolist(), (begins + size).tolist(), strict=True)
-        texts = self.texts
-        found = b"".join([texts[n][a:b] for n, a, b in spans])
-        return Told(found, size, run, self.letters[places], self.plain[places])
+        ends = np.cumsum(size, dtype=np.int64)
+        at = np.repeat(self.begin[places] - ends + size, size)
+        at += np.arange(len(at))
+        return Told(self.text[at].tobytes(), size, run, self.letters[places], self.plain[places])
 
 
 def _nobody() -> Part:

@@ -7,20 +7,23 @@ the lines of `accounting.usage`. Corrections of closed months are few, and go th
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from sqlalchemy import Connection, Engine, func, select
 
 from accounting.bulk.charges import priced
 from accounting.bulk.garbage import no_garbage
-from accounting.bulk.lines import Frame, Slice, Who, rendered
+from accounting.bulk.lines import Frame, Slice
 from accounting.bulk.names import distinct, names_of
 from accounting.bulk.order import statement_order
 from accounting.bulk.readers import Readers, readers
-from accounting.bulk.sums import WORDS, Sums, standing_sums
+from accounting.bulk.shelf import Kept, Shelf
+from accounting.bulk.sums import WORDS, standing_sums
 from accounting.bulk.texts import Places, job_names
+from accounting.bulk.wording import Jobs, Lines, all_filed, all_worded, jobs_of, measured_of
 from accounting.database import read
 from accounting.model import Line, Usage
 from accounting.periods import Period
@@ -32,9 +35,6 @@ from accounting.sweep.columns import Ints
 from accounting.tables import node_days, postings
 from exporters.model import Disposition, JobKey, Scheduler
 
-PART = 20_000
-"""Lines that are put into words at once."""
-
 MANY = 4000
 """Node-days for which it pays to start processes."""
 
@@ -43,7 +43,8 @@ MANY = 4000
 class MonthStatement:
     """A statement whose own lines are columns. ``statement`` has the totals of all, and the lines of corrections.
 
-    ``order`` are the lines' places in ``own`` in the order of the statement.
+    ``order`` are the lines' places in ``own`` in the order of the statement. With a ``shelf`` the columns are ``kept``
+    there, and only numbers that others map are in memory.
     """
 
     own: Slice
@@ -51,36 +52,61 @@ class MonthStatement:
     places: Places
     frame: Frame
     statement: Statement
+    shelf: Shelf | None = None
+    kept: Kept[Lines] | None = None
 
     def csv(self, readers: Readers) -> Iterator[str | bytes]:
-        """The chargeback, some lines at a time; ``readers`` put them into words."""
+        """The chargeback, some lines at a time, put into words in this process."""
         yield from csv_lines(COLUMNS, [])
-        yield from readers.map(partial(_text, frame=self.frame), self._parts(readers))
-        corrections = csv_lines(COLUMNS, chargeback_rows(self.statement, text))
-        next(corrections)
-        yield from corrections
+        yield from all_worded(readers, self._lines(), self._jobs(readers))
+        yield from self._corrections()
 
-    def _parts(self, readers: Readers) -> Iterator[_Lines]:
+    def csv_parts(self, readers: Readers) -> Iterator[str | bytes | Path]:
+        """The same; with a shelf ``readers`` put the lines into words, and a path is a file with some of them."""
+        if self.shelf is None or self.kept is None:
+            yield from self.csv(readers)
+            return
+        yield from csv_lines(COLUMNS, [])
+        jobs = self.shelf.keep(self._jobs(readers))
+        yield from all_filed(readers, self.shelf, self.kept, jobs, len(self.order))
+        yield from self._corrections()
+
+    def _corrections(self) -> Iterator[str]:
+        lines = csv_lines(COLUMNS, chargeback_rows(self.statement, text))
+        next(lines)
+        yield from lines
+
+    def _lines(self) -> Lines:
         sums = self.own.sums
-        names = names_of(readers, distinct(np.concatenate([distinct(sums.job), distinct(sums.linked)])))
-        for n in range(0, len(self.order), PART):
-            which = self.order[n : n + PART]
-            own, linked = sums.job[which], sums.linked[which]
-            yield (
-                taken(self.own, which),
-                Who(names.told(names.places(own), cells=True), self.places.of_jobs(own)),
-                Who(names.told(names.places(linked), cells=False), self.places.of_jobs(linked)),
-            )
+        place, other = (self.places.of_jobs(ids).astype(np.int32) for ids in (sums.job, sums.linked))
+        return Lines(self.own, self.order, place, other, measured_of(sums.measured), self.frame)
 
+    def _jobs(self, readers: Readers) -> Jobs:
+        sums = self.own.sums
+        ids = distinct(np.concatenate([distinct(sums.job), distinct(sums.linked)]))
+        return jobs_of(names_of(readers, ids), sums)
 
-_Lines = tuple[Slice, Who, Who]
-"""Some lines, what is said of their jobs, and of the linked ones."""
+    def put(self, shelf: Shelf) -> MonthStatement:
+        """The same with its columns on a shelf."""
+        lines = self._lines()
+        lines = replace(lines, own=replace(lines.own, sums=replace(lines.own.sums, measured={})))
+        kept = shelf.keep(lines)
+        there = kept.thing()
+        return replace(self, own=there.own, order=there.order, shelf=shelf, kept=kept)
 
 
 def month_statement(
-    ledger: Engine, some: Readers, period: Period, rates: Rates, corrections: Sequence[Line]
+    ledger: Engine,
+    some: Readers,
+    period: Period,
+    rates: Rates,
+    corrections: Sequence[Line],
+    shelf: Shelf | None = None,
 ) -> MonthStatement:
-    """The statement of a month; ``some`` readers add it up. Raises `RatingError` for a model without a price."""
+    """The statement of a month; ``some`` readers add it up, and its columns go onto a ``shelf``.
+
+    Raises `RatingError` for a model without a price.
+    """
     with no_garbage(), read(ledger) as connection:
         sums = standing_sums(some, connection, period.start, period.end)
         prices = priced(sums, rates, partial(_job_key, connection))
@@ -94,7 +120,8 @@ def month_statement(
         count = len(sums)
         own.micro[order] = micro[:count]
         statement = Statement(period.name, later, tuple(micro[count:].tolist()), totals, rates.currency, digits)
-    return MonthStatement(own, order, places, frame, statement)
+    month = MonthStatement(own, order, places, frame, statement)
+    return month if shelf is None else month.put(shelf)
 
 
 def month_sums(ledger: Engine, period: Period, rates: Rates) -> tuple[int, int, int]:
@@ -131,28 +158,6 @@ def refuse_unpriced(ledger: Engine, period: Period, rates: Rates) -> None:
                 rates.price(Usage("", _job_key(connection, number), model, Disposition.CHARGED, 0, 0, 0, 0))
 
 
-def taken(lines: Slice, which: slice | Ints) -> Slice:
-    """Some of the lines."""
-    sums = lines.sums
-    columns = {f.name: getattr(sums, f.name)[which] for f in fields(Sums) if f.name not in _SHARED}
-    return Slice(
-        Sums(sums.projects, sums.models, **columns, measured=_measured(sums, which)),
-        lines.micro[which],
-        lines.minor[which],
-        lines.price[which],
-    )
-
-
-_SHARED = ("projects", "models", "measured")
-
-
-def _measured(sums: Sums, which: slice | Ints) -> dict[int, Sequence[float]]:
-    if not sums.measured:
-        return {}
-    rows = np.arange(len(sums))[which].tolist()
-    return {n: sums.measured[row] for n, row in enumerate(rows) if row in sums.measured}
-
-
 def _totalled(
     own: Slice, order: Ints, places: Places, later: Sequence[Line], digits: int
 ) -> tuple[Ints, tuple[Total, ...]]:
@@ -183,11 +188,6 @@ def _totalled(
     micro = np.zeros(len(word), dtype=np.int64)
     micro[counted] = found
     return micro, totals
-
-
-def _text(_: Connection, lines: _Lines, frame: Frame) -> bytes:
-    own, who, linked = lines
-    return rendered(own, frame, who, linked)
 
 
 def _job_key(connection: Connection, number: int) -> JobKey:

@@ -28,7 +28,7 @@ def write_statement(
     rates: Rates,
     terms: Terms,
     basis: Basis | None = None,
-    chargeback: Iterable[str | bytes] | None = None,
+    chargeback: Iterable[str | bytes | Path] | None = None,
 ) -> list[Path]:
     """Write the three files of a statement into ``folder`` (made if missing) and return their paths.
 

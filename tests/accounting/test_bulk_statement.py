@@ -11,19 +11,21 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Engine
+from sqlalchemy import Engine, func, select
 
 from accounting.bulk import names as bulk_names
-from accounting.bulk import statement as bulk
+from accounting.bulk import wording
 from accounting.bulk.charges import amounts, priced
 from accounting.bulk.lines import Frame, Slice, Who, rendered
 from accounting.bulk.names import Names, Part, names_of, part_of
 from accounting.bulk.order import statement_order
 from accounting.bulk.readers import readers
-from accounting.bulk.statement import month_statement, month_sums, taken
+from accounting.bulk.shelf import shelf
+from accounting.bulk.statement import month_statement, month_sums
 from accounting.bulk.sums import WORDS, Sums
 from accounting.bulk.texts import Said
-from accounting.database import LedgerError
+from accounting.bulk.wording import measured_of, taken
+from accounting.database import LedgerError, write
 from accounting.model import Usage
 from accounting.periods import period_named
 from accounting.rating import Rates, RatingError, rate
@@ -31,6 +33,7 @@ from accounting.statements import Statement, chargeback_csv, compose, summary_cs
 from accounting.statements.csvtext import cell, csv_lines
 from accounting.statements.csvtext import text as safe
 from accounting.sweep.columns import Ints
+from accounting.tables import node_days, postings, telemetry
 from accounting.usage import corrections, usage
 from exporters.model import JobKey
 from tests.accounting.october import Site, october, run_1, told
@@ -110,7 +113,7 @@ def text(usages: list[Usage]) -> str:
     of = np.array([-1, *(places.index(said[n][:2]) for n in said)], dtype=np.int64)
     frame = Frame(PERIOD, RATES.currency, DIGITS, sums.projects, sums.models, prices.prices, places)
     order = statement_order(sums, of[sums.job], lambda ids: {n: s[:3] for n, s in pick(said, ids).items()}, frame)
-    own = taken(Slice(sums, order * 0, prices.minor, prices.price), order)
+    own = taken(Slice(sums, order * 0, prices.minor, prices.price), order, measured_of(sums.measured))
     whole = month(usages)
     own.micro[:] = whole.micro_hours
     names = named(said)
@@ -193,7 +196,7 @@ def site(engine: Engine, tmp_path: Path) -> Site:
 def test_a_ledgers_months_have_the_same_files_with_corrections_and_without(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "PART", 1)
+    monkeypatch.setattr(wording, "PART", 1)
     monkeypatch.setattr(bulk_names, "TOGETHER", 2)
     rates = Rates({"h100": Decimal("2.10")})
     for name in ("2026-10", "2026-11"):
@@ -219,12 +222,40 @@ def site_statement(site: Site, name: str, rates: Rates) -> Statement:
     return compose(own + later, rates, name)
 
 
-def test_processes_beside_this_one_give_the_same_bytes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk, "PART", 1)
-    rates = Rates({"h100": Decimal("2.10")})
-    with readers(site.engine, much=True) as beside, readers(site.engine, much=False) as here:
-        one, other = (month_statement(site.engine, r, period_named("2026-10"), rates, []) for r in (here, beside))
-        assert [*one.csv(here)] == [*other.csv(beside)]
+@pytest.mark.parametrize("measured", [False, True])
+def test_processes_beside_this_one_give_the_same_bytes(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, measured: bool
+) -> None:
+    monkeypatch.setattr(wording, "PART", 1)
+    if measured:
+        gauge(site.engine)
+    rates, period = Rates({"h100": Decimal("2.10")}), period_named("2026-10")
+    with readers(site.engine, much=False) as here:
+        expected = [*month_statement(site.engine, here, period, rates, []).csv(here)]
+        with readers(site.engine, much=True) as beside, shelf(tmp_path / "new" / "folder") as shared:
+            month = month_statement(site.engine, beside, period, rates, [], shared)
+            parts = [part.read_bytes() if isinstance(part, Path) else part for part in month.csv_parts(beside)]
+            left = len([*shared.folder.iterdir()])
+
+    assert expected == parts
+    assert measured == (b",0.000278," in b"".join(part for part in parts if isinstance(part, bytes)))
+    assert (2, []) == (left, [*(tmp_path / "new" / "folder").iterdir()])  # the columns and the jobs; then nothing
+
+
+def gauge(engine: Engine) -> None:
+    """Measure a joule or so of each job."""
+    with write(engine) as connection:
+        for number, unit, start in connection.execute(
+            select(postings.c.job_id, func.min(postings.c.unit), func.min(node_days.c.start_at))
+            .join(node_days, node_days.c.transaction_id == postings.c.transaction_id)
+            .where(postings.c.job_id.is_not(None))
+            .group_by(postings.c.job_id)
+        ).all():
+            amounts = dict.fromkeys(("gpu_seconds", "active_seconds", "tensor_seconds"), 60.0)
+            bytes_ = dict.fromkeys(("nvlink_transmit_bytes", "nvlink_receive_bytes"), 0.0)
+            found = {"energy_joules": 1000.0, "samples_seen": 1, "samples_expected": 2} | amounts | bytes_
+            row = {"job_id": number, "unit": unit, "machine": "gn0001", "start_at": start}
+            connection.execute(telemetry.insert().values(**row, **found))
 
 
 def test_names_of_a_job_that_is_not_there_are_refused(site: Site) -> None:
