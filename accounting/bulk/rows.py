@@ -33,8 +33,9 @@ class Codes:
         every, codes = list(items), self._codes
         found = [*map(codes.get, every)]
         if None in found:
-            for item in every:
-                if codes.setdefault(item, len(self.items)) == len(self.items):
+            for item in dict.fromkeys(every):
+                if item not in codes:
+                    codes[item] = len(self.items)
                     self.items.append(item)
             found = [*map(codes.get, every)]
         return np.array(found, dtype=np.int64)
