@@ -32,24 +32,19 @@ class DayColumns:
         self.rows: Ints = np.concatenate([np.empty(0, dtype=np.int64), *spans])
         self.first = np.concatenate([[0], np.cumsum([len(span) for span in spans])]).astype(np.int64)
         self.units = day.rows.unit[self.rows].tolist()
+        self.jobs, self.job = np.unique(day.rows.job[self.rows], return_inverse=True)
         self.unit = self._numbered()
         self._leave_out_twins()
-        self.jobs, job = np.unique(day.rows.job[self.rows], return_inverse=True)
         self.holder = np.zeros(len(self.jobs), dtype=np.int64)
-        self.holder[job] = self.rows
-        self.columns = self._columns(job)
+        self.holder[self.job] = self.rows
+        self.columns = self._columns()
 
     def _numbered(self) -> Ints:
         """The place of each row's unit in ``units``; those of one job and unit have one."""
         found = np.arange(len(self.rows))
-        jobs = self.day.rows.job[self.rows]
-        order = np.argsort(jobs, kind="stable")
-        like = np.zeros(len(order), dtype=bool)
-        like[1:] = jobs[order][1:] == jobs[order][:-1]
-        like[:-1] |= like[1:]
         first: dict[tuple[int, str], int] = {}
-        for n in order[like].tolist():
-            found[n] = first.setdefault((int(jobs[n]), self.units[n]), n)
+        for n in np.flatnonzero(np.bincount(self.job)[self.job] > 1).tolist():
+            found[n] = first.setdefault((int(self.job[n]), self.units[n]), n)
         return found
 
     def _leave_out_twins(self) -> None:
@@ -72,9 +67,9 @@ class DayColumns:
             kept = np.ones(len(order), dtype=bool)
             kept[twins] = False
             self.first = np.concatenate([[0], np.cumsum(kept)])[self.first].astype(np.int64)
-            self.rows, self.unit = self.rows[kept], self.unit[kept]
+            self.rows, self.unit, self.job = self.rows[kept], self.unit[kept], self.job[kept]
 
-    def _columns(self, job: Ints) -> Columns:
+    def _columns(self) -> Columns:
         day, rows = self.day, self.day.rows.after_each_other(self.rows)
         reader = day.world.reader
         machines = [day.machines[m] for m in self.which]
@@ -93,7 +88,7 @@ class DayColumns:
         return Columns(
             [m.name for m in machines],
             self.first,
-            job.astype(np.int32),
+            self.job.astype(np.int32),
             self.unit.astype(np.int32),
             day.project[self.rows].astype(np.int32),
             reader.kind(rows).astype(np.int32),

@@ -19,6 +19,7 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from accounting.sweep.columns import Ints
 
@@ -54,13 +55,13 @@ _TEXT = 13
 """What it calls a text, with twice the text's length added."""
 
 
-def image(create: str, numbers: Sequence[Ints], texts: Sequence[Words]) -> bytes | None:
+def image(create: str, numbers: Sequence[Ints], few: Sequence[Words], own: Words) -> bytes | None:
     """A database with one table of these columns, whose rowids go from 1 on. None if that is more than it can hold.
 
-    There is at least one row. ``create`` makes the table: columns of numbers, then columns of texts, none of them the
-    rowid or with an index.
+    There is at least one row. ``create`` makes the table: columns of numbers, of ``few`` different texts, and one of
+    texts that nearly each row has for its ``own``; none of them is the rowid or has an index.
     """
-    rows = _Rows(numbers, texts)
+    rows = _Rows(numbers, few, own)
     if rows.longest >= _MOST_TOLD or len(rows) >= _MOST_ROWS:
         return None
     leaves, last = [], []
@@ -83,23 +84,54 @@ def _first_page(create: str) -> bytes:
         return database.serialize()[:_PAGE]
 
 
+class _Texts(NamedTuple):
+    """A column of texts, or some beside each other, by code: how each is announced, its letters, how many these are.
+
+    ``longest`` is the most that has to be announced.
+    """
+
+    codes: Ints
+    told: NDArray[np.void]
+    letters: Sequence[bytes]
+    lengths: Ints
+    longest: int
+
+
+def _alone(words: Words) -> _Texts:
+    letters = [*map(str.encode, words.texts)]
+    lengths = np.fromiter(map(len, letters), dtype=np.int64, count=len(letters))
+    told = 2 * lengths + _TEXT
+    codes = words.codes % len(letters)  # -1 is the last one
+    return _Texts(codes, _two(told).astype(">u2").view("V2"), letters, lengths, int(told.max()))
+
+
+def _together(columns: Sequence[Words]) -> _Texts:
+    """Columns of few texts, of which few go together: what is in them is joined once."""
+    alone = [*map(_alone, columns)]
+    sizes = [len(texts.letters) for texts in alone]
+    kinds, codes = np.unique(np.ravel_multi_index([texts.codes for texts in alone], sizes), return_inverse=True)
+    some = [*zip(alone, np.unravel_index(kinds, sizes), strict=True)]
+    told = np.stack([texts.told[which] for texts, which in some], axis=1).view(f"V{2 * len(alone)}")[:, 0]
+    letters = zip(*([texts.letters[n] for n in which.tolist()] for texts, which in some), strict=True)
+    lengths = np.sum([texts.lengths[which] for texts, which in some], axis=0)
+    return _Texts(codes, told, [*map(b"".join, letters)], lengths, max(texts.longest for texts in alone))
+
+
 class _Rows:
     """The rows of a table. ``sizes`` are the bytes of each, ``longest`` is the most that two bytes have to say."""
 
-    def __init__(self, numbers: Sequence[Ints], texts: Sequence[Words]) -> None:
-        self.numbers, self.codes = numbers, [words.codes for words in texts]
-        self.texts = [[text.encode() for text in words.texts] for words in texts]
-        lengths = [np.fromiter(map(len, some), dtype=np.int64, count=len(some)) for some in self.texts]
-        self.kinds = [2 * length + _TEXT for length in lengths]
+    def __init__(self, numbers: Sequence[Ints], few: Sequence[Words], own: Words) -> None:
+        self.numbers, self.texts = numbers, (_together(few), _alone(own))
+        self.head = 1 + len(numbers) + 2 * len(few) + 2
         self.widths = [_width(column) for column in numbers]
         self.front = np.dtype(
             [("size", ">u2"), ("row", ">u4"), ("head", "u1"), *((f"as {n}", "u1") for n in range(len(numbers)))]
-            + [(f"text {n}", ">u2") for n in range(len(texts))]
+            + [(f"texts {n}", texts.told.dtype) for n, texts in enumerate(self.texts)]
             + [(f"number {n}", f">i{width}") for n, width in enumerate(self.widths)]
         )
-        told = zip(lengths, self.codes, strict=True)
-        self.sizes: Ints = sum((length[codes] for length, codes in told), np.full(len(self), self.front.itemsize))
-        self.longest = max(int(some.max(initial=0)) for some in (self.sizes, *self.kinds))
+        lengths = [texts.lengths[texts.codes] for texts in self.texts]
+        self.sizes: Ints = self.front.itemsize + lengths[0] + lengths[1]
+        self.longest = max(int(self.sizes.max()), *(texts.longest for texts in self.texts))
 
     def __len__(self) -> int:
         return len(self.numbers[0])
@@ -118,15 +150,15 @@ class _Rows:
         front = np.zeros(end - begin, dtype=self.front)
         front["size"] = _two(self.sizes[begin:end] - 6)
         front["row"] = _four(np.arange(begin, end) + 1)
-        front["head"] = 1 + len(self.numbers) + 2 * len(self.texts)
+        front["head"] = self.head
         for n, (width, column) in enumerate(zip(self.widths, self.numbers, strict=True)):
             front[f"as {n}"], front[f"number {n}"] = _KINDS[width], column[begin:end]
         every = 1 + len(self.texts)
         found: list[bytes] = [b""] * (every * len(front))
-        for n, (texts, kinds, codes) in enumerate(zip(self.texts, self.kinds, self.codes, strict=True)):
-            some = codes[begin:end]
-            front[f"text {n}"] = _two(kinds[some])
-            found[n + 1 :: every] = [texts[code] for code in some.tolist()]
+        for n, texts in enumerate(self.texts):
+            codes = texts.codes[begin:end]
+            front[f"texts {n}"] = texts.told[codes]
+            found[n + 1 :: every] = [texts.letters[code] for code in codes.tolist()]
         found[::every] = front.view(f"V{self.front.itemsize}").tolist()
         return b"".join(found)
 

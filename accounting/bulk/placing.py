@@ -39,7 +39,8 @@ def placed(rows: Rows, now: int, resolver: Resolver, nodes: Mapping[int, NodeKey
     if not len(rows):
         return Placed(rows, np.empty(0, dtype=np.int64))
     until = np.maximum(np.where(rows.end == FOREVER, now, rows.end), rows.start + 1)
-    order = np.argsort(rows.node, kind="stable")
+    few = np.uint16 if int(rows.node.max()) < 1 << 16 else np.int64  # of numbers of 16 bits numpy only counts how many
+    order = np.argsort(rows.node.astype(few), kind="stable")
     numbers, begins = np.unique(rows.node[order], return_index=True)
     first, last = np.minimum.reduceat(rows.start[order], begins), np.maximum.reduceat(until[order], begins)
     spans = zip(numbers.tolist(), first.tolist(), last.tolist(), strict=True)

@@ -20,7 +20,7 @@ from exporters.model import Claim
 
 NUMBERS = ("quantity", "held", "start_at", "end_at")
 JOBS = ("job_id", "linked_id")
-TEXTS = ("account", "model", "project", "unit", "link", "reason")
+TEXTS = ("account", "model", "project", "link", "reason", "unit")
 VALUES = (*NUMBERS, *JOBS, *TEXTS)
 """Columns of ``postings`` that `DayPostings` gives, in its order."""
 
@@ -53,17 +53,17 @@ class DayPostings:
         return [*told, *(jobs[t[name][some]] for name in ("job", "linked"))]
 
     def texts(self, some: slice | Ints) -> list[Words]:
-        """`TEXTS` of some rows."""
+        """`TEXTS` of some rows; but for the unit there are few."""
         t = {name: self.table[name][some] for name in ("account", "model", "project", "job", "unit", "link", "reason")}
         names, nobodys = self.sweep.site.names, t["job"] < 0
-        reasons, reason = np.unique(t["reason"], return_inverse=True)
+        reasons = self.sweep.reasons  # those met in windows have negative codes, from -1 on
         return [
             Words(ACCOUNTS, t["account"]),
             Words([*map(storable, self.sweep.models)], t["model"]),
             Words([*map(storable, names.projects), ""], np.where(nobodys, -1, t["project"])),
-            Words([*names.units, ""], np.where(nobodys, -1, t["unit"])),
             Words([*(kind.value for kind in LINKS), ""], t["link"]),
-            Words([*map(self._reason, reasons.tolist())], reason),
+            Words([*map(storable, [*reasons.prepared.texts, *reasons.decided.texts[:0:-1]])], t["reason"]),
+            Words([*names.units, ""], np.where(nobodys, -1, t["unit"])),
         ]
 
     def refuse_unbalanced(self) -> None:
@@ -124,7 +124,7 @@ class DayPostings:
         for rank, size in places:
             bits += size.bit_length()
             packed = (packed << size.bit_length()) | rank
-        order = np.argsort(packed, kind="stable") if bits < 64 else np.lexsort([rank for rank, _ in places[::-1]])
+        order = np.argsort(packed) if bits < 64 else np.lexsort([rank for rank, _ in places[::-1]])
         like = np.zeros(len(order), dtype=bool)
         same = np.ones(max(len(order) - 1, 0), dtype=bool)
         for rank, _ in places:

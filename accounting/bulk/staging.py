@@ -41,7 +41,8 @@ def staged(made: DayPostings, spans: Sequence[tuple[int, int]]) -> bytes | None:
     some = np.concatenate([np.empty(0, dtype=np.int64), *rows])
     if not len(some):
         return b""
-    return image(_TABLE, [made.table["machine"][some], *made.numbers(some)], made.texts(some))
+    *few, unit = made.texts(some)
+    return image(_TABLE, [made.table["machine"][some], *made.numbers(some)], few, unit)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from accounting.bulk import image as made
 from accounting.bulk.image import Words, image
 
-TABLE = "CREATE TABLE rows (one, other, text, more)"
+TABLE = "CREATE TABLE rows (one, other, text, more, own)"
 
 NUMBERS = st.one_of(
     st.integers(-(1 << 63), (1 << 63) - 1),
@@ -34,17 +34,18 @@ def rows_of(database: bytes) -> list[Any]:
         return connection.execute("SELECT rowid, * FROM rows ORDER BY rowid").fetchall()
 
 
-def written(numbers: list[tuple[int, int]], texts: list[tuple[str, str]]) -> bytes | None:
-    """The image of some rows."""
+def written(numbers: list[tuple[int, int]], texts: list[tuple[str, str, str]]) -> bytes | None:
+    """The image of some rows. Of each column the last text has the code -1."""
     columns = [np.array([row[n] for row in numbers], dtype=np.int64) for n in range(2)]
-    words = [sorted({row[n] for row in texts}) for n in range(2)]
-    codes = [np.array([words[n].index(row[n]) for row in texts], dtype=np.int64) for n in range(2)]
-    return image(TABLE, columns, [Words(*pair) for pair in zip(words, codes, strict=True)])
+    words = [sorted({row[n] for row in texts}) for n in range(3)]
+    codes = [np.array([some.index(row[n]) for row in texts], dtype=np.int64) for n, some in enumerate(words)]
+    *few, own = (Words(some, np.where(c == len(some) - 1, -1, c)) for some, c in zip(words, codes, strict=True))
+    return image(TABLE, columns, few, own)
 
 
 @settings(max_examples=60, deadline=None)
-@given(rows=st.lists(st.tuples(NUMBERS, NUMBERS, TEXTS, TEXTS), min_size=1, max_size=60))
-def test_sqlite_reads_what_was_written(rows: list[tuple[int, int, str, str]]) -> None:
+@given(rows=st.lists(st.tuples(NUMBERS, NUMBERS, TEXTS, TEXTS, TEXTS), min_size=1, max_size=60))
+def test_sqlite_reads_what_was_written(rows: list[tuple[int, int, str, str, str]]) -> None:
     database = written([row[:2] for row in rows], [row[2:] for row in rows])
 
     assert database is not None
@@ -55,22 +56,23 @@ def test_sqlite_reads_what_was_written(rows: list[tuple[int, int, str, str]]) ->
 def test_rows_of_any_size_fill_as_many_pages_as_they_need(size: int) -> None:
     count = 20_000 if size < 100 else 300
     rows = [(n, -n) for n in range(count)]
-    database = written(rows, [("a" * size, str(n % 7)) for n in range(count)])
+    database = written(rows, [("a" * size, str(n % 7), str(n)) for n in range(count)])
 
     assert database is not None
-    assert rows_of(database) == [(n + 1, n, -n, "a" * size, str(n % 7)) for n in range(count)]
-    assert len(database) < 2.2 * count * (size + 20) + 3 * (1 << 16)
+    assert rows_of(database) == [(n + 1, n, -n, "a" * size, str(n % 7), str(n)) for n in range(count)]
+    assert len(database) < 2.2 * count * (size + 25) + 3 * (1 << 16)
 
 
 def test_a_row_too_long_is_refused() -> None:
-    assert written([(1, 2)], [("a" * 8185, "a" * 8100)]) is not None
-    assert written([(1, 2)], [("a" * 8186, "")]) is None
-    assert written([(1, 2)], [("a" * 8185, "a" * 8185)]) is None
+    assert written([(1, 2)], [("a" * 8185, "a" * 8100, "a")]) is not None
+    assert written([(1, 2)], [("a" * 8186, "", "")]) is None
+    assert written([(1, 2)], [("", "", "a" * 8186)]) is None
+    assert written([(1, 2)], [("a" * 8185, "a" * 8185, "a")]) is None
 
 
 def test_more_pages_than_one_can_tell_of_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(made, "_MOST_LEAVES", 3)
-    fits, beyond = ([("a" * 8_000, "")] * count for count in (24, 25))
+    fits, beyond = ([("a" * 8_000, "", "")] * count for count in (24, 25))
 
     assert written([(1, 2)] * 24, fits) is not None
     assert written([(1, 2)] * 25, beyond) is None
