@@ -7,6 +7,7 @@ from sqlalchemy import Engine, select
 from accounting.coverage import HISTORY
 from accounting.database import read
 from accounting.tables import claims, coverage, records
+from exporters.model import Scheduler
 from exporters.sources.kube_past import RECOVERED
 
 
@@ -25,9 +26,13 @@ def recovered_time(engine: Engine, start: int, end: int, known_by: int | None = 
     spans: dict[tuple[str, str], list[tuple[int, int]]] = {}
     found: dict[tuple[str, str], int] = {}
     with read(engine) as connection:
-        stretches = select(t.source, t.cluster, t.start_at, t.end_at).where(t.kind == HISTORY)
+        stretches = select(t.source, t.cluster, t.start_at, t.end_at).where(
+            t.kind == HISTORY, t.scheduler == Scheduler.KUBERNETES.value, t.start_at < end, t.end_at > start
+        )
         for source, cluster, a, b in connection.execute(stretches):
             spans.setdefault((source, cluster), []).append((max(a, start), min(b, end)))
+        if not spans:
+            return {}  # as mostly: nobody need read all claims for it
         for source, cluster, milligpu, first, last in connection.execute(query):
             there = spans.get((source, cluster), ())
             seconds = sum(max(0, min(b, last) - max(a, first)) for a, b in there)

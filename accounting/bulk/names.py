@@ -34,7 +34,7 @@ _DENSE = 2
 
 _CELLS = 5
 _ORDINARY = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_ .:/@-,"
-_LEADS = [f",{letter}".encode() for letter in " .:/@-"]
+_LEADING = np.isin(np.arange(256), [*b" .:/@-"])  # letters that a cell does not begin with, without more ado
 _LONG = 255
 _PLAIN = re.compile(r"(?:(?:\w[\w .:/@-]{0,254})?,){5}", re.ASCII).fullmatch  # cells to which nothing is to be done
 
@@ -146,48 +146,62 @@ def _part(connection: Connection, ids: Ints) -> Part:
         here, parameters = and_(_J.id >= first, _J.id <= last), {}
     else:
         here, parameters = among_ids(_J.id, dialect), listed_ids(ids.tolist(), dialect)
+    text = joined(dialect, _TOLD, ",")
+    ((told, cells),) = every(connection, select(numbers(dialect, _J.id), text).where(here), parameters)
+    if not cells:
+        raise _lost(first)
+    plain = plain_part(numbers_of(told), cells)
+    if plain is not None:
+        return plain
     size = sum((func.length(column) for column in _TOLD), literal(_CELLS))
     figures = [numbers(dialect, column) for column in (_J.id, size, func.length(_J.run))]
-    ((*told, text),) = every(connection, select(*figures, joined(dialect, _TOLD, ",")).where(here), parameters)
-    if not text:
-        raise _lost(first)
-    found, sizes, letters = map(numbers_of, told)
-    return part_of(found, sizes, letters, text, partial(said_of, connection))
+    ((*figured, cells),) = every(connection, select(*figures, text).where(here), parameters)
+    found, sizes, letters = map(numbers_of, figured)
+    return part_of(found, sizes, letters, cells, partial(said_of, connection))
 
 
 def _lost(number: int) -> LedgerError:
     return LedgerError(f"no job {number}, of which something is booked: see meterbridge check")
 
 
+def plain_part(ids: Ints, text: str) -> Part | None:
+    """A part of jobs of whose cells nothing is to be done to any, as `_PLAIN` has it; None where one is not.
+
+    ``text`` has five names of each job, with a comma after each.
+    """
+    data = text.encode("utf-8", "surrogatepass")
+    if data.translate(None, _ORDINARY) or data.count(b",") != _CELLS * len(ids):
+        return None
+    letters = np.frombuffer(data, dtype=np.uint8)
+    commas = np.flatnonzero(letters == ord(","))
+    ends = commas[_CELLS - 1 :: _CELLS] + 1
+    size = np.diff(ends, prepend=0)
+    if _LEADING[letters[0]] or _LEADING[letters[commas[:-1] + 1]].any() or int(size.max()) > _LONG:
+        return None
+    run = commas[::_CELLS] + 1 - (ends - size)
+    return _sorted(ids, data, size, run, run - 1, np.ones(len(ids), dtype=bool))
+
+
 def part_of(ids: Ints, size: Ints, letters: Ints, text: str, said: Callable[[Ints], Mapping[int, Said]]) -> Part:
-    """A part of some jobs. ``text`` has five names of each, with a comma after each: ``size`` letters together.
+    """A part of any jobs. ``text`` is as in `plain_part`, and that of each job ``size`` letters.
 
     ``letters`` is how long the run's id is. ``said`` is asked for the jobs whose names are not ordinary.
     """
-    data, run, plain = text.encode("utf-8", "surrogatepass"), letters + 1, np.ones(len(ids), dtype=bool)
-    if int(size.max(initial=0)) > _LONG or not _all_plain(data, len(ids)):
-        ends = np.cumsum(size)
-        cells = [text[a:b] for a, b in zip((ends - size).tolist(), ends.tolist(), strict=True)]
-        plain = np.array([_PLAIN(some) is not None for some in cells])
-        odd = said(ids[~plain])
-        found = [
-            _mended(odd[n]) if n in odd else (some.encode(), 0) for n, some in zip(ids.tolist(), cells, strict=True)
-        ]
-        data, size = b"".join(some for some, _ in found), np.array([len(some) for some, _ in found])
-        run = np.where(plain, run, np.array([length for _, length in found]))
+    ends = np.cumsum(size)
+    cells = [text[a:b] for a, b in zip((ends - size).tolist(), ends.tolist(), strict=True)]
+    plain = np.array([_PLAIN(some) is not None for some in cells])
+    odd = said(ids[~plain])
+    found = [_mended(odd[n]) if n in odd else (some.encode(), 0) for n, some in zip(ids.tolist(), cells, strict=True)]
+    run = np.where(plain, letters + 1, np.array([length for _, length in found]))
+    sizes = np.array([len(some) for some, _ in found])
+    return _sorted(ids, b"".join(some for some, _ in found), sizes, run, letters, plain)
+
+
+def _sorted(ids: Ints, data: bytes, size: Ints, run: Ints, letters: Ints, plain: Flags) -> Part:
+    """A part in the order of ids."""
     order = np.argsort(ids, kind="stable")
     columns: list[Any] = [np.cumsum(size) - size, *(column.astype(np.int32) for column in (size, run, letters)), plain]
     return Part(ids[order], data, *(column[order] for column in columns))
-
-
-def _all_plain(text: bytes, number: int) -> bool:
-    """Whether nothing is to be done to any cell of so many jobs: `_PLAIN` for all of them at once."""
-    return (
-        not text.translate(None, _ORDINARY)
-        and text.count(b",") == _CELLS * number
-        and text[:1] not in b" .:/@-"
-        and not any(lead in text for lead in _LEADS)
-    )
 
 
 def _mended(job: Said) -> tuple[bytes, int]:

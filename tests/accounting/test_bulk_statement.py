@@ -17,7 +17,7 @@ from accounting.bulk import names as bulk_names
 from accounting.bulk import wording
 from accounting.bulk.charges import amounts, priced
 from accounting.bulk.lines import Frame, Slice, Who, rendered
-from accounting.bulk.names import Names, Part, names_of, part_of
+from accounting.bulk.names import Names, Part, names_of, part_of, plain_part
 from accounting.bulk.order import statement_order
 from accounting.bulk.readers import readers
 from accounting.bulk.shelf import shelf
@@ -144,6 +144,25 @@ def test_the_cells_of_a_job_are_those_of_each_name_by_itself(odd: str) -> None:
 
     assert [f"{job.run},".encode() for job in said.values()] == told.runs()
     assert ["".join(f"{cell(text)}," for text in job[2:]).encode() for job in said.values()] == told.cells()
+
+
+@given(st.lists(st.lists(st.text("ab -.@,é_", max_size=3) | st.just("x" * 260), min_size=5, max_size=5), min_size=1))
+def test_names_that_are_plain_are_read_as_all_are(names: list[list[str]]) -> None:
+    ids = np.arange(len(names), 0, -1)
+    text = "".join(f"{cell}," for job in names for cell in job)
+    size = np.array([sum(map(len, job)) + 5 for job in names])
+    whole = part_of(ids, size, np.array([len(job[0]) for job in names]), text, lambda odd: _said(names, odd))
+    plain = plain_part(ids, text)
+
+    if plain is not None:
+        assert whole.plain.all()
+        assert repr(whole) == repr(plain)
+    else:
+        assert not whole.plain.all() or int(size.max()) > 255
+
+
+def _said(names: list[list[str]], ids: Ints) -> Mapping[int, Said]:
+    return {n: Said("slurm", "lab", *names[len(names) - n]) for n in ids.tolist()}
 
 
 _ODD = {n: [place != n - 2 for place in range(5)] for n in range(1, 7)}
