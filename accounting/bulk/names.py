@@ -7,10 +7,11 @@ come would read most of the table for every few thousand lines.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ from sqlalchemy import Connection, and_, func, literal, select
 
 from accounting.bulk.packed import joined, numbers, numbers_of
 from accounting.bulk.pages import among_ids, every, listed_ids
-from accounting.bulk.readers import Readers
+from accounting.bulk.readers import Readers, begun
+from accounting.bulk.shelf import Kept, Shelf, kept_at
 from accounting.bulk.texts import Said, said_of
 from accounting.database import LedgerError
 from accounting.statements.csvtext import cell
@@ -77,7 +79,7 @@ class Part:
     """Of some jobs in the order of their ids, what `Told` has of each."""
 
     ids: Ints
-    text: bytes
+    text: NDArray[np.uint8]
     begin: Ints
     size: Ints
     run: Ints
@@ -92,8 +94,8 @@ class Names:
         text, begins, every = bytearray(), [], []
         for part in chain(parts, [_nobody()]):
             begins.append(part.begin + len(text))
-            text += part.text
-            every.append(replace(part, text=b""))
+            text += part.text.data
+            every.append(replace(part, text=part.text[:0]))
         self.text: NDArray[np.uint8] = np.frombuffer(text, dtype=np.uint8)
         self.begin = np.concatenate(begins)
         self.ids = np.concatenate([part.ids for part in every])
@@ -124,7 +126,7 @@ class Names:
 
 def _nobody() -> Part:
     one: Any = np.ones(1, dtype=np.int32)
-    return Part(one * 0, b"," * _CELLS, one * 0, one * _CELLS, one, one * 0, one == 1)
+    return Part(one * 0, np.full(_CELLS, ord(","), dtype=np.uint8), one * 0, one * _CELLS, one, one * 0, one == 1)
 
 
 def distinct(ids: Ints) -> Ints:
@@ -135,14 +137,40 @@ def distinct(ids: Ints) -> Ints:
     return found[new & (found > 0)]
 
 
-def names_of(readers: Readers, ids: Ints) -> Names:
-    """What is to be told of some jobs, and of some that lie between. ``ids`` rise, and 0 is not among them."""
-    return Names(readers.map(_part, (ids[n : n + TOGETHER] for n in range(0, len(ids), TOGETHER))))
+def parts_of(readers: Readers, ids: Ints, shelf: Shelf | None = None) -> Iterator[Part]:
+    """What is to be told of some jobs, and of some that lie between. ``ids`` rise, and 0 is not among them.
+
+    With a ``shelf`` processes beside this one begin with it at once, and put it there.
+    """
+    wanted = (_wanted(ids[n : n + TOGETHER]) for n in range(0, len(ids), TOGETHER))
+    if shelf is None:
+        return readers.map(_part, wanted)
+    return (_fetched(part) for part in begun(readers, _kept_part, [(some, shelf.new()) for some in wanted]))
 
 
-def _part(connection: Connection, ids: Ints) -> Part:
-    dialect, first, last = connection.dialect.name, int(ids[0]), int(ids[-1])
-    if last - first < _DENSE * len(ids):
+Wanted = tuple[int, int, Ints | None]
+"""The first and the last of some jobs, and which of those between, or all."""
+
+
+def _wanted(ids: Ints) -> Wanted:
+    first, last = int(ids[0]), int(ids[-1])
+    return first, last, None if last - first < _DENSE * len(ids) else ids
+
+
+def _kept_part(connection: Connection, item: tuple[Wanted, Path]) -> Kept[Part]:
+    wanted, path = item
+    return kept_at(path, _part(connection, wanted))
+
+
+def _fetched(kept: Kept[Part]) -> Part:
+    part = kept.thing()
+    Path(kept.path).unlink()
+    return part
+
+
+def _part(connection: Connection, wanted: Wanted) -> Part:
+    dialect, (first, last, ids) = connection.dialect.name, wanted
+    if ids is None:
         here, parameters = and_(_J.id >= first, _J.id <= last), {}
     else:
         here, parameters = among_ids(_J.id, dialect), listed_ids(ids.tolist(), dialect)
@@ -201,7 +229,7 @@ def _sorted(ids: Ints, data: bytes, size: Ints, run: Ints, letters: Ints, plain:
     """A part in the order of ids."""
     order = np.argsort(ids, kind="stable")
     columns: list[Any] = [np.cumsum(size) - size, *(column.astype(np.int32) for column in (size, run, letters)), plain]
-    return Part(ids[order], data, *(column[order] for column in columns))
+    return Part(ids[order], np.frombuffer(data, dtype=np.uint8), *(column[order] for column in columns))
 
 
 def _mended(job: Said) -> tuple[bytes, int]:

@@ -68,6 +68,14 @@ class Beside:
             yield waiting.popleft().result()
 
 
+def begun(some: Readers, function: Callable[[Connection, In], Out], items: Iterable[In]) -> Iterator[Out]:
+    """Like `Readers.map`, but processes beside this one begin at once with all items. The results should be small."""
+    if not isinstance(some, Beside):
+        return some.map(function, items)
+    waiting = deque(some.pool.submit(_read, function, item) for item in items)
+    return (waiting.popleft().result() for _ in range(len(waiting)))
+
+
 @contextmanager
 def readers(ledger: Engine, *, much: bool, number: int = 0) -> Iterator[Readers]:
     """``number`` processes (0: one per processor) where there is ``much`` to do: to start them takes a while."""

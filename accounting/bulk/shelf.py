@@ -38,6 +38,20 @@ def _thing(kept: Kept[Any]) -> Any:
     return pickle.loads(kept.head, buffers=[whole[a:b] for a, b in zip(begins, kept.ends, strict=False)])  # noqa: S301 - our own
 
 
+def kept_at(path: Path, thing: T) -> Kept[T]:
+    """Put something into that file."""
+    arrays: list[pickle.PickleBuffer] = []
+    head = pickle.dumps(thing, protocol=5, buffer_callback=arrays.append)
+    ends = []
+    with path.open("wb") as file:
+        for array in arrays:
+            file.write(bytes(-file.tell() % _ALIGNED))
+            file.write(array.raw())
+            ends.append(file.tell())
+        file.write(b"\0")  # nothing at all cannot be mapped
+    return Kept(str(path), head, tuple(ends))
+
+
 class Shelf:
     """A folder of such files."""
 
@@ -46,16 +60,7 @@ class Shelf:
 
     def keep(self, thing: T) -> Kept[T]:
         """Put something into a file: its arrays as they are, one after the other."""
-        arrays: list[pickle.PickleBuffer] = []
-        head = pickle.dumps(thing, protocol=5, buffer_callback=arrays.append)
-        ends = []
-        with self.new().open("wb") as file:
-            for array in arrays:
-                file.write(bytes(-file.tell() % _ALIGNED))
-                file.write(array.raw())
-                ends.append(file.tell())
-            file.write(b"\0")  # nothing at all cannot be mapped
-        return Kept(file.name, head, tuple(ends))
+        return kept_at(self.new(), thing)
 
     def new(self) -> Path:
         """A file that is not there yet."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from sqlalchemy import Connection, Engine, func, select
@@ -17,11 +18,11 @@ from sqlalchemy import Connection, Engine, func, select
 from accounting.bulk.charges import priced
 from accounting.bulk.garbage import no_garbage
 from accounting.bulk.lines import Frame, Slice
-from accounting.bulk.names import distinct, names_of
+from accounting.bulk.names import Names, Part, distinct, parts_of
 from accounting.bulk.order import statement_order
 from accounting.bulk.readers import Readers, readers
 from accounting.bulk.shelf import Kept, Shelf
-from accounting.bulk.sums import WORDS, standing_sums
+from accounting.bulk.sums import WORDS, Sums, standing_sums
 from accounting.bulk.texts import Places, job_names
 from accounting.bulk.wording import Jobs, Lines, all_filed, all_worded, jobs_of, measured_of
 from accounting.database import read
@@ -43,8 +44,7 @@ MANY = 4000
 class MonthStatement:
     """A statement whose own lines are columns. ``statement`` has the totals of all, and the lines of corrections.
 
-    ``order`` are the lines' places in ``own`` in the order of the statement. With a ``shelf`` the columns are ``kept``
-    there, and only numbers that others map are in memory.
+    ``order`` are the lines' places in ``own`` in the order of the statement. Those that are ``shelved`` others map, too.
     """
 
     own: Slice
@@ -52,8 +52,7 @@ class MonthStatement:
     places: Places
     frame: Frame
     statement: Statement
-    shelf: Shelf | None = None
-    kept: Kept[Lines] | None = None
+    shelved: Shelved | None = None
 
     def csv(self, readers: Readers) -> Iterator[str | bytes]:
         """The chargeback, some lines at a time, put into words in this process."""
@@ -63,12 +62,13 @@ class MonthStatement:
 
     def csv_parts(self, readers: Readers) -> Iterator[str | bytes | Path]:
         """The same; with a shelf ``readers`` put the lines into words, and a path is a file with some of them."""
-        if self.shelf is None or self.kept is None:
+        if self.shelved is None:
             yield from self.csv(readers)
             return
+        shelf, lines, names = self.shelved
         yield from csv_lines(COLUMNS, [])
-        jobs = self.shelf.keep(self._jobs(readers))
-        yield from all_filed(readers, self.shelf, self.kept, jobs, len(self.order))
+        jobs = shelf.keep(jobs_of(Names(names), self.own.sums))
+        yield from all_filed(readers, shelf, lines, jobs, len(self.order))
         yield from self._corrections()
 
     def _corrections(self) -> Iterator[str]:
@@ -82,17 +82,27 @@ class MonthStatement:
         return Lines(self.own, self.order, place, other, measured_of(sums.measured), self.frame)
 
     def _jobs(self, readers: Readers) -> Jobs:
-        sums = self.own.sums
-        ids = distinct(np.concatenate([distinct(sums.job), distinct(sums.linked)]))
-        return jobs_of(names_of(readers, ids), sums)
+        return jobs_of(Names(parts_of(readers, _job_ids(self.own.sums))), self.own.sums)
 
-    def put(self, shelf: Shelf) -> MonthStatement:
-        """The same with its columns on a shelf."""
+    def put(self, shelf: Shelf, names: Iterator[Part]) -> MonthStatement:
+        """The same with its columns on a shelf; ``names`` are those of its jobs."""
         lines = self._lines()
         lines = replace(lines, own=replace(lines.own, sums=replace(lines.own.sums, measured={})))
         kept = shelf.keep(lines)
         there = kept.thing()
-        return replace(self, own=there.own, order=there.order, shelf=shelf, kept=kept)
+        return replace(self, own=there.own, order=there.order, shelved=Shelved(shelf, kept, names))
+
+
+class Shelved(NamedTuple):
+    """Where a month's columns are, and what is to be told of its jobs, which may still be being read."""
+
+    shelf: Shelf
+    lines: Kept[Lines]
+    names: Iterator[Part]
+
+
+def _job_ids(sums: Sums) -> Ints:
+    return distinct(np.concatenate([distinct(sums.job), distinct(sums.linked)]))
 
 
 def month_statement(
@@ -109,6 +119,7 @@ def month_statement(
     """
     with no_garbage(), read(ledger) as connection:
         sums = standing_sums(some, connection, period.start, period.end)
+        names = None if shelf is None else parts_of(some, _job_ids(sums), shelf)
         prices = priced(sums, rates, partial(_job_key, connection))
         places = Places(connection, sums.job, sums.linked)
         digits = rates.minor_digits
@@ -121,7 +132,7 @@ def month_statement(
         own.micro[order] = micro[:count]
         statement = Statement(period.name, later, tuple(micro[count:].tolist()), totals, rates.currency, digits)
     month = MonthStatement(own, order, places, frame, statement)
-    return month if shelf is None else month.put(shelf)
+    return month if shelf is None or names is None else month.put(shelf, names)
 
 
 def month_sums(ledger: Engine, period: Period, rates: Rates) -> tuple[int, int, int]:

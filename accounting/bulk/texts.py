@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, literal, select, tuple_
 
 from accounting.bulk.packed import numbers, numbers_of
 from accounting.bulk.pages import among_ids, every, listed_ids
@@ -15,6 +16,7 @@ from accounting.tables import jobs
 
 _J = jobs.c
 _NEVER = 1 << 62
+_SOME = 1000
 
 
 class Said(NamedTuple):
@@ -51,16 +53,26 @@ class Places:
     """Which scheduler's cluster jobs are of: ``names`` sorted, `of_jobs` by id a number into them, -1 for nobody."""
 
     def __init__(self, connection: Connection, *ids: Ints) -> None:
-        found = connection.execute(select(_J.scheduler, _J.cluster).distinct())
-        self.names: list[tuple[str, str]] = sorted((scheduler, cluster) for scheduler, cluster in found)
+        self.names = _places(connection)
         self.first = min((int(some[some > 0].min(initial=_NEVER)) for some in ids), default=_NEVER)
         last = max((int(some.max(initial=0)) for some in ids), default=0)
-        self.of = np.full(max(last - self.first + 1, 0), -1, dtype=np.int16)
+        most = self._most(connection)  # what the others are not is of this one
+        self.of = np.full(max(last - self.first + 1, 0), most, dtype=np.int16)
         for number, (scheduler, cluster) in enumerate(self.names):
+            if number == most:
+                continue
             # by the index alone, which a range of ids would keep SQLite from
             here = (_J.scheduler == scheduler, _J.cluster == cluster, _J.id + 0 >= self.first, _J.id + 0 <= last)
             ((told,),) = every(connection, select(numbers(connection.dialect.name, _J.id)).where(*here))
             self.of[numbers_of(told) - self.first] = number
+
+    def _most(self, connection: Connection) -> int:
+        """The one of which most of the first jobs are."""
+        some = every(
+            connection, select(_J.scheduler, _J.cluster).where(_J.id >= self.first).order_by(_J.id).limit(_SOME)
+        )
+        found = Counter((scheduler, cluster) for scheduler, cluster in some)
+        return self.names.index(max(found, key=found.__getitem__)) if found else -1
 
     def of_jobs(self, ids: Ints) -> Ints:
         """The number of each job's scheduler's cluster, -1 for nobody."""
@@ -68,3 +80,12 @@ class Places:
             return np.full(len(ids), -1, dtype=np.int64)
         found: Ints = np.where(ids > 0, self.of[np.maximum(ids - self.first, 0)], -1).astype(np.int64)
         return found
+
+
+def _places(connection: Connection) -> list[tuple[str, str]]:
+    """Schedulers' clusters, sorted: each is looked up in the index behind the one before, which need not be read."""
+    key, found = tuple_(_J.scheduler, _J.cluster), [("", "")]
+    query = select(_J.scheduler, _J.cluster).order_by(_J.scheduler, _J.cluster).limit(1)
+    while row := connection.execute(query.where(key > tuple_(*map(literal, found[-1])))).first():
+        found.append((row.scheduler, row.cluster))
+    return sorted(found[1:])

@@ -17,7 +17,7 @@ from accounting.bulk import names as bulk_names
 from accounting.bulk import wording
 from accounting.bulk.charges import amounts, priced
 from accounting.bulk.lines import Frame, Slice, Who, rendered
-from accounting.bulk.names import Names, Part, names_of, part_of, plain_part
+from accounting.bulk.names import Names, Part, part_of, parts_of, plain_part
 from accounting.bulk.order import statement_order
 from accounting.bulk.readers import readers
 from accounting.bulk.shelf import shelf
@@ -281,9 +281,9 @@ def test_names_of_a_job_that_is_not_there_are_refused(site: Site) -> None:
     with readers(site.engine, much=False) as here:
         some = np.array([1, 77], dtype=np.int64)
         with pytest.raises(LedgerError, match="no job 77, of which something is booked"):
-            names_of(here, some).places(some)
+            Names(parts_of(here, some)).places(some)
         with pytest.raises(LedgerError, match="no job 77, of which something is booked"):
-            names_of(here, some[1:])
+            Names(parts_of(here, some[1:]))
 
 
 def test_a_model_without_a_price_is_named_with_its_job(site: Site) -> None:
