@@ -44,7 +44,7 @@ MANY = 4000
 class MonthStatement:
     """A statement whose own lines are columns. ``statement`` has the totals of all, and the lines of corrections.
 
-    ``order`` are the lines' places in ``own`` in the order of the statement. Those that are ``shelved`` others map, too.
+    ``order`` are the lines' places in ``own`` in the order of the statement. What is ``shelved`` others map, too.
     """
 
     own: Slice
