@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from tests.accounting.october import Site, october
 from tests.bench.month import PERIOD
 from tests.bench.month_ledger import SEEN, fill, settings
 
+ROOT = Path(__file__).parents[2]
 BOOKS = (node_days, postings, transactions, rejects, periods, day_marks)
 
 
@@ -85,3 +88,10 @@ def test_dask_without_an_address_and_an_address_without_dask_are_refused(engine:
     site = Site(engine, tmp_path)
     for words in (["--engine", "dask"], ["--scheduler", "tcp://127.0.0.1:1"]):
         assert "--engine dask and --scheduler ADDRESS go together" in site.run("reconcile", *words, code=2)
+
+
+def test_a_process_of_a_pool_loads_nothing_that_it_does_not_use() -> None:
+    script = "import sys, accounting.bulk.run; print(*sorted(m.partition('.')[0] for m in sys.modules))"
+    told = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=ROOT)
+
+    assert set() == {*told.stdout.split()} & {"pandas", "dask", "fastapi", "click", "kubernetes", "aiohttp", "tests"}
