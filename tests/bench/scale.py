@@ -16,11 +16,11 @@ from tests.bench.exposition import series_rounds
 from tests.bench.fleet import running
 from tests.bench.measure import RUNS, Figure, figure, race, ratio
 from tests.bench.prometheus import scraping
-from tests.bench.worker import Order
+from tests.bench.worker import ROUND, Order
 
 NODES, JOBS = 1000, 2000
 GROWTH = (1000, 2000, 4000, 8000)
-PER_SECOND, ROUND = 200, 15
+PER_SECOND, TURNS = 200, 15
 SCRAPE_SECONDS = 5
 PACE = 250
 """Endpoints that one core of a busy machine can be asked a second, also those whose pages were never seen."""
@@ -65,11 +65,10 @@ def churn(urls: list[str]) -> Figure:
 
     Ended jobs are shown for two scrapes: at this pace five minutes of them would be 60,000.
     """
-    calm, busy = [], []
-    for _ in range(3):
-        calm.append(_round(Order(urls, 8 * NODES, linger=30.0)))
-        busy.append(_round(Order(urls, 8 * NODES, PER_SECOND * ROUND, linger=30.0)))
-    return figure("churn_200_per_second", ratio(busy, calm), "times a calm round", 1.2, "lower")
+    found = worker.churn(Order(urls, 8 * NODES, int(PER_SECOND * ROUND), rounds=TURNS, linger=30.0))
+    if found["read"] != 2 * [[len(urls), 0]]:
+        raise RuntimeError(f"endpoints read and failed: {found['read']} of {len(urls)}")
+    return figure("churn_200_per_second", ratio(found["busy"], found["calm"]), "times a calm round", 1.2, "lower")
 
 
 def growth(urls: list[str]) -> Figure:

@@ -22,18 +22,18 @@ class Queue:
         self._nodes = tuple(Node(NodeKey(Scheduler.SLURM, CLUSTER, name(n)), 8000, True, "h100") for n in range(nodes))
         self._turnover = turnover
         self._size = nodes * CARDS // jobs
-        self._running = deque((number, number) for number in range(jobs))  # job, place
+        self._running = deque((number, number, BEGAN + number) for number in range(jobs))  # job, place, start
         self._next = jobs
 
     def poll(self, now: float) -> Snapshot:
         """What runs now; before that some jobs end and others begin in their places."""
         for _ in range(self._turnover):
-            _, place = self._running.popleft()
-            self._running.append((self._next, place))
+            _, place, _ = self._running.popleft()
+            self._running.append((self._next, place, int(now)))
             self._next += 1
         jobs, claims = [], []
-        for number, place in self._running:
-            job = _job(number)
+        for number, place, start in self._running:
+            job = _job(number, start)
             jobs.append(job)
             first, left = place * self._size, self._size
             while left > 0:
@@ -47,16 +47,17 @@ class Queue:
         """Nothing to close."""
 
 
-def _job(number: int) -> Job:
+def _job(number: int, start: int) -> Job:
     key = JobKey(Scheduler.SLURM, CLUSTER, f"{number}@{BEGAN + number}")
     account = f"acc{number % ACCOUNTS}"
     text = str(number)
-    return Job(key, text, text, f"train-{number}", f"user{number % 200}", account, "gpu", state="RUNNING", start=BEGAN)
+    return Job(key, text, text, f"train-{number}", f"user{number % 200}", account, "gpu", state="RUNNING", start=start)
 
 
 def _claim(job: Job, node: NodeKey, index: int, count: int) -> Claim:
     cards = tuple(range(index, index + count))
-    return Claim(job.key, job.key.id, node, 1000 * count, BEGAN, None, "h100", indices=cards, native_id=job.native_id)
+    start = job.start or 0
+    return Claim(job.key, job.key.id, node, 1000 * count, start, None, "h100", indices=cards, native_id=job.native_id)
 
 
 def projects() -> ProjectMap:

@@ -10,16 +10,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from exporters.collector import Collector, JoinSettings
 from exporters.exposition.negotiate import Form
+from exporters.exposition.page import Page
 from exporters.memory import settle
 from exporters.server import Server, create_app
 from exporters.sources.dcgm import Dcgm
 from tests.bench.site import Queue, projects
+
+ROUND = 15.0
+"""Seconds from one round to the next, by the clock that the exporter is given."""
+WARM = 3
+"""Rounds before the first that counts: then every page is known, and as many jobs linger as ever will."""
 
 
 @dataclass
@@ -36,31 +42,20 @@ class Order:
 
 def work(order: Order) -> dict[str, Any]:
     """CPU seconds of each round with its stages, and the memory at the end."""
-    queue = Queue(len(order.targets), order.jobs, order.turnover)
     now = [time.time()]
-    dcgm = Dcgm(targets=order.targets, interval=order.interval)
-    collector = Collector([queue, dcgm], JoinSettings(projects(), linger=order.linger), clock=lambda: now[0])
+    collector = exporter(order, now)
     settle()
-    seconds, stages = [], []
-    for n in range(order.rounds + 2):
-        now[0] += 15.0
-        begun = time.process_time()
-        collector.poll_all()
-        polled = time.process_time()
-        collector.join()
-        joined = time.process_time()
-        page = collector.page()
-        assert page is not None
-        size, packed = page.size, len(page.body(Form.TEXT, compressed=True))
-        ended = time.process_time()
-        if n >= 2:
-            seconds.append(ended - begun)
-            stages.append({"poll": polled - begun, "join": joined - polled, "compress": ended - joined})
-    (read,) = {s.targets for s in collector.statuses() if s.targets}
+    stages = []
+    for n in range(order.rounds + WARM):
+        now[0] += ROUND
+        found, page = one_round(collector)
+        stages += [found] if n >= WARM else []
+    size, packed = page.size, len(page.body(Form.TEXT, compressed=True))
+    read = endpoints(collector)
     series = page.body().count(b"\n") - 2 * page.body().count(b"# TYPE")
     collector.stop()
     return {
-        "seconds": seconds,
+        "seconds": [sum(found.values()) for found in stages],
         "stages": stages,
         "rss": resident(),
         "size": size,
@@ -70,10 +65,63 @@ def work(order: Order) -> dict[str, Any]:
     }
 
 
+def beside(order: Order) -> dict[str, Any]:
+    """CPU seconds of each round without and with turnover: two exporters in one process that take turns.
+
+    A busy machine is now faster, now slower; two rounds one after the other see the same of it.
+    """
+    now = [time.time()]
+    exporters = [exporter(replace(order, turnover=0), now), exporter(order, now)]
+    settle()
+    seconds: list[list[float]] = [[], []]
+    for n in range(order.rounds + WARM):
+        now[0] += ROUND
+        for which in (0, 1) if n % 2 else (1, 0):
+            found, _ = one_round(exporters[which])
+            seconds[which] += [sum(found.values())] if n >= WARM else []
+    read = [endpoints(collector) for collector in exporters]
+    for collector in exporters:
+        collector.stop()
+    return {"calm": seconds[0], "busy": seconds[1], "read": read}
+
+
+def exporter(order: Order, now: Sequence[float]) -> Collector:
+    """A whole exporter whose clock says what is the first of ``now``."""
+    queue = Queue(len(order.targets), order.jobs, order.turnover)
+    return Collector([queue, devices(order)], JoinSettings(projects(), linger=order.linger), clock=lambda: now[0])
+
+
+def one_round(collector: Collector) -> tuple[dict[str, float], Page]:
+    """CPU seconds of a round's stages, and its page."""
+    begun = time.process_time()
+    collector.poll_all()
+    polled = time.process_time()
+    collector.join()
+    joined = time.process_time()
+    page = collector.page()
+    assert page is not None
+    page.body(Form.TEXT, compressed=True)
+    ended = time.process_time()
+    return {"poll": polled - begun, "join": joined - polled, "compress": ended - joined}, page
+
+
+def endpoints(collector: Collector) -> tuple[int, int]:
+    """How many endpoints the last round read, and how many it did not."""
+    (read,) = {s.targets for s in collector.statuses() if s.targets}
+    return read
+
+
+def devices(order: Order) -> Dcgm:
+    """The endpoints, asked within ``order.interval`` and at moments that are `ROUND` apart: no round has missed one."""
+    dcgm = Dcgm(targets=order.targets, interval=order.interval)
+    dcgm.interval = ROUND
+    return dcgm
+
+
 def answers(order: Order) -> dict[str, Any]:
     """How long /metrics took, asked all the time from another process while rounds ran."""
     collector = Collector(
-        [Queue(len(order.targets), order.jobs), Dcgm(targets=order.targets, interval=order.interval)],
+        [Queue(len(order.targets), order.jobs), devices(order)],
         JoinSettings(projects()),
     )
     settle()
@@ -118,6 +166,11 @@ def run(order: Order) -> dict[str, Any]:
     return _apart("work", order)
 
 
+def churn(order: Order) -> dict[str, Any]:
+    """Have a process of its own measure rounds without and with turnover, in turns."""
+    return _apart("beside", order)
+
+
 def serve(order: Order) -> dict[str, Any]:
     """Have a process of its own measure answers."""
     return _apart("answers", order)
@@ -138,5 +191,5 @@ def _apart(what: str, order: Order) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    measure = {"work": work, "answers": answers}[sys.argv[1]]
+    measure = {"work": work, "beside": beside, "answers": answers}[sys.argv[1]]
     json.dump(measure(Order(**json.load(sys.stdin))), sys.stdout)
