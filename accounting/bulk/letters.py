@@ -78,9 +78,6 @@ def moments(times: Ints, there: Flags) -> Letters:
     return found
 
 
-_CLOCK = texts([f"{s // 3600:02d}:{s // 60 % 60:02d}:{s % 60:02d}Z" for s in range(DAY)])
-
-
 def beside(columns: Sequence[Letters]) -> Letters:
     """Columns next to each other."""
     return np.concatenate(columns, axis=1)
@@ -90,3 +87,14 @@ def rows(letters: Letters) -> list[bytes]:
     """Each line's letters, zero bytes included."""
     data, width = letters.tobytes(), letters.shape[1]
     return [data[n : n + width] for n in range(0, len(data), width)]
+
+
+def _clock() -> Letters:
+    """Each second of a day as moments have it."""
+    seconds = np.arange(DAY)
+    colon = same(":", DAY)
+    hours, minutes, rest = (padded(n, 2) for n in (seconds // 3600, seconds // 60 % 60, seconds % 60))
+    return beside([hours, colon, minutes, colon, rest, same("Z", DAY)])
+
+
+_CLOCK = _clock()
