@@ -67,6 +67,8 @@ Device = tuple[str, str, str, int]
 CardRow = tuple[str, str, str, str, str, str]
 """A card in a job's hands: scheduler, cluster and id of the job; machine, index and UUID, empty where not known."""
 
+_WORDS = tuple(word.value for word in Disposition)
+
 NodeRow = tuple[tuple[str, str, str], int]
 """Machine, model and disposition, and how many milliGPU that is."""
 
@@ -118,7 +120,7 @@ def card_rows(machine: str, held: Iterable[Held], samples: Iterable[Sample]) -> 
 def node_rows(machine: str, held: Iterable[Held], rest: Iterable[tuple[str, Disposition, int]]) -> list[NodeRow]:
     """What the cards of a machine are: every disposition of each of its models (``rest`` has them all)."""
     parts = [(h.model, h.disposition, h.milligpu) for h in held]
-    sums = {(machine, model, word.value): 0 for model, _, _ in rest for word in Disposition}
+    sums = {(machine, model, word): 0 for model, _, _ in rest for word in _WORDS}
     for model, word, milligpu in (*parts, *rest):
         sums[machine, model, word] += milligpu
     return sorted(sums.items())

@@ -37,6 +37,8 @@ def merge_pools(views: Mapping[tuple[Scheduler, str], Sequence[Pool]], models: M
     >>> merge_pools({slurm: [Pool("h100", 8000)], kube: [Pool("NVIDIA-H100-80GB-HBM3", 8000)]}, {})
     (Pool(model='h100', milligpu=8000),)
     """
+    if len(views) == 1 and len(alone := next(iter(views.values()))) == 1:  # most machines
+        return tuple(Pool(canonical_model(pool.model, models), pool.milligpu) for pool in alone if pool.milligpu > 0)
     named = []
     for _, pools in sorted(views.items(), key=lambda item: (item[0][0] is not Scheduler.SLURM, item[0])):
         sums: dict[str, int] = {}

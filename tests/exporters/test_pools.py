@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -107,6 +108,12 @@ def test_the_capacity_is_that_of_the_larger_view(views: dict[tuple[Scheduler, st
     assert max((sum(p.milligpu for p in v) for v in views.values()), default=0) == sum(p.milligpu for p in found)
     assert len(found) == len({p.model for p in found})
     assert all(p.milligpu > 0 for p in found)
+
+
+@pytest.mark.parametrize("pool", [Pool("h100", 8000), Pool("H100", 0), Pool("", 4000), Pool("NVIDIA-H100", 2000)])
+@pytest.mark.parametrize("models", [{}, {"nvidia-h100": "h100"}])
+def test_what_one_scheduler_tells_is_what_two_tell_that_say_the_same(pool: Pool, models: dict[str, str]) -> None:
+    assert merge_pools({SLURM: [pool], KUBE: [pool]}, models) == merge_pools({SLURM: [pool]}, models)
 
 
 @given(_views)

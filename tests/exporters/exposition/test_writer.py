@@ -110,6 +110,21 @@ def test_series_that_left_are_forgotten() -> None:
     assert remembered <= 2 * 100 + 100
 
 
+@given(st.lists(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 9), st.booleans()), max_size=8), max_size=9))
+def test_rows_that_come_back_made_anew_or_as_they_were_are_written_right(
+    rounds: list[list[tuple[str, int, bool]]],
+) -> None:
+    writer, kept = Writer(), [(str(n), f'"{n}') for n in range(10)]
+    for rows in rounds:
+        labels = {n: kept[n] if same else (str(n), f'"{n}') for _, n, same in rows}
+        families = [
+            Family(name, "h", "gauge", ("i", "a"), [(labels[n], 1.0) for which, n, _ in rows if which == name])
+            for name in ("a", "b")
+        ]
+
+        assert as_text(Writer().render(families)) == as_text(writer.render(families))
+
+
 def test_what_utf8_cannot_say_is_replaced_and_the_rest_of_the_page_is_whole() -> None:
     family = Family("m", "h", "gauge", ("name",), [(("bad\udcff\udce9",), 1.0), (("good é",), 2.0)])
 
