@@ -20,6 +20,9 @@ from exporters.model import Disposition
 
 _WORDS = tuple(Disposition)
 Ints = NDArray[np.int64]
+_MANY = 1 << 20
+"""Numbers so large are sorted, not looked up."""
+
 _NUMBERS = {word: number for number, word in enumerate(_WORDS)}
 
 
@@ -143,17 +146,19 @@ def totalled(lines: Counted, digits: int) -> tuple[Ints, tuple[Total, ...]]:
     key = lines.correct
     for size, column in zip(sizes, (lines.word, lines.project, lines.scheduler), strict=True):
         key = key * size + column
-    keys, first, group = np.unique(key, return_index=True, return_inverse=True)
+    keys, group = _numbered(key)
     quantity, minor = np.zeros(len(keys), np.int64), np.zeros(len(keys), np.int64)
     np.add.at(quantity, group, lines.quantity)
     np.add.at(minor, group, lines.minor)
     printed = apportion(quantity)
-    members = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group, minlength=len(keys)))[:-1])
+    few = group.astype(np.min_scalar_type(len(keys)))  # numbers of few bits are sorted many times as fast
+    order = np.argsort(few, kind="stable")
+    members = np.split(order, np.cumsum(np.bincount(group, minlength=len(keys)))[:-1])
     hours = np.zeros(len(key), np.int64)
     totals = []
     for n, (some, micro) in enumerate(zip(members if len(keys) else (), printed.tolist(), strict=True)):
         hours[some] = apportion(lines.quantity[some], micro)
-        at = first[n]
+        at = some[0]
         totals.append(
             Total(
                 _WORDS[lines.word[at]],
@@ -166,3 +171,14 @@ def totalled(lines: Counted, digits: int) -> tuple[Ints, tuple[Total, ...]]:
             )
         )
     return hours, tuple(totals)
+
+
+def _numbered(key: Ints) -> tuple[Ints, Ints]:
+    """The numbers that occur, ascending, and for each entry which of them it is."""
+    size = int(key.max(initial=-1)) + 1
+    if size > _MANY:
+        keys, group = np.unique(key, return_inverse=True)
+        return keys, group
+    found = np.zeros(size, dtype=bool)
+    found[key] = True
+    return np.flatnonzero(found), (np.cumsum(found) - 1)[key]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
@@ -103,6 +104,13 @@ def test_the_order_of_input_changes_no_byte(usages: list[Usage], random: object)
 
     for render in (chargeback_csv, summary_csv, lambda s: notes_text(s, RATES, TERMS)):
         assert "".join(render(first)) == "".join(render(second))
+
+
+@given(usages=wild_usages())
+def test_totals_are_the_same_where_there_could_be_very_many(usages: list[Usage]) -> None:
+    expected = statement(usages)
+    with mock.patch("accounting.statements.compose._MANY", 0):
+        assert expected == statement(usages)
 
 
 def test_three_files_are_written_and_a_second_run_changes_no_byte(tmp_path: Path) -> None:
