@@ -183,7 +183,7 @@ class Collector:
             memory=self._memory,
             shard=self.settings.shard,
         )
-        gone = [key for key in self._jobs if key not in picture.jobs and key not in self.meter.jobs]
+        gone = [key for key in set(self._jobs).difference(picture.jobs) if key not in self.meter.jobs]
         self._jobs = {**self._jobs, **picture.jobs}
         for key in gone:
             del self._jobs[key]
