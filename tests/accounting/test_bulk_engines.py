@@ -58,6 +58,26 @@ def test_a_pool_books_the_same(site: Config, engine: Engine) -> None:
     assert (12, 12) == (one[0].node_days, one[0].posted)
 
 
+def test_new_machines_on_both_sides_of_one_that_is_booked_are_booked_as_one_by_one(
+    site: Config, engine: Engine
+) -> None:
+    every, end = [f"gn{n:04}" for n in range(4)], PERIOD[0] + 86_400
+
+    def after_one(**rest: Any) -> Any:
+        first = book.reconcile_between(site, engine, PERIOD[0], end, SEEN, only=every[1:2])
+        then = book.reconcile_between(site, engine, PERIOD[0], end, SEEN, **rest)
+        with write(engine) as connection:
+            rows = [[tuple(r) for r in connection.execute(select(t).order_by(*t.primary_key))] for t in BOOKS[:3]]
+            for table in BOOKS:
+                connection.execute(table.delete())
+        return (first.posted, then.posted), rows
+
+    singly = after_one(only=every)
+
+    assert (1, 3) == singly[0]
+    assert singly == after_one()
+
+
 def test_a_dask_cluster_that_loses_a_worker_books_the_same(site: Config, engine: Engine, cluster: Cluster) -> None:
     def lose(done: int, total: int, count: int) -> None:
         if count == 4:

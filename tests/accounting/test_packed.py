@@ -65,6 +65,7 @@ def test_columns_of_texts_and_of_bytes_come_in_the_same_order(engine: Engine) ->
         [text and texts_of(text)[0] for text in rows_of(told[2])],
     ]
 
+    assert [""] == rows_of("")
     assert sorted((row[0], row[3], row[5]) for row in ROWS) == sorted(zip(*columns, strict=True))
     assert b"".join(DAYS[n][3] for n in numbers_of(number)) == bytes(hashes)
 
