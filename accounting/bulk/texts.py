@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, literal, select, tuple_
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from accounting.bulk.packed import numbers, numbers_of
 from accounting.bulk.pages import among_ids, every, listed_ids
@@ -83,9 +83,17 @@ class Places:
 
 
 def _places(connection: Connection) -> list[tuple[str, str]]:
-    """Schedulers' clusters, sorted: each is looked up in the index behind the one before, which need not be read."""
-    key, found = tuple_(_J.scheduler, _J.cluster), [("", "")]
-    query = select(_J.scheduler, _J.cluster).order_by(_J.scheduler, _J.cluster).limit(1)
-    while row := connection.execute(query.where(key > tuple_(*map(literal, found[-1])))).first():
-        found.append((row.scheduler, row.cluster))
-    return sorted(found[1:])
+    """Schedulers' clusters, sorted."""
+    found = []
+    for scheduler in _each(connection, _J.scheduler):
+        found += [(scheduler, cluster) for cluster in _each(connection, _J.cluster, _J.scheduler == scheduler)]
+    return sorted(found)
+
+
+def _each(connection: Connection, column: ColumnElement[str], *here: ColumnElement[bool]) -> Iterator[str]:
+    """Each text of a column: looked up in the index behind the one before, lest all of it be read."""
+    query = select(func.min(column)).where(*here)
+    value = connection.execute(query).scalar_one()
+    while value is not None:
+        yield value
+        value = connection.execute(query.where(column > value)).scalar_one()
