@@ -12,7 +12,9 @@ from accounting.bulk.ranks import ranks, ranks_below
 
 FEW = st.text("ab/@é", max_size=3)
 LONG = st.builds(lambda head, n, tail: f"{head}{n:09}{tail}", FEW, st.integers(0, 3000), FEW)
-DEEP = st.builds(lambda head, tail: f"{head:#<12}{tail}", st.text("ab", max_size=2), st.text("ab", max_size=9))
+DEEP = st.builds(
+    lambda head, tail: f"{head:#<12}{tail}", st.sampled_from("ab"), st.text("ab", min_size=14, max_size=22)
+)
 ANY = st.one_of(FEW, LONG, DEEP)
 
 
