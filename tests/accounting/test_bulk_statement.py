@@ -249,15 +249,21 @@ def test_processes_beside_this_one_give_the_same_bytes(
     if measured:
         gauge(site.engine)
     rates, period = Rates({"h100": Decimal("2.10")}), period_named("2026-10")
+    expected = "".join(chargeback_csv(site_statement(site, "2026-10", rates))).encode()
     with readers(site.engine, much=False) as here:
-        expected = [*month_statement(site.engine, here, period, rates, []).csv(here)]
-        with readers(site.engine, much=True) as beside, shelf(tmp_path / "new" / "folder") as shared:
-            month = month_statement(site.engine, beside, period, rates, [], shared)
-            parts = [part.read_bytes() if isinstance(part, Path) else part for part in month.csv_parts(beside)]
-            left = len([*shared.folder.iterdir()])
+        alone = month_statement(site.engine, here, period, rates, []).csv(here)
 
-    assert expected == parts
-    assert measured == (b",0.000278," in b"".join(part for part in parts if isinstance(part, bytes)))
+        assert expected == b"".join(part.encode() if isinstance(part, str) else part for part in alone)
+    with readers(site.engine, much=True) as beside, shelf(tmp_path / "new" / "folder") as shared:
+        month = month_statement(site.engine, beside, period, rates, [], shared)
+        parts = [
+            part.read_bytes() if isinstance(part, Path) else part if isinstance(part, bytes) else part.encode()
+            for part in month.csv_parts(beside)
+        ]
+        left = len([*shared.folder.iterdir()])
+
+    assert expected == b"".join(parts)
+    assert measured == (b",1000.0" in expected)
     assert (2, []) == (left, [*(tmp_path / "new" / "folder").iterdir()])  # the columns and the jobs; then nothing
 
 
@@ -272,7 +278,11 @@ def gauge(engine: Engine) -> None:
         ).all():
             amounts = dict.fromkeys(("gpu_seconds", "active_seconds", "tensor_seconds"), 60.0)
             bytes_ = dict.fromkeys(("nvlink_transmit_bytes", "nvlink_receive_bytes"), 0.0)
-            found = {"energy_joules": 1000.0, "samples_seen": 1, "samples_expected": 2} | amounts | bytes_
+            found = (
+                {"energy_joules": 3600.0 * (1_000_000 + number), "samples_seen": 1, "samples_expected": 2}
+                | amounts
+                | bytes_
+            )
             row = {"job_id": number, "unit": unit, "machine": "gn0001", "start_at": start}
             connection.execute(telemetry.insert().values(**row, **found))
 
