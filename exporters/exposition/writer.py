@@ -108,20 +108,30 @@ def _write(family: Family, texts: _Labels, before: _Written | None) -> _Written:
 
 
 def _block(family: Family, labels: Sequence[str], values: Sequence[float]) -> Block:
-    parts = [f"\n{family.name}"] * (3 * len(labels))
-    parts[1::3] = labels
-    parts[2::3] = format_values(values)
-    if parts:
-        parts[0] = family.name
-        parts.append("\n")
     kind = {"info": "gauge", "unknown": "untyped"}.get(family.type, family.type)
     doc = _utf8(family.help).replace("\\", r"\\").replace("\n", r"\n")
     quoted = doc.replace('"', r"\"")
     return Block(
         text_header=f"# HELP {family.name} {doc}\n# TYPE {family.name} {kind}\n".encode(),
         openmetrics_header=f"# HELP {family.base} {quoted}\n# TYPE {family.base} {family.type}\n".encode(),
-        samples="".join(parts).encode(),
+        samples=_samples(family.name, labels, values).encode(),
     )
+
+
+def _samples(name: str, labels: Sequence[str], values: Sequence[float]) -> str:
+    if not labels:
+        return ""
+    first = values[0]
+    if first and values.count(first) == len(values):  # 1 everywhere, as in any info; 0.0 equals -0.0
+        (text,) = format_values([first])
+        between = f"{text}\n{name}"
+        return f"{name}{between.join(labels)}{text}\n"
+    parts = [f"\n{name}"] * (3 * len(labels))
+    parts[1::3] = labels
+    parts[2::3] = format_values(values)
+    parts[0] = name
+    parts.append("\n")
+    return "".join(parts)
 
 
 class _Labels:

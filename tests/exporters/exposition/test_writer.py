@@ -46,6 +46,15 @@ def test_many_values_are_written_as_few_are(values: list[float]) -> None:
     assert few == many[: len(values)] == different[: len(values)]
 
 
+@pytest.mark.parametrize(
+    "values", [[1.0] * 3, [0.0, -0.0], [-0.0, -0.0], [math.nan] * 2, [math.inf] * 2, [1e6] * 300, [2, 2.0], [1.5]]
+)
+def test_a_family_whose_values_are_all_the_same_is_written_as_any_other(values: list[float]) -> None:
+    family = Family("m", "h", "gauge", ("i",), [((str(n),), value) for n, value in enumerate(values)])
+
+    assert reference.text([family]) == as_text(Writer().render([family]))
+
+
 def test_every_thousandth_is_written_as_python_writes_it() -> None:
     values = [n / 1000 for n in range(0, 1_000_000_000, 9973)]
 
