@@ -20,7 +20,7 @@ from tests.bench.worker import ROUND, Order
 
 NODES, JOBS = 1000, 2000
 GROWTH = (1000, 2000, 4000, 8000)
-PER_SECOND, TURNS = 200, 15
+PER_SECOND, TURNS = 200, 21
 SCRAPE_SECONDS = 5
 PACE = 250
 """Endpoints that one core of a busy machine can be asked a second, also those whose pages were never seen."""
