@@ -15,7 +15,7 @@ from accounting import book
 from accounting.bulk.run import Work
 from accounting.database import read, write
 from accounting.sweep import chunk as chunks
-from accounting.tables import day_marks, node_days, periods, postings, rejects, transactions
+from accounting.tables import claims, day_marks, node_days, periods, postings, rejects, transactions
 from exporters.config import Config, parse
 from tests.accounting.dask_cluster import Cluster, running
 from tests.accounting.october import Site, october
@@ -56,6 +56,18 @@ def test_a_pool_books_the_same(site: Config, engine: Engine) -> None:
 
     assert one == booked(site, engine, engine="pool", workers=2)
     assert (12, 12) == (one[0].node_days, one[0].posted)
+
+
+def test_claims_that_are_there_twice_count_once(site: Config, engine: Engine) -> None:
+    once = booked(site, engine, engine="one")
+    told = [column for column in claims.c if column.name != "id"]
+    with write(engine) as connection:
+        twins = select(claims.c.id + 1_000_000, *told)
+        connection.execute(claims.insert().from_select(["id", *(column.name for column in told)], twins))
+
+    again = booked(site, engine, engine="one")
+
+    assert (once[0], once[1][:-1]) == (again[0], again[1][:-1])  # all but the marks
 
 
 def test_new_machines_on_both_sides_of_one_to_be_looked_at_again_are_booked_as_one_by_one(
