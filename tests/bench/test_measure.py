@@ -51,7 +51,7 @@ def test_figures_are_kept_beside_those_of_other_parts(
     out = tmp_path / "build" / "bench.json"
     good, bad = figure("good", [3.0], "x", 2), figure("bad", [1.0], "x", 2)
     monkeypatch.setattr(bench, "OUT", out)
-    monkeypatch.setattr(bench, "PARTS", {"one": lambda: [good], "two": lambda: [bad]})
+    monkeypatch.setattr(bench, "PARTS", {"one": lambda: [good], "two": lambda: iter([bad])})
     codes = [bench.main(["one"]), bench.main(["two"]), bench.main(["three"])]
 
     assert [0, 1, 2] == codes
