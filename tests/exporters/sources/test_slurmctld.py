@@ -60,6 +60,17 @@ def test_a_running_job_holds_its_cards_node_by_node(tmp_path: Path) -> None:
     assert ("18@100", "18", "6_0", 110, None) == (job.key.id, job.native_id, job.display_id, job.start, job.end)
 
 
+def test_fields_that_nobody_knows_yet_change_nothing(tmp_path: Path) -> None:
+    newer: dict[str, Any] = {
+        "energy_budget": {"set": True, "number": 5},
+        "gpu_topology": [[0, 1], None],
+        "step_id": {"x": 1},
+    }
+    plain, found = poll(tmp_path), poll(tmp_path, **newer)
+
+    assert (plain.jobs, plain.claims, plain.rejects) == (found.jobs, found.claims, found.rejects)
+
+
 def test_details_are_in_the_order_of_the_allocation(tmp_path: Path) -> None:
     resources = {"nodes": "gn[01-02]", "allocated_nodes": [{"nodename": "gn02"}, {"nodename": "gn01"}]}
     found = poll(tmp_path, job_resources=resources)
