@@ -136,6 +136,7 @@ def _forge(story: Story) -> None:
 def _requeue_and_cancel(story: Story) -> None:
     """Requeue, preempt, cancel while pending and while running."""
     lab, ids = story.lab, story.ids
+    time.sleep(1.1)  # so must the run after the resize, before it is cancelled
     lab.run("scontrol", "requeue", ids["requeue"])
     for kind in ("plain", "multi", "het", "twotypes", "hostile", "resize", "waits", "unstarted", "bridged"):
         lab.run("scancel", ids[kind])
