@@ -11,9 +11,9 @@ T = TypeVar("T")
 
 
 class Latest(Generic[T]):
-    """Keeps the last thing that was made: it is made anew when it is older than ``seconds``.
+    """Keeps the last thing that was made, for ``seconds``: then it is let go of, and made anew for who asks again.
 
-    When nobody has asked for so long it is let go of. One is kept, not several: they are large.
+    One is kept, not several: they are large.
     """
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -27,21 +27,19 @@ class Latest(Generic[T]):
         with self._making:
             kept = self._kept
             if kept is None or kept[0] != key or self._clock() - kept[1] > self.seconds:
-                self._kept = None  # the old one goes first: two may be too much
+                self._let_go()  # the old one goes first: two may be too much
                 kept = self._kept = (key, self._clock(), make())
-            self._let_go_later()
+                self._timer = threading.Timer(self.seconds, self.forget)
+                self._timer.daemon = True
+                self._timer.start()
             return kept[2]
 
     def forget(self) -> None:
         """Let go of it."""
         with self._making:
-            self._kept = None
-            if self._timer is not None:
-                self._timer.cancel()
+            self._let_go()
 
-    def _let_go_later(self) -> None:
+    def _let_go(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = threading.Timer(self.seconds, self.forget)
-        self._timer.daemon = True
-        self._timer.start()
+        self._timer, self._kept = None, None

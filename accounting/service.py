@@ -62,7 +62,7 @@ class Stated(Protocol):
         ...
 
     def chargeback(self) -> Iterator[str | bytes]:
-        """These lines as a CSV file, some at a time. Raises `UnavailableError`."""
+        """These lines as a CSV file, some at a time."""
         ...
 
 

@@ -5,21 +5,21 @@ The lines are those of `accounting.statements`, byte for byte; those that nobody
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
-from accounting.bulk.readers import In, Out
+from accounting.bulk.readers import Briefly
 from accounting.bulk.statement import MonthStatement
-from accounting.bulk.sums import WORDS
+from accounting.bulk.sums import group_of
 from accounting.database import read
 from accounting.model import Line
 from accounting.rating import Rates, rate
 from accounting.statements import Statement
 from accounting.sweep.columns import Ints
-from accounting.usage import Group, usages_named
+from accounting.usage import usages_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,37 +64,13 @@ class StatedMonth:
 
     def _lines(self, which: Ints) -> list[Line]:
         sums = self.month.own.sums
-        columns = (sums.project, sums.job, sums.model, sums.word, sums.linked, sums.charged, sums.held)
-        rows = zip(which.tolist(), *(c[which].tolist() for c in (*columns, sums.start, sums.end)), strict=True)
-        found = []
-        for n, project, job, model, word, linked, *amounts in rows:
-            account = WORDS[word]
-            group = Group(
-                sums.projects[project],
-                job or None,
-                sums.models[model],
-                account.value if account else "",
-                linked or None,
-            )
-            found.append((group, (amounts[0], amounts[1], amounts[2], amounts[3]), sums.measured.get(n, ())))
+        columns = (which, sums.charged[which], sums.held[which], sums.start[which], sums.end[which])
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        found = [(group_of(sums, n), (a, b, c, d), sums.measured.get(n, ())) for n, a, b, c, d in rows]
         with read(self.ledger) as connection:
             usages = usages_named(connection, found)
         return rate(usages, self.rates, self.month.statement.billing_period)
 
     def chargeback(self) -> Iterator[str | bytes]:
         """The lines as the CSV file that `meterbridge statement` writes, some at a time."""
-        return self.month.csv(_Briefly(self.ledger))
-
-
-class _Briefly:
-    """Reads for somebody who may be slow to take what was read: the ledger is asked anew for each item."""
-
-    def __init__(self, ledger: Engine) -> None:
-        self.ledger = ledger
-
-    def map(self, function: Callable[[Connection, In], Out], items: Iterable[In]) -> Iterator[Out]:
-        """One item after the other."""
-        for item in items:
-            with read(self.ledger) as connection:
-                found = function(connection, item)
-            yield found
+        return self.month.csv(Briefly(self.ledger))

@@ -7,13 +7,9 @@ from collections.abc import Callable, Iterable
 
 from exporters.exposition.family import Row
 from exporters.fabric import PortState
-from exporters.model import JobKey
+from exporters.meter import job_labels
 from exporters.ports import PortQuantity
 from exporters.view import Rows, View, by_job
-
-
-def _job(key: JobKey) -> tuple[str, str, str]:
-    return (key.scheduler.value, key.cluster, key.id)
 
 
 def _told(truth: bool) -> str:
@@ -43,7 +39,7 @@ port_jobs = _number(lambda s: float(len(s.jobs)))
 def port_job_info(view: View) -> Iterable[Row]:
     """Whose ports they are: every job on the machine has all of its ports."""
     return [
-        ((*s.labels, *_job(key), view.project(key), _told(len(s.jobs) > 1)), 1.0)
+        ((*s.labels, *job_labels(key), view.project(key), _told(len(s.jobs) > 1)), 1.0)
         for s in view.fabric.ports
         for key in s.jobs
     ]
@@ -66,7 +62,7 @@ def port_counter(quantity: PortQuantity) -> Rows:
 def job_counter(quantity: PortQuantity) -> Rows:
     """One quantity of every job whose ports tell it."""
     return lambda view: [
-        ((*_job(key), _told(shared)), uses[quantity])
+        ((*job_labels(key), _told(shared)), uses[quantity])
         for (key, shared), uses in view.fabric.jobs.items()
         if quantity in uses
     ]
@@ -99,17 +95,17 @@ def job_ports(view: View) -> Iterable[Row]:
     for state in view.fabric.ports:
         for key in state.jobs:
             counts[key] += 1
-    return [(_job(key), float(count)) for key, count in counts.items()]
+    return [(job_labels(key), float(count)) for key, count in counts.items()]
 
 
 def suspects(view: View) -> Iterable[Row]:
     """Ports that hold up a job, or are held up with it."""
     return [
-        ((*_job(s.job), view.project(s.job), *s.state.labels, s.role, _told(len(s.state.jobs) > 1)), 1.0)
+        ((*job_labels(s.job), view.project(s.job), *s.state.labels, s.role, _told(len(s.state.jobs) > 1)), 1.0)
         for s in view.fabric.suspects
     ]
 
 
 def stalled(view: View) -> Iterable[Row]:
     """How long each job has been silent with its engines busy."""
-    return [(_job(key), seconds) for key, seconds in view.fabric.stalled.items()]
+    return [(job_labels(key), seconds) for key, seconds in view.fabric.stalled.items()]

@@ -27,14 +27,11 @@ class JobNames:
             if job is None:
                 continue
             last = known.get(labels)
-            if last is None:
-                row = (*labels, project, *_ABOUT(job))
-                known[labels] = job, project, row
-            elif last[0] is job and last[1] == project:
+            if last is not None and last[0] is job and last[1] == project:
                 row = last[2]
             else:
                 row = (*labels, project, *_ABOUT(job))
-                if row == last[2]:
+                if last is not None and last[2] == row:
                     row = last[2]
                 known[labels] = job, project, row
             rows.append(row)

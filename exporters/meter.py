@@ -30,7 +30,8 @@ _REMEMBERED = 1000
 """Owners that may be remembered beside twice those that are there, before those that are gone are forgotten."""
 
 
-def _labels(job: JobKey) -> tuple[str, str, str]:
+def job_labels(job: JobKey) -> tuple[str, str, str]:
+    """The labels that name a job in every family: scheduler, cluster, id."""
     return (job.scheduler, job.cluster, job.id)
 
 
@@ -40,7 +41,7 @@ class Meter:
     def __init__(self, gap: float, linger: float) -> None:
         """``gap``: seconds after which a missing reading is a gap. ``linger``: how long an ended job stays."""
         self.linger = linger
-        self.jobs: Totals[JobKey] = Totals(_labels)
+        self.jobs: Totals[JobKey] = Totals(job_labels)
         self.projects: Totals[Project] = Totals(tuple)
         self.memory: dict[JobKey, float] = {}
         self._at: float | None = None

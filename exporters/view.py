@@ -13,7 +13,7 @@ from itertools import chain, compress, repeat
 from exporters.exposition.family import Columns, Row
 from exporters.fabric import Fabric
 from exporters.jobnames import JobNames
-from exporters.meter import Meter
+from exporters.meter import Meter, job_labels
 from exporters.model import MILLI_PER_GPU, Disposition, Job, JobKey, Scheduler
 from exporters.picture import CardUse, Picture
 from exporters.projects import UNMAPPED
@@ -73,10 +73,6 @@ def _gpus(milligpu: int) -> float:
     return milligpu / MILLI_PER_GPU
 
 
-def _job(key: JobKey) -> tuple[str, str, str]:
-    return (key.scheduler, key.cluster, key.id)
-
-
 def card_name(use: CardUse) -> tuple[str, str, str]:
     """The labels of a card: its machine, its index as far as it is known, its UUID."""
     s = use.sample
@@ -96,7 +92,7 @@ def by_job(view: View, values: Mapping[JobKey, float]) -> Iterable[Row]:
     found = [value for value in map(values.get, keys) if value is not None]
     if len(found) == len(keys) == len(values):
         return Columns(labels, found)
-    return [(_job(key), value) for key, value in values.items()]
+    return [(job_labels(key), value) for key, value in values.items()]
 
 
 def held_by_job(view: View) -> Iterable[Row]:
@@ -126,7 +122,7 @@ def shown(view: View) -> Iterable[Row]:
     for h in view.picture.shown:
         if h.outer is not None and h.link is not None:
             outer = h.outer.job
-            sums[*_job(h.claim.job), h.link.kind.value, *_job(outer)] += h.claim.milligpu
+            sums[*job_labels(h.claim.job), h.link.kind.value, *job_labels(outer)] += h.claim.milligpu
     return [(labels, _gpus(v)) for labels, v in sums.items()]
 
 
@@ -174,7 +170,7 @@ def disputed(view: View) -> Iterable[Row]:
     sums: dict[tuple[str, ...], int] = defaultdict(int)
     for h in view.picture.held:
         if h.disposition is Disposition.DISPUTED:
-            sums[(*_job(h.claim.job), str(h.opponent.job) if h.opponent else "")] += h.milligpu
+            sums[(*job_labels(h.claim.job), str(h.opponent.job) if h.opponent else "")] += h.milligpu
     return [(labels, _gpus(v)) for labels, v in sums.items()]
 
 
@@ -185,7 +181,7 @@ def job_info(view: View) -> Iterable[Row]:
     seen = chain((h.claim.job for h in picture.held), (h.claim.job for h in picture.shown))
     others = {key for key in chain(seen, (d.job for d in picture.demands)) if key not in jobs}
     if others:
-        every = sorted([*zip(labels, keys, strict=True), *((_job(key), key) for key in others)])
+        every = sorted([*zip(labels, keys, strict=True), *((job_labels(key), key) for key in others)])
         labels, keys = [one for one, _ in every], [key for _, key in every]
     rows = view.names.rows(labels, map(view.jobs.get, keys), map(view.projects.get, keys, repeat(UNMAPPED)))
     return Columns(rows, [1.0] * len(rows))
@@ -262,14 +258,14 @@ def memory_by_job(view: View) -> Iterable[Row]:
 
 def orphaned(view: View) -> Iterable[Row]:
     """Cards that a job holds and its own pods leave unused."""
-    return [(_job(key), _gpus(milligpu)) for key, milligpu in view.picture.orphaned.items()]
+    return [(job_labels(key), _gpus(milligpu)) for key, milligpu in view.picture.orphaned.items()]
 
 
 def unplaced(view: View) -> Iterable[Row]:
     """Cards claimed on machines of which no capacity is known."""
     sums: dict[tuple[str, ...], int] = defaultdict(int)
     for machine, claim in view.picture.unplaced:
-        sums[*_job(claim.job), machine] += claim.milligpu
+        sums[*job_labels(claim.job), machine] += claim.milligpu
     return [(labels, _gpus(v)) for labels, v in sums.items()]
 
 

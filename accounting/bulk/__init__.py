@@ -9,7 +9,7 @@ What comes out is what going node-day by node-day, line by line, makes, to the b
 * `postings`, `ranks`: what it makes of them, as rows in their order;
 * `image`, `staging`, `booking`: those rows in the books;
 * `working`, `run`: a day, a range, here or in several processes;
-* `sums`, `charges`, `order`, `names`, `letters`, `lines`, `statement`: a month's lines;
+* `sums`, `charges`, `order`, `names`, `letters`, `lines`, `wording`, `shelf`, `statement`: a month's lines;
 * `seek`: one of them by its name;
 * `canon`: the text that a seal is taken over;
 * `pages`, `packed`, `texts`, `readers`, `garbage`: large answers of the database, and who reads them.

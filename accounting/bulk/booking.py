@@ -90,8 +90,6 @@ def book_day(connection: Connection, done: Done, *, now: int, zone: tzinfo) -> C
             counts[Posted.POSTED] += len(run.node_days)
         else:
             counts.update(Booking(connection, now, zone).book(run))
-    if done.runs:
-        forget_marks(connection, [done.start])
     if done.mark:
         store(connection, done.start, done.end, done.mark)
     return counts
@@ -121,4 +119,5 @@ def _post(connection: Connection, done: Done, run: Fresh, *, now: int, zone: tzi
         last = run.posting + len(owners) - 1
         copy(connection, run.posting, last, posting - run.posting, number - run.number)
     insert_many(connection, node_days, [c.name for c in node_days.columns], heads_)
+    forget_marks(connection, [done.start])
     set_unplaced_aside(connection, [(day.machine, done.start, day.unplaced) for day in run.node_days], now)

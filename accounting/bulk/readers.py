@@ -40,6 +40,20 @@ class Here:
                 yield function(connection, item)
 
 
+class Briefly:
+    """The process that asks, alone, for somebody who may be slow to take what was read: nothing is held meanwhile."""
+
+    def __init__(self, ledger: Engine) -> None:
+        self.ledger = ledger
+
+    def map(self, function: Callable[[Connection, In], Out], items: Iterable[In]) -> Iterator[Out]:
+        """One item after the other, each in a transaction of its own."""
+        for item in items:
+            with read(self.ledger) as connection:
+                found = function(connection, item)
+            yield found
+
+
 class Given:
     """A connection that is open already."""
 

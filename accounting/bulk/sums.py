@@ -179,12 +179,13 @@ def _measured(connection: Connection, sums: Sums, start: int, end: int) -> dict[
         share(connection, [*several], (start, end), shared)
     for lines in several.values():
         for n in lines:
-            if (values_ := shared.get(_group(sums, n))) is not None:
+            if (values_ := shared.get(group_of(sums, n))) is not None:
                 found[n] = values_
     return found
 
 
-def _group(sums: Sums, n: int) -> Group:
+def group_of(sums: Sums, n: int) -> Group:
+    """What makes one of the entries a usage of its own."""
     word = WORDS[sums.word[n]]
     return Group(
         sums.projects[sums.project[n]],
