@@ -203,11 +203,12 @@ class Fanout(Generic[P]):
                     )
                 else:
                     self._discovered[n] = dict(found) if isinstance(found, Mapping) else dict.fromkeys(found, "")
-            for url, node in (*dict.fromkeys(kind.targets, "").items(), *self._discovered[n].items()):
+            listed = dict.fromkeys(kind.targets, "")
+            for url, node in (*listed.items(), *self._discovered[n].items()):
                 if self._elsewhere is not None and self._elsewhere(node or urlsplit(url).hostname or ""):
                     others += 1
                 elif url not in known:
-                    self._found[url] = "listed" if url in kind.targets else "discovered"
+                    self._found[url] = "listed" if url in listed else "discovered"
                     known[url] = self.endpoints.get(url) or kind.meet(url, node)
         self.endpoints = known
         if not known and not others:

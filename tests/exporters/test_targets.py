@@ -34,6 +34,25 @@ def fanout(endpoints: Endpoints, paths: list[str], **more: object) -> Fanout[Tol
     return Fanout("things", kinds, **{**settings, **more})  # type: ignore[arg-type]
 
 
+class Unsearched(list[str]):
+    """A list too long to look anything up in it: that is a comparison per entry, and so per pair of entries."""
+
+    def __contains__(self, _: object) -> bool:
+        raise AssertionError("one endpoint is looked for among all")
+
+
+def test_the_endpoints_of_a_fleet_are_not_searched_one_for_another() -> None:
+    with serving({"/1": says(b"1\n")}) as endpoints:
+        kind = Kind("thing", "things.targets", lambda *_: Reads(), Unsearched([endpoints.at("/1")]))
+        things: Fanout[Told] = Fanout("things", [kind], interval=15.0, timeout=2.0, concurrency=64, max_bytes=1000)
+        try:
+            things.read(1000.0)
+        finally:
+            things.close()
+
+        assert [(endpoints.at("/1"), "listed")] == [(t.url, t.found) for t in things.targets()]
+
+
 def test_turns_are_spread_evenly_and_stay_what_they_are() -> None:
     phases = [phase(f"http://gn{n:04d}:9400/metrics") for n in range(1000)]
     tenths = [sum(1 for p in phases if n / 10 <= p < (n + 1) / 10) for n in range(10)]
