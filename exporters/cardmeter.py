@@ -23,6 +23,8 @@ _COUNTERS = (
 """A counter, the rate that stands in for it, and what they are of a use."""
 _KEPT = [COLUMN[counter] for counter, _, _ in _COUNTERS]
 _OWNER_BITS = 40
+_ALIGNED = 4
+"""Low bits in which no two addresses differ: as keys of a dict they would all fall into one place of sixteen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +56,20 @@ class ShareTable:
 
 def shares_of(cards: Sequence[CardUse]) -> Shares:
     """The shares of devices, in their order."""
+    of = [card.shares for card in cards]
     positions: dict[int, int] = {}
     claims: list[tuple[Claim, str]] = []
-    device: list[int] = []
     which: list[int] = []
     milligpu: list[int] = []
-    for n, card in enumerate(cards):
-        for claim, share in card.shares:
-            position = positions.get(id(claim))
-            if position is None:
-                position = positions[id(claim)] = len(claims)
+    for card, shares in zip(cards, of, strict=True):
+        for claim, share in shares:
+            position = positions.setdefault(id(claim) >> _ALIGNED, len(claims))
+            if position == len(claims):
                 claims.append((claim, card.machine))
-            device.append(n)
             which.append(position)
             milligpu.append(share)
-    return Shares(np.array(device, np.int64), np.array(which, np.int64), np.array(milligpu, np.float64), tuple(claims))
+    device = np.repeat(np.arange(len(of)), np.fromiter(map(len, of), np.int64, len(of)))
+    return Shares(device, np.array(which, np.int64), np.array(milligpu, np.float64), tuple(claims))
 
 
 @dataclass(frozen=True, slots=True)

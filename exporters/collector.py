@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from exporters.attribution import Memory, attribute, host_names
 from exporters.exposition.page import Page
@@ -38,6 +39,8 @@ from exporters.stages import Stages
 from exporters.view import SourceStatus, View
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ class Collector:
         self._page: Page | None = None
         self._view: View | None = None
         self._jobs: dict[JobKey, Job] = {}
+        self._projects: dict[JobKey, str] = {}
         self._hosts: dict[str, str] = {}
         for p in self._polled:
             leave_out = getattr(p.source, "leave_out", None)
@@ -183,11 +187,7 @@ class Collector:
             memory=self._memory,
             shard=self.settings.shard,
         )
-        gone = [key for key in set(self._jobs).difference(picture.jobs) if key not in self.meter.jobs]
-        self._jobs = {**self._jobs, **picture.jobs}
-        for key in gone:
-            del self._jobs[key]
-        projects = self.settings.projects.projects(self._jobs, now)
+        projects = self.settings.projects.projects(picture.jobs, now)
         for h in picture.shown:  # the remainder of an external job stays with the project its pods pay for
             if h.link and h.outer and h.link.kind is LinkKind.SAME:
                 projects[h.outer.job] = projects.get(h.claim.job, "")
@@ -195,8 +195,19 @@ class Collector:
             if h.link and h.outer and h.link.kind is LinkKind.SAME and h.claim.job in projects:
                 projects[h.outer.job] = projects[h.claim.job]
             if h.claim.job not in projects:
-                projects[h.claim.job] = self.settings.projects.project(_nameless(h.claim), now)
-        return View(picture, self._jobs, projects, self.meter, tuple(self.statuses()), names=self._names)
+                job = self._jobs.get(h.claim.job) or _nameless(h.claim)
+                projects[h.claim.job] = self.settings.projects.project(job, now)
+        self._jobs = self._with_shown(self._jobs, picture.jobs)
+        self._projects = self._with_shown(self._projects, projects)
+        return View(picture, self._jobs, self._projects, self.meter, tuple(self.statuses()), names=self._names)
+
+    def _with_shown(self, last: Mapping[JobKey, T], now: Mapping[JobKey, T]) -> dict[JobKey, T]:
+        """What is known now, and the last of the jobs that are gone and still shown: it stays what it was."""
+        found = {**last, **now}
+        if len(found) > len(now):
+            for key in set(last).difference(now, self.meter.jobs):
+                del found[key]
+        return found
 
     def _elsewhere(self, host: str) -> bool:
         """Whether a host is a machine that is known, and another shard's: its endpoints need not be read here."""

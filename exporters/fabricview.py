@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 
 from exporters.exposition.family import Row
 from exporters.fabric import PortState
-from exporters.meter import job_labels
 from exporters.ports import PortQuantity
 from exporters.view import Rows, View, by_job
 
@@ -39,9 +38,7 @@ port_jobs = _number(lambda s: float(len(s.jobs)))
 def port_job_info(view: View) -> Iterable[Row]:
     """Whose ports they are: every job on the machine has all of its ports."""
     return [
-        ((*s.labels, *job_labels(key), view.project(key), _told(len(s.jobs) > 1)), 1.0)
-        for s in view.fabric.ports
-        for key in s.jobs
+        ((*s.labels, *key, view.project(key), _told(len(s.jobs) > 1)), 1.0) for s in view.fabric.ports for key in s.jobs
     ]
 
 
@@ -62,9 +59,7 @@ def port_counter(quantity: PortQuantity) -> Rows:
 def job_counter(quantity: PortQuantity) -> Rows:
     """One quantity of every job whose ports tell it."""
     return lambda view: [
-        ((*job_labels(key), _told(shared)), uses[quantity])
-        for (key, shared), uses in view.fabric.jobs.items()
-        if quantity in uses
+        ((*key, _told(shared)), uses[quantity]) for (key, shared), uses in view.fabric.jobs.items() if quantity in uses
     ]
 
 
@@ -95,17 +90,17 @@ def job_ports(view: View) -> Iterable[Row]:
     for state in view.fabric.ports:
         for key in state.jobs:
             counts[key] += 1
-    return [(job_labels(key), float(count)) for key, count in counts.items()]
+    return [(key, float(count)) for key, count in counts.items()]
 
 
 def suspects(view: View) -> Iterable[Row]:
     """Ports that hold up a job, or are held up with it."""
     return [
-        ((*job_labels(s.job), view.project(s.job), *s.state.labels, s.role, _told(len(s.state.jobs) > 1)), 1.0)
+        ((*s.job, view.project(s.job), *s.state.labels, s.role, _told(len(s.state.jobs) > 1)), 1.0)
         for s in view.fabric.suspects
     ]
 
 
 def stalled(view: View) -> Iterable[Row]:
     """How long each job has been silent with its engines busy."""
-    return [(job_labels(key), seconds) for key, seconds in view.fabric.stalled.items()]
+    return [(key, seconds) for key, seconds in view.fabric.stalled.items()]

@@ -90,7 +90,7 @@ class MergedFabric:
         trends = self._trends.step(states, _COUNTERS, self._increase(told))
         found = suspects(states, trends, {job: range(size) for job, size in told.sizes.items()})
         judged: list[Row] = [
-            ((*_words(s.job), told.projects[s.job], *s.state.labels, s.role, str(len(s.state.jobs) > 1).lower()), 1.0)
+            ((*s.job, told.projects[s.job], *s.state.labels, s.role, str(len(s.state.jobs) > 1).lower()), 1.0)
             for s in found
         ]
         return judged + [(labels, value) for labels, value in told.suspects if _job(labels[:3]) not in told.projects]
@@ -111,10 +111,6 @@ class MergedFabric:
 
 def _job(labels: Labels) -> JobKey:
     return JobKey(Scheduler(labels[0]), labels[1], labels[2])
-
-
-def _words(job: JobKey) -> tuple[str, str, str]:
-    return job.scheduler.value, job.cluster, job.id
 
 
 def _state(labels: Labels, jobs: Sequence[JobKey]) -> PortState:

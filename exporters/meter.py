@@ -19,7 +19,7 @@ from exporters.model import MILLI_PER_GPU, Disposition, JobKey
 from exporters.picture import Held, Picture
 from exporters.recorder import Later, Telemetry
 from exporters.roster import other
-from exporters.use import NUMBER, Floats, Totals, Uses
+from exporters.use import NUMBER, Floats, Ordered, Totals, Uses
 
 Owner = tuple[JobKey, str, str]
 """Job, unit and machine: what a claim is of."""
@@ -30,19 +30,14 @@ _REMEMBERED = 1000
 """Owners that may be remembered beside twice those that are there, before those that are gone are forgotten."""
 
 
-def job_labels(job: JobKey) -> tuple[str, str, str]:
-    """The labels that name a job in every family: scheduler, cluster, id."""
-    return (job.scheduler, job.cluster, job.id)
-
-
 class Meter:
     """The running totals of one exporter. Call `step` once per join, in time order."""
 
     def __init__(self, gap: float, linger: float) -> None:
         """``gap``: seconds after which a missing reading is a gap. ``linger``: how long an ended job stays."""
         self.linger = linger
-        self.jobs: Totals[JobKey] = Totals(job_labels)
-        self.projects: Totals[Project] = Totals(tuple)
+        self.jobs: Totals[JobKey] = Totals()
+        self.projects: Totals[Project] = Totals()
         self.memory: dict[JobKey, float] = {}
         self._at: float | None = None
         self._cards = CardMeter(gap)
@@ -51,6 +46,7 @@ class Meter:
         self._owners: dict[int, Owner] = {}
         self._next = 0
         self._known: set[int] = set()
+        self._holding: tuple[Ordered[JobKey] | None, float | None, Sequence[JobKey]] = None, None, ()
 
     def step(
         self, picture: Picture, projects: Mapping[JobKey, str], folded: Collection[JobKey] = ()
@@ -83,19 +79,19 @@ class Meter:
         self._forget({*active.tolist(), *self._cards.owners()})
         return Later(lambda: _telemetry(owners, uses, started, at))
 
-    def final(self) -> Sequence[tuple[str, ...]]:
-        """The labels of jobs that are shown and held nothing at the last step: their totals stay as they are."""
+    def final(self) -> Sequence[JobKey]:
+        """The jobs that are shown and held nothing at the last step: their totals stay as they are. In order."""
         jobs = self.jobs.in_order()
         seen = self.jobs.seen(jobs.rows)
-        return list(compress(jobs.labels, (~np.isnan(seen) & (seen != self._at)).tolist()))
+        return list(compress(jobs.keys, (~np.isnan(seen) & (seen != self._at)).tolist()))
 
-    def holding(self) -> tuple[Sequence[JobKey], Sequence[tuple[str, ...]]]:
-        """The jobs that held something at the last step, by their labels, and the labels."""
+    def holding(self) -> Sequence[JobKey]:
+        """The jobs that held something at the last step, in order; the same object for as long as they are the same."""
         jobs = self.jobs.in_order()
-        now = self.jobs.seen(jobs.rows) == self._at
-        if now.all():
-            return jobs.keys, jobs.labels
-        return list(compress(jobs.keys, now.tolist())), list(compress(jobs.labels, now.tolist()))
+        if self._holding[0] is not jobs or self._holding[1] != self._at:
+            now = self.jobs.seen(jobs.rows) == self._at
+            self._holding = jobs, self._at, jobs.keys if now.all() else list(compress(jobs.keys, now.tolist()))
+        return self._holding[2]
 
     def _number(self, owner: Owner) -> int:
         number = self._numbers.get(owner)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from exporters.ports import PortSample
 
@@ -52,10 +53,10 @@ class LinkKind(StrEnum):
     OBSERVED = "observed"  # no key, but the same card at the same second
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class JobKey:
+class JobKey(NamedTuple):
     """Identity of one run of a job. Never a bare Slurm job id (ids are recycled), never a pod name.
 
+    As a tuple it is the labels that name the job in every family.
     ``id`` is, for Slurm, the SLUID where the release has one, else ``<JobIDRaw>@<Submit epoch>`` (a requeue gets a
     new Submit, so each run has its own key); for Kubernetes, the UID of the pods' root owner.
     """
@@ -64,23 +65,16 @@ class JobKey:
     cluster: str
     id: str
 
-    def __hash__(self) -> int:
-        return hash(self.id)  # nearly unique, and a third of the time: a join looks up some hundred thousand
-
     def __str__(self) -> str:
         return f"{self.scheduler.value}/{self.cluster}/{self.id}"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class NodeKey:
+class NodeKey(NamedTuple):
     """A node as its own scheduler names it. Which machine that is, `exporters.machines` resolves."""
 
     scheduler: Scheduler
     cluster: str
     name: str
-
-    def __hash__(self) -> int:
-        return hash(self.name)  # as that of a job
 
     def __str__(self) -> str:
         return f"{self.scheduler.value}/{self.cluster}/{self.name}"

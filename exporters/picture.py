@@ -110,7 +110,7 @@ def card_rows(machine: str, held: Iterable[Held], samples: Iterable[Sample]) -> 
     """The cards of a machine that are in some job's hands, as far as they are known."""
     uuids = {s.index: s.uuid for s in samples if not s.mig_instance}
     return [
-        (h.claim.job.scheduler, h.claim.job.cluster, h.claim.job.id, machine, *_named(uuids, card))
+        (*h.claim.job, machine, *_named(uuids, card))
         for h in held
         if h.disposition is Disposition.CHARGED
         for card in h.cards

@@ -53,12 +53,11 @@ def fold(rows: Iterable[Row], labels: Sequence[str], how: Fold, folded: Collecti
     places = [tuple(labels.index(n) for n in three) for three in names if three[2] in labels]
     if how == "keep" or not places:
         return rows
-    many = {(key.scheduler.value, key.cluster, key.id) for key in folded}
     sums: dict[tuple[str, ...], float] = defaultdict(float)
     for values, amount in rows:
         changed = list(values)
         for place in places:
-            if tuple(values[n] for n in place) in many:
+            if tuple(values[n] for n in place) in folded:
                 changed[place[2]] = OTHER
         if changed == list(values) or how == "sum":
             sums[tuple(changed)] += amount

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import compress
 from typing import Generic, TypeVar
@@ -14,7 +14,7 @@ Floats = NDArray[np.float64]
 Truths = NDArray[np.bool_]
 Whole = NDArray[np.int64]
 
-K = TypeVar("K", bound=Hashable)
+K = TypeVar("K", bound=tuple[str, ...])
 
 
 @dataclass(slots=True)
@@ -65,25 +65,20 @@ class Uses:
 
 @dataclass(frozen=True, slots=True)
 class Ordered(Generic[K]):
-    """Keys in the order of their labels, and their rows in the totals. While a key stays, its labels are one object."""
+    """Keys in their order, and their rows in the totals. While a key stays, it is one object."""
 
     keys: Sequence[K]
-    labels: Sequence[tuple[str, ...]]
     rows: Whole
 
 
 class Totals(Mapping[K, Use], Generic[K]):
-    """Running totals by key. As a mapping it gives each key's `Use`, made when asked for.
+    """Running totals by key, which is the labels of its series. As a mapping it gives each key's `Use`, when asked."""
 
-    ``labels`` gives each key's own labels, by which keys are ordered.
-    """
-
-    def __init__(self, labels: Callable[[K], tuple[str, ...]]) -> None:
-        self._labels = labels
+    def __init__(self) -> None:
         self._rows: dict[K, int] = {}
         self._keys: list[K | None] = []
         self._free: list[int] = []
-        self._order: Ordered[K] = Ordered((), (), np.empty(0, np.int64))
+        self._order: Ordered[K] = Ordered((), np.empty(0, np.int64))
         self._met: list[int] = []
         self._freed: list[int] = []
         self._uses = Uses(np.zeros((0, len(NUMBERS))), np.zeros((0, len(TELEMETRY)), dtype=bool))
@@ -102,7 +97,7 @@ class Totals(Mapping[K, Use], Generic[K]):
         return key in self._rows
 
     def in_order(self) -> Ordered[K]:
-        """The keys by their labels; the same object for as long as they are the same."""
+        """The keys in order; the same object for as long as they are the same."""
         if self._met or self._freed:
             before = self._order
             stays = np.ones(len(self._seen), dtype=bool)
@@ -110,10 +105,9 @@ class Totals(Mapping[K, Use], Generic[K]):
             stay = stays[before.rows]
             met = [(row, key) for row in dict.fromkeys(self._met) if (key := self._keys[row]) is not None]
             keys = [*compress(before.keys, stay.tolist()), *(key for _, key in met)]
-            labels = [*compress(before.labels, stay.tolist()), *(self._labels(key) for _, key in met)]
             rows = np.concatenate([before.rows[stay], np.array([row for row, _ in met], np.int64)])
-            order = sorted(range(len(keys)), key=labels.__getitem__)  # most of them are in order
-            self._order = Ordered([keys[n] for n in order], [labels[n] for n in order], rows[order])
+            order = sorted(range(len(keys)), key=keys.__getitem__)  # most of them are in order
+            self._order = Ordered([keys[n] for n in order], rows[order])
             self._met, self._freed = [], []
         return self._order
 

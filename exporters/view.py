@@ -13,7 +13,7 @@ from itertools import chain, compress, repeat
 from exporters.exposition.family import Columns, Row
 from exporters.fabric import Fabric
 from exporters.jobnames import JobNames
-from exporters.meter import Meter, job_labels
+from exporters.meter import Meter
 from exporters.model import MILLI_PER_GPU, Disposition, Job, JobKey, Scheduler
 from exporters.picture import CardUse, Picture
 from exporters.projects import UNMAPPED
@@ -88,11 +88,9 @@ def columns(labels: Sequence[tuple[str, ...]], values: Floats, told: Truths) -> 
 
 def by_job(view: View, values: Mapping[JobKey, float]) -> Iterable[Row]:
     """A number of each of some jobs. Where all of them hold cards, their labels are the very ones of other rows."""
-    keys, labels = view.meter.holding()
+    keys = view.meter.holding()
     found = [value for value in map(values.get, keys) if value is not None]
-    if len(found) == len(keys) == len(values):
-        return Columns(labels, found)
-    return [(job_labels(key), value) for key, value in values.items()]
+    return Columns(keys, found) if len(found) == len(keys) == len(values) else list(values.items())
 
 
 def held_by_job(view: View) -> Iterable[Row]:
@@ -100,8 +98,7 @@ def held_by_job(view: View) -> Iterable[Row]:
     sums: dict[tuple[str, ...], int] = defaultdict(int)
     for h in view.picture.held:
         if h.disposition is Disposition.CHARGED:
-            key = h.claim.job
-            sums[key.scheduler, key.cluster, key.id, h.model] += h.milligpu
+            sums[*h.claim.job, h.model] += h.milligpu
     labels = sorted(sums)
     return Columns(labels, [_gpus(sums[one]) for one in labels])
 
@@ -122,7 +119,7 @@ def shown(view: View) -> Iterable[Row]:
     for h in view.picture.shown:
         if h.outer is not None and h.link is not None:
             outer = h.outer.job
-            sums[*job_labels(h.claim.job), h.link.kind.value, *job_labels(outer)] += h.claim.milligpu
+            sums[*h.claim.job, h.link.kind.value, *outer] += h.claim.milligpu
     return [(labels, _gpus(v)) for labels, v in sums.items()]
 
 
@@ -170,27 +167,26 @@ def disputed(view: View) -> Iterable[Row]:
     sums: dict[tuple[str, ...], int] = defaultdict(int)
     for h in view.picture.held:
         if h.disposition is Disposition.DISPUTED:
-            sums[(*job_labels(h.claim.job), str(h.opponent.job) if h.opponent else "")] += h.milligpu
+            sums[(*h.claim.job, str(h.opponent.job) if h.opponent else "")] += h.milligpu
     return [(labels, _gpus(v)) for labels, v in sums.items()]
 
 
 def job_info(view: View) -> Iterable[Row]:
     """What is known of each job besides numbers."""
-    picture, jobs, names = view.picture, view.meter.jobs, view.meter.jobs.in_order()
-    keys, labels = names.keys, names.labels
+    picture, jobs = view.picture, view.meter.jobs
+    keys = jobs.in_order().keys
     seen = chain((h.claim.job for h in picture.held), (h.claim.job for h in picture.shown))
     others = {key for key in chain(seen, (d.job for d in picture.demands)) if key not in jobs}
     if others:
-        every = sorted([*zip(labels, keys, strict=True), *((job_labels(key), key) for key in others)])
-        labels, keys = [one for one, _ in every], [key for _, key in every]
-    rows = view.names.rows(labels, map(view.jobs.get, keys), map(view.projects.get, keys, repeat(UNMAPPED)))
+        keys = sorted([*keys, *others])
+    rows = view.names.rows(keys, map(view.jobs.get, keys), map(view.projects.get, keys, repeat(UNMAPPED)))
     return Columns(rows, [1.0] * len(rows))
 
 
 def final(view: View) -> Iterable[Row]:
     """The jobs whose totals stay as they are."""
-    labels = view.meter.final()
-    return Columns(labels, [1.0] * len(labels))
+    jobs = view.meter.final()
+    return Columns(jobs, [1.0] * len(jobs))
 
 
 def folded(view: View) -> Iterable[Row]:
@@ -218,7 +214,7 @@ def job_uses(name: str) -> Rows:
     def rows(view: View) -> Iterable[Row]:
         jobs = view.meter.jobs.in_order()
         values, told = view.meter.jobs.column(jobs.rows, name)
-        return columns(jobs.labels, values, told)
+        return columns(jobs.keys, values, told)
 
     return rows
 
@@ -258,14 +254,14 @@ def memory_by_job(view: View) -> Iterable[Row]:
 
 def orphaned(view: View) -> Iterable[Row]:
     """Cards that a job holds and its own pods leave unused."""
-    return [(job_labels(key), _gpus(milligpu)) for key, milligpu in view.picture.orphaned.items()]
+    return [(key, _gpus(milligpu)) for key, milligpu in view.picture.orphaned.items()]
 
 
 def unplaced(view: View) -> Iterable[Row]:
     """Cards claimed on machines of which no capacity is known."""
     sums: dict[tuple[str, ...], int] = defaultdict(int)
     for machine, claim in view.picture.unplaced:
-        sums[*job_labels(claim.job), machine] += claim.milligpu
+        sums[*claim.job, machine] += claim.milligpu
     return [(labels, _gpus(v)) for labels, v in sums.items()]
 
 

@@ -252,8 +252,8 @@ def test_what_was_committed_of_a_failed_window_stays(engine: Engine, monkeypatch
 def test_two_clusters_have_their_own_cursors_and_jobs(engine: Engine) -> None:
     take(engine, History([ended(1, T0, T0 + 60)]))
     other = ended(1, T0, T0 + 70)
-    key = replace(other.job.key, cluster="annex")
-    claims = tuple(replace(c, job=key, node=replace(c.node, cluster="annex")) for c in other.claims)
+    key = other.job.key._replace(cluster="annex")
+    claims = tuple(replace(c, job=key, node=c.node._replace(cluster="annex")) for c in other.claims)
     take(
         engine, History([replace(other, job=replace(other.job, key=key), claims=claims)], cluster="annex"), now=NOW + 5
     )

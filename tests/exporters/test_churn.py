@@ -110,15 +110,13 @@ def test_a_number_that_only_some_jobs_have_is_theirs() -> None:
         site.round()
     view = site.collector.view()
     assert view is not None
-    keys, _ = view.meter.holding()
+    keys = view.meter.holding()
     stranger = w.slurm_job(7).key
 
     found = by_job(view, {keys[3]: 3.0, keys[1]: 1.0, stranger: 7.0})
 
-    assert {(k.scheduler, k.cluster, k.id): v for k, v in ((keys[1], 1.0), (keys[3], 3.0), (stranger, 7.0))} == dict(
-        found
-    )
-    assert [(one, 1.0) for one in view.meter.holding()[1]] == list(by_job(view, dict.fromkeys(keys, 1.0)))
+    assert {keys[1]: 1.0, keys[3]: 3.0, stranger: 7.0} == dict(found)
+    assert [(key, 1.0) for key in keys] == list(by_job(view, dict.fromkeys(keys, 1.0)))
 
 
 def test_what_an_ended_job_used_stays_what_it_was() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,13 @@ from exporters.recorder import Round
 from exporters.sources.base import SourceError
 from tests.exporters import world as w
 
+ACCOUNTS = (ProjectRule("vision", "account", "vision"), ProjectRule("chat", "namespace", "llm"))
+
 
 class Site:
     """Two schedulers and a device source under a clock that the test drives."""
 
-    def __init__(self) -> None:
+    def __init__(self, rules: Sequence[ProjectRule] = ACCOUNTS) -> None:
         self.now = 2000.0
         self.slurm = w.StubSource("slurmctld", "lab", w.SLURM)
         self.kube = w.StubSource("pods", "k1", w.KUBE)
@@ -30,7 +33,6 @@ class Site:
         self.kube.says = Snapshot(0, jobs=(pod,), claims=(w.pod_claim(pod, "k01", 4000),), nodes=(w.kube_node("k01"),))
         self.rounds: list[Round] = []
         self.broken = False
-        rules = [ProjectRule("vision", "account", "vision"), ProjectRule("chat", "namespace", "llm")]
         self.collector = Collector(
             [self.slurm, self.kube, self.dcgm], JoinSettings(ProjectMap.of(rules)), self, lambda: self.now
         )
@@ -115,6 +117,26 @@ def test_a_fault_of_ours_in_one_source_does_not_stop_the_others(site: Site) -> N
 
     assert 0 == value(text, "meterbridge_source_success", 'source="pods"')
     assert 1 == value(text, "meterbridge_source_success", 'source="slurmctld"')
+
+
+def test_an_ended_job_stays_with_the_project_that_paid_for_it() -> None:
+    border = 2020
+    site = Site(
+        [
+            ProjectRule("vision", "account", "vision", valid_to=border),
+            ProjectRule("sight", "account", "vision", valid_from=border),
+        ]
+    )
+    running = site.slurm.says
+    assert isinstance(running, Snapshot)
+    other = w.slurm_job(19)
+    site.step()
+    site.slurm.says = replace(running, jobs=(other,), claims=(w.slurm_claim(other, "gn01", 2000, (2, 3)),))
+
+    for text in (site.step(), site.step()):
+        assert 1 == value(text, "meterbridge_job_final", 'job_id="18@900"')
+        assert 1 == value(text, "meterbridge_job_info", 'job_id="18@900"', 'project="vision"')
+        assert 1 == value(text, "meterbridge_job_info", 'job_id="19@900"', 'project="sight"')
 
 
 def test_a_scrape_reads_no_source(site: Site) -> None:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from exporters.jobnames import JobNames, Labels
+from exporters.jobnames import JobNames, Row
 from exporters.model import Job
 from tests.exporters import world as w
 
 JOB = w.slurm_job(18)
 
 
-def row(names: JobNames, job: Job, project: str = "p") -> Labels:
-    labels = (job.key.scheduler.value, job.key.cluster, job.key.id)
-    (found,) = names.rows([labels], [job], [project])
+def row(names: JobNames, job: Job, project: str = "p") -> Row:
+    (found,) = names.rows([job.key], [job], [project])
     return found
 
 
@@ -42,7 +41,7 @@ def test_what_changes_shows_at_once_whether_the_job_is_told_anew_or_only_its_pro
 
 
 def test_a_job_of_which_nothing_is_known_has_no_row() -> None:
-    assert [] == JobNames().rows([("slurm", "lab", "18@900")], [None], ["p"])
+    assert [] == JobNames().rows([JOB.key], [None], ["p"])
 
 
 def test_jobs_that_are_gone_are_forgotten() -> None:
