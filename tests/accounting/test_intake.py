@@ -177,9 +177,9 @@ def test_names_that_a_statement_could_trip_over_are_found_again(engine: Engine) 
         replace(
             r,
             job=replace(r.job, key=k),
-            claims=tuple(replace(c, job=k, node=replace(c.node, name=n)) for c in r.claims),
+            claims=tuple(replace(c, job=k, node=c.node._replace(name=n)) for c in r.claims),
         )
-        for n, r, k in ((n, ended(n, T0, T0 + 60), replace(run(1), id=n)) for n in names)
+        for n, r, k in ((n, ended(n, T0, T0 + 60), run(1)._replace(id=n)) for n in names)
     ]
     first = take(engine, History(told))
     again = take(engine, History(told), now=NOW + 60)

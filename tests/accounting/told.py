@@ -64,12 +64,12 @@ class Told:
         return name.replace("gn09", "n1").replace("n1", f"n{self.number}")
 
     def claim(self, c: Claim) -> Claim:
-        node = replace(c.node, name=self.node(c.node.name))
+        node = c.node._replace(name=self.node(c.node.name))
         keys = tuple(replace(k, value=self.node(k.value)) for k in c.keys)
         return replace(self.moved(c), node=node, keys=keys, job=self.job(c), unit=f"{c.unit}.{self.number}")
 
     def job(self, c: Any) -> Any:
-        return replace(c.job, id=f"{c.job.id}.{self.number}")
+        return c.job._replace(id=f"{c.job.id}.{self.number}")
 
 
 def tell(engine: Engine, told: Sequence[Told], end: int) -> None:
@@ -83,7 +83,7 @@ def _tell(connection: Any, t: Told, end: int) -> None:
     claims = [t.claim(c) for c in t.day.claims]
     slurm = [c for c in claims if c.job.scheduler is Scheduler.SLURM]
     pods = [c for c in claims if c.job.scheduler is not Scheduler.SLURM]
-    accounts = {replace(job, id=f"{job.id}.{t.number}"): project for job, project in t.day.projects}
+    accounts = {job._replace(id=f"{job.id}.{t.number}"): project for job, project in t.day.projects}
 
     def job(c: Claim) -> Job:
         return Job(c.job, c.native_id, "", "", "", accounts.get(c.job, ""), "", start=c.start, end=c.end)
