@@ -42,7 +42,10 @@ _WINDOW = f"j.deleted = 0 AND {_TIMES}"
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """Rows as one text each: numbers, then texts, cut by ``delimiter``. ``suspended`` by DBIndex; names by number."""
+    """Rows as one text each, of which `exporters.sources.slurm.dbd_rows` says the parts, cut by ``delimiter``.
+
+    ``suspended`` by DBIndex; names by number.
+    """
 
     lines: Sequence[str]
     delimiter: str
@@ -211,9 +214,10 @@ def _lines(
     """One text per row: its numbers, its texts and its user. Joined by the server where that fits one packet."""
     numbers = [f"j.`{name}`" for name in (("sluid", *dbd_rows.NUMBERS) if sluids else dbd_rows.NUMBERS)]
     several = ", ".join(f"j.`{name}`" for name in dbd_rows.SEVERAL)
-    numbers.append(f"IF(j.id_array_job = 0 AND j.het_job_id = 0, '', CONCAT_WS(',', {several}))")  # most are alone
     texts = [f"IFNULL(j.`{name}`, '')" if name in dbd_rows.NULLABLE else f"j.`{name}`" for name in dbd_rows.TEXTS]
-    row = f"CONCAT_WS(:delimiter, {', '.join(numbers)}, {', '.join(texts)}, IFNULL(a.user, ''))"
+    together = f"CONCAT_WS(',', {', '.join(numbers)})"
+    of_several = f"IF(j.id_array_job = 0 AND j.het_job_id = 0, '', CONCAT_WS(',', {several}))"  # most are alone
+    row = f"CONCAT_WS(:delimiter, {together}, {of_several}, {', '.join(texts)}, IFNULL(a.user, ''))"
     rest = f"FROM {jobs} j LEFT JOIN {associations} a ON a.id_assoc = j.id_assoc WHERE {among}"
     joined = f"SELECT COUNT(*), GROUP_CONCAT(CONCAT({row}, :row_end) SEPARATOR '') {rest}"
     count, whole = connection.execute(text(joined), where).one()

@@ -22,10 +22,13 @@ NUMBERS = (
     "id_job", "time_submit", "time_eligible", "time_start", "time_end", "state", "nodes_alloc", "id_user", "id_qos",
     "job_db_inx",
 )  # fmt: skip
-"""Columns of a cluster's job table that hold a number. ``sluid`` comes before them where the release has it."""
+"""Columns of a cluster's job table that hold a number, told with commas between.
+
+``sluid`` is the first of them where the release has it.
+"""
 
 SEVERAL = ("id_array_job", "id_array_task", "array_max_tasks", "het_job_id", "het_job_offset")
-"""What is told behind them, with commas between, of a job that is of an array or heterogeneous; else an empty text."""
+"""What is told next of a job that is of an array or heterogeneous, with commas between; else an empty text."""
 
 TEXTS = ("tres_alloc", "nodelist", "account", "partition", "job_name", "admin_comment", "array_task_str")
 """Columns that hold text, which may be anything."""
@@ -76,16 +79,12 @@ class Reader:
 
     def native_id(self, values: Sequence[str]) -> str:
         """The job's number."""
-        return values[1] if self.sluids else values[0]
+        return values[0].split(",")[1 if self.sluids else 0]
 
     def row(self, values: Sequence[str]) -> rows.Row:
-        """One row: its SLUID where there is one, `NUMBERS`, `SEVERAL`, `TEXTS`, and its user.
-
-        Raises ValueError for what does not read.
-        """
-        original, values = (values[0], values[1:]) if self.sluids else ("", values)
-        native_id, submit, eligible, start, end, state, nodes, uid, qos, index, several, *texts = values
-        tres, node_list, account, partition, name, admin_comment, tasks, user = texts
+        """One row: `NUMBERS`, `SEVERAL`, `TEXTS`, and its user. Raises ValueError for what does not read."""
+        numbers, several, tres, node_list, account, partition, name, admin_comment, tasks, user = values
+        *original, native_id, submit, eligible, start, end, state, nodes, uid, qos, index = numbers.split(",")
         if state not in self._states:
             self._states[state] = state_word(int(state))
         if tres not in self._tres:
@@ -113,7 +112,7 @@ class Reader:
             self.suspended.get(index, ""),
         ]
         if self.sluids:
-            told += sluid(int(index)), sluid(int(original))
+            told += sluid(int(index)), sluid(int(original[0]))
         return self._form(told)
 
 
