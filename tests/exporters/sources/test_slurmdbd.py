@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from exporters.model import Record
 from exporters.sources.base import SourceError
 from exporters.sources.slurm import dbd_rows, rows
 from exporters.sources.slurm.hostlist import task_list
-from exporters.sources.slurmdbd import Slurmdbd, read_only_engine
+from exporters.sources.slurmdbd import Slurmdbd, _lines, read_only_engine
 from tests.lab.slurm import SlurmLab
 
 NAMES = {"1": "cpu", "2": "mem", "1001": "gres/gpu", "1004": "gres/gpu:h100"}
@@ -177,17 +177,35 @@ def test_the_documented_grant_and_a_password_file_are_enough(slurm_lab: SlurmLab
 
 
 @pytest.mark.server("slurm")
-def test_every_run_is_told_once_day_by_day_wherever_its_row_lies(slurm_lab: SlurmLab) -> None:
+@pytest.mark.parametrize(
+    ("together", "packet"),
+    [(40_000, 16 << 20), (2, 16 << 20), (40_000, 1024)],
+    ids=["a day in one text", "a day in pieces", "a day beyond the server's packet"],
+)
+def test_every_run_is_told_once_day_by_day_wherever_its_row_lies(
+    slurm_lab: SlurmLab, monkeypatch: pytest.MonkeyPatch, together: int, packet: int
+) -> None:
+    monkeypatch.setattr("exporters.sources.slurmdbd._TOGETHER", together)
     job = slurm_lab.submit("true", "--gres=gpu:1", user="alice", account="vision", name="copied")
     slurm_lab.finish(job)
-    first, day, copies = 1_600_000_000, 86_400, 40
+    first, day, copies = 1_600_000_000, 86_400, 100  # one every 2,700 s: also where a day is cut in two
     own = {
         "job_db_inx": f"9000000 + seq * 17 % {copies + 1}", "id_job": "9000000 + seq",
-        **dict.fromkeys(("time_submit", "time_eligible", "time_start"), f"{first} + seq * 7000"),
-        "time_end": f"{first} + seq * 7000 + 50000",
+        **dict.fromkeys(("time_submit", "time_eligible", "time_start"), f"{first} + seq * 2700"),
+        "time_end": f"{first} + seq * 2700 + 50000",
     }  # fmt: skip
     source = Slurmdbd("lab", url_of(slurm_lab))
+    asked: list[int] = []
+
+    def lines(*args: Any, **more: Any) -> Sequence[str]:
+        found = _lines(*args, **more)
+        asked.append(len(found))
+        return found
+
+    monkeypatch.setattr("exporters.sources.slurmdbd._lines", lines)
     with as_root(slurm_lab) as cursor:
+        cursor.execute("SELECT @@GLOBAL.max_allowed_packet")
+        (usual,) = cursor.fetchone()
         cursor.execute("SELECT * FROM lab_job_table LIMIT 0")
         columns = [column[0] for column in cursor.description]
         cursor.execute(
@@ -196,12 +214,15 @@ def test_every_run_is_told_once_day_by_day_wherever_its_row_lies(slurm_lab: Slur
             f" WHERE id_job = {job}"
         )
         try:
+            cursor.execute(f"SET GLOBAL max_allowed_packet = {packet}")
             told = [r.job.native_id for r in source.records(first, first + 5 * day) if isinstance(r, Record)]
         finally:
+            cursor.execute(f"SET GLOBAL max_allowed_packet = {usual}")
             cursor.execute("DELETE FROM lab_job_table WHERE id_job > 9000000")
     source.close()
 
     assert [str(9_000_000 + n) for n in range(1, copies + 1)] == sorted(told)
+    assert all(count <= together for count in asked[1:])  # the first day may have begun at any time
 
 
 @pytest.mark.server("slurm")
