@@ -38,8 +38,8 @@ MEND = (
 _TIMES = "j.time_eligible >= :since AND j.time_eligible < :end AND (j.time_end >= :start OR j.time_end = 0)"
 _WINDOW = f"j.deleted = 0 AND {_TIMES}"
 """The rows that sacct tells of a window: what was or could have been running in it."""
-_TOGETHER = 40_000
-"""So many rows are asked for as one text: some ten megabytes, where a server's packet holds sixteen by default."""
+_TOGETHER = 20_000
+"""So many rows are asked for as one text: a server's packet holds that many of eight hundred bytes, by default."""
 
 
 @dataclass(frozen=True, slots=True)
