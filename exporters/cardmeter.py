@@ -56,20 +56,20 @@ class ShareTable:
 
 def shares_of(cards: Sequence[CardUse]) -> Shares:
     """The shares of devices, in their order."""
-    of = [card.shares for card in cards]
     positions: dict[int, int] = {}
     claims: list[tuple[Claim, str]] = []
+    device: list[int] = []
     which: list[int] = []
     milligpu: list[int] = []
-    for card, shares in zip(cards, of, strict=True):
-        for claim, share in shares:
+    for n, card in enumerate(cards):
+        for claim, share in card.shares:
             position = positions.setdefault(id(claim) >> _ALIGNED, len(claims))
             if position == len(claims):
                 claims.append((claim, card.machine))
+            device.append(n)
             which.append(position)
             milligpu.append(share)
-    device = np.repeat(np.arange(len(of)), np.fromiter(map(len, of), np.int64, len(of)))
-    return Shares(device, np.array(which, np.int64), np.array(milligpu, np.float64), tuple(claims))
+    return Shares(np.array(device, np.int64), np.array(which, np.int64), np.array(milligpu, np.float64), tuple(claims))
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,8 +141,9 @@ class Slurmdbd:
             tres = _numbered(connection, "SELECT id, type, name FROM tres_table")
             query = text(_suspensions(table, self._name("suspend_table")))
             suspended = {str(row[0]): str(row[1]) for row in connection.execute(query, where)}
+            before = [] if new else [({**where, "end": start}, _WINDOW)]
             lines: list[str] = []
-            for piece, among in _pieces(connection, table, where) if new else [(where, _WINDOW)]:
+            for piece, among in (*before, *_pieces(connection, table, {**where, "since": start})):
                 lines += _lines(connection, table, self._name("assoc_table"), among, piece, sluids=sluids)
         return Fetched(lines, delimiter, sluids, suspended, qos, tres)
 
