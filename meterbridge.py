@@ -15,22 +15,25 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from accounting import book, months, office, recovering
 from accounting.bulk.run import Work
-from accounting.commands import COMMANDS
-from accounting.shell import EXIT_BREACH, EXIT_USAGE, Refused, config_option, dask_refusals, refusals
-from accounting.sweep.engines import EngineName
+from accounting.commands import book, months
+from accounting.commands import recovery as recovering
+from accounting.commands.cli import COMMANDS
+from accounting.commands.exits import EXIT_BREACH, EXIT_USAGE, Refused, config_option, dask_refusals, refusals
+from accounting.reconcile.sweep.engines import EngineName
+from accounting.service import site_service as office
 from alerts.command import rdma
 from dashboards.commands import dashboards
-from exporters import build, memory
-from exporters.collector import Collector
+from exporters import build
 from exporters.config import Config, load
+from exporters.http.server import Server, create_app
+from exporters.join.shard import Shard, ShardError
 from exporters.logs import log_options, set_up_logging, wait_for_signal
-from exporters.mergecommand import merge
 from exporters.node.command import node
+from exporters.poll import memory
+from exporters.poll.registry import Collector
 from exporters.series import version
-from exporters.server import Server, create_app
-from exporters.shard import Shard, ShardError
+from exporters.shards.merge_command import merge
 from exporters.sources.base import SourceError
 
 EPILOG = """\b

@@ -102,8 +102,8 @@ class NodeDay:
 
     ``holdings`` are what was seen of the cards of the claims' units, clipped to the day.
 
-    ``prints`` are fingerprints of the claims as the ledger knows them (`accounting.prints`): what their inputs' hash is
-    made from. Without them it is made from the claims themselves.
+    ``prints`` are fingerprints of the claims as the ledger knows them (`accounting.evidence.fingerprints`): what their
+    inputs' hash is made from. Without them it is made from the claims themselves.
     """
 
     machine: str

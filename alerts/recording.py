@@ -26,14 +26,14 @@ from pathlib import Path
 from statistics import median
 
 from alerts.thresholds import RulesError
-from exporters.collector import Collector, JoinSettings
 from exporters.exposition.reader import ExpositionError, Reader
+from exporters.join.projects import ProjectMap
 from exporters.model import Scheduler, Snapshot
-from exporters.projects import ProjectMap
+from exporters.poll.registry import Collector, JoinSettings
 from exporters.sources.base import SourceError
-from exporters.sources.rdma_fields import WANTED
-from exporters.sources.rdma_join import join
-from exporters.sources.rdma_pages import Page, plan, read
+from exporters.sources.fabric.rdma_fields import WANTED
+from exporters.sources.fabric.rdma_join import join
+from exporters.sources.fabric.rdma_pages import Page, plan, read
 
 _HEAD = re.compile(r"^# page at=(\d+(?:\.\d+)?)(?: node=(\S+))?\s*$")
 _SAMPLE = re.compile(r"^[a-zA-Z_:][^#]*\s[^\s#]+\s(\d+(?:\.\d+)?)(?:\s+#.*)?$")

@@ -19,15 +19,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from accounting import book
-from accounting.periods import period_named
+from accounting.commands import book
 from accounting.statements import Statement
+from accounting.store.calendar import period_named
 from demo import report
 from demo.site import EVERY, MACHINES, DemoSite
 from exporters import build
-from exporters.collector import Collector
 from exporters.config import Config, parse
-from exporters.server import ListenError, Server, create_app
+from exporters.http.server import ListenError, Server, create_app
+from exporters.poll.registry import Collector
 
 STEP_S = 5.0
 """Seconds between two rounds once the month is over and the pages stay up."""

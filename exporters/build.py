@@ -5,28 +5,28 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from exporters.collector import Collector, JoinSettings
 from exporters.config import Config, KubernetesCluster, SlurmCluster
 from exporters.config.devices import Agents, DcgmDiscovery, NodeExporters, PortDiscovery
 from exporters.config.devices import Dcgm as DcgmSection
 from exporters.config.slurm import SlurmRestd
+from exporters.join.shard import WHOLE, Shard
+from exporters.poll.registry import Collector, JoinSettings
 from exporters.recorder import Recorder
-from exporters.shard import WHOLE, Shard
 from exporters.sources.base import Source
-from exporters.sources.dcgm import Dcgm
-from exporters.sources.fanout import Discovery, together
-from exporters.sources.filesd import FileTargets
-from exporters.sources.kube.endpoints import ExporterPods
-from exporters.sources.kube_history import KubeHistory
-from exporters.sources.pods import Pods
-from exporters.sources.prometheus import Prometheus
-from exporters.sources.pyslurm import PySlurm
-from exporters.sources.rdma import Rdma
-from exporters.sources.sacct import Sacct
-from exporters.sources.slurm.rest_http import RestClient
-from exporters.sources.slurmctld import Slurmctld
-from exporters.sources.slurmdbd import Slurmdbd
-from exporters.sources.slurmrestd import Slurmrestd, SlurmrestdHistory
+from exporters.sources.devices.dcgm import Dcgm
+from exporters.sources.devices.fanout import Discovery, together
+from exporters.sources.devices.filesd import FileTargets
+from exporters.sources.fabric.rdma import Rdma
+from exporters.sources.kubernetes.endpoints import ExporterPods
+from exporters.sources.kubernetes.kube_history import KubeHistory
+from exporters.sources.kubernetes.pods import Pods
+from exporters.sources.kubernetes.prometheus import Prometheus
+from exporters.sources.slurm.history.sacct import Sacct
+from exporters.sources.slurm.history.slurmdbd import Slurmdbd
+from exporters.sources.slurm.live.pyslurm import PySlurm
+from exporters.sources.slurm.live.slurmctld import Slurmctld
+from exporters.sources.slurm.rest.rest_http import RestClient
+from exporters.sources.slurm.rest.slurmrestd import Slurmrestd, SlurmrestdHistory
 
 
 def join_settings(config: Config, shard: Shard = WHOLE) -> JoinSettings:

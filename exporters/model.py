@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from exporters.ports import PortSample
+from exporters.fabric_model import PortSample
 
 MILLI_PER_GPU = 1000
 """One whole card, in milliGPU."""
@@ -70,7 +70,7 @@ class JobKey(NamedTuple):
 
 
 class NodeKey(NamedTuple):
-    """A node as its own scheduler names it. Which machine that is, `exporters.machines` resolves."""
+    """A node as its own scheduler names it. Which machine that is, `exporters.join.machines` resolves."""
 
     scheduler: Scheduler
     cluster: str

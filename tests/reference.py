@@ -13,9 +13,9 @@ from pathlib import Path
 import click
 from prometheus_client import CollectorRegistry
 
-from accounting import standing
-from accounting.guard import RequestMetrics
-from accounting.loop import Loop
+from accounting.service import metrics as standing
+from accounting.service.loop import Loop
+from accounting.service.middleware import RequestMetrics
 from alerts.page import alert_table, replace_region, threshold_table
 from alerts.thresholds import load as load_thresholds
 from exporters import series
@@ -79,8 +79,8 @@ def service_metrics_page() -> str:
     head = [
         "# Metrics of the accounting service",
         "",
-        "Generated from `accounting/loop.py`, `accounting/guard.py` and `accounting/standing.py` by `make docs`; do",
-        "not edit. `task` is what runs on a clock (`ingest-<cluster>`, `reconcile`, `standing`, `check`); `route` is a",
+        "Generated from `loop.py`, `middleware.py` and `metrics.py` of `accounting/service/` by `make docs`; do not",
+        "edit. `task` is what runs on a clock (`ingest-<cluster>`, `reconcile`, `standing`, `check`); `route` is a",
         "path of the API as its description writes it.",
         "",
         "## `/metrics`: open, names no project",

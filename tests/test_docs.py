@@ -14,8 +14,8 @@ from typing import get_args
 import pytest
 from prometheus_client import CollectorRegistry
 
-from accounting.auth import load_tokens
-from accounting.service import create_service
+from accounting.service.app import create_service
+from accounting.service.auth import load_tokens
 from accounting.statements.chargeback import COLUMNS
 from accounting.statements.summary import SUMMARY_COLUMNS
 from exporters import config

@@ -5,7 +5,7 @@ What comes out is what going node-day by node-day, line by line, makes, to the b
 * `rows`, `reading`, `days`, `ties`, `placing`: the claims of one day after the other, each read once;
 * `site`: the machines of a day, what they had, and a hash of all inputs of each node-day;
 * `marks`, `partners`: days of which nothing has changed, known without reading them;
-* `columns`, `cards`: the node-days that are new, as `accounting.sweep` takes them;
+* `columns`, `cards`: the node-days that are new, as `accounting.reconcile.sweep` takes them;
 * `postings`, `ranks`: what it makes of them, as rows in their order;
 * `image`, `staging`, `booking`: those rows in the books;
 * `working`, `run`: a day, a range, here or in several processes;

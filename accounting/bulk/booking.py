@@ -1,4 +1,4 @@
-"""Books a day's node-days: new ones in an open period straight as rows, the others as `accounting.booking` does.
+"""Books a day's node-days: new ones in an open period straight as rows, the others as `accounting.ledger.booking` does.
 
 What is written is the same either way, in the same order, under the same ids.
 """
@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from accounting.booking import POST, Booking, Entry, Head, Posted, forget_marks, set_unplaced_aside
 from accounting.bulk.marks import store
 from accounting.bulk.postings import VALUES
 from accounting.bulk.staging import copy
-from accounting.database import insert_many, next_id, storable
-from accounting.ledger import heads
-from accounting.periods import OPEN, open_period
-from accounting.tables import node_days, postings, transactions
+from accounting.ledger.booking import POST, Booking, Entry, Head, Posted, forget_marks, set_unplaced_aside
+from accounting.ledger.books import heads
+from accounting.store.calendar import OPEN, open_period
+from accounting.store.database import insert_many, next_id, storable
+from accounting.store.tables import node_days, postings, transactions
 from exporters.model import Claim
 
 Place = tuple[str, int]

@@ -1,6 +1,6 @@
 """The text that a seal is taken over, for many transactions at once: the database itself writes out nearly all of it.
 
-It is the text that `accounting.rows.compact` would make of each row, as `accounting.sealing` tells it.
+It is the text that `accounting.store.rows.compact` would make of each row, as `accounting.periods.sealing` tells it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from sqlalchemy import ColumnElement, Connection, FromClause, func, literal, sel
 
 from accounting.bulk.pages import every
 from accounting.bulk.texts import job_names
-from accounting.rows import compact
-from accounting.tables import jobs, postings, transactions
+from accounting.store.rows import compact
+from accounting.store.tables import jobs, postings, transactions
 
 _T, _P = transactions.c, postings.c
 _POSTING = ("account", "model", "quantity", "held", "project", "unit", "start_at", "end_at", "link", "reason")

@@ -1,4 +1,6 @@
-"""The cards that a day's claims are known to hold, as `accounting.sweep` takes them: seen live, or named by a claim."""
+"""The cards that a day's claims are known to hold, as `accounting.reconcile.sweep` takes them: seen live, or named by a
+claim.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,11 @@ import numpy as np
 
 from accounting.bulk.rows import Codes
 from accounting.bulk.site import SiteDay
-from accounting.hands import unit_of
+from accounting.evidence.known_cards import unit_of
 from accounting.model import HoldingStretch
-from accounting.sweep.cards import Claimed, Told, seen
-from accounting.sweep.columns import Ints, Seen, nothing_seen
-from exporters.cards import named
+from accounting.reconcile.sweep.cards import Claimed, Told, seen
+from accounting.reconcile.sweep.columns import Ints, Seen, nothing_seen
+from exporters.join.cards import named
 
 Holdings = Callable[[int, int, int], Sequence[HoldingStretch]]
 """What was seen of the cards of one machine's units within a stretch, clipped to it."""

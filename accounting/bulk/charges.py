@@ -1,6 +1,7 @@
-"""Sums priced and put in the order of a statement, by columns: the lines of `accounting.rating`, without their names.
+"""Sums priced and put in the order of a statement, by columns: the lines of `accounting.rates.rating`, without their
+names.
 
-Amounts are exact: whole numbers divided once, half to even, as `accounting.rating.Rates.amount` does it.
+Amounts are exact: whole numbers divided once, half to even, as `accounting.rates.rating.Rates.amount` does it.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import numpy as np
 
 from accounting.bulk.sums import WORDS, Sums
 from accounting.model import Usage
-from accounting.rating import MILLIGPU_SECONDS_PER_HOUR, Rates, minor_units
-from accounting.sweep.columns import Ints
+from accounting.rates.rating import MILLIGPU_SECONDS_PER_HOUR, Rates, minor_units
+from accounting.reconcile.sweep.columns import Ints
 from exporters.model import Disposition, JobKey
 
 CHARGED = WORDS.index(Disposition.CHARGED)

@@ -1,4 +1,4 @@
-"""The node-days of a day that are to be reconciled, as `accounting.sweep` takes them."""
+"""The node-days of a day that are to be reconciled, as `accounting.reconcile.sweep` takes them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 from accounting.bulk.cards import cards_of
 from accounting.bulk.rows import Codes
 from accounting.bulk.site import SiteDay
-from accounting.sweep import Columns, Keys, Names
-from accounting.sweep.columns import LINKS, Ints
+from accounting.reconcile.sweep import Columns, Keys, Names
+from accounting.reconcile.sweep.columns import LINKS, Ints
 from exporters.model import Claim, LinkKind, Scheduler
 
 _KINDS = {kind.value: n for n, kind in enumerate(LINKS)}

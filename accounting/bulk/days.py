@@ -15,9 +15,9 @@ from accounting.bulk.pages import among_ids, every, listed_ids
 from accounting.bulk.reading import QUERY, Reader
 from accounting.bulk.rows import Rows, joined
 from accounting.model import DAY
-from accounting.sweep.columns import Flags, Ints
-from accounting.tables import LONG, claims, records
-from exporters.links import FOREVER
+from accounting.reconcile.sweep.columns import Flags, Ints
+from accounting.store.tables import LONG, claims, records
+from exporters.join.links import FOREVER
 
 _C = claims.c
 

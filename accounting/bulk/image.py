@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from accounting.sweep.columns import Ints
+from accounting.reconcile.sweep.columns import Ints
 
 
 class Words(NamedTuple):

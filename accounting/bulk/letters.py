@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accounting.model import DAY
+from accounting.reconcile.sweep.columns import Flags, Ints
 from accounting.statements.chargeback import moment
-from accounting.sweep.columns import Flags, Ints
 
 Letters = NDArray[np.uint8]
 """Shape (lines, width). A zero byte is no letter."""

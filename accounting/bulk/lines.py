@@ -13,29 +13,20 @@ from itertools import chain
 
 import numpy as np
 
-from accounting.bulk.letters import (
-    Letters,
-    beside,
-    chosen,
-    fixed,
-    moments,
-    rows,
-    same,
-    texts,
-)
+from accounting.bulk.letters import Letters, beside, chosen, fixed, moments, rows, same, texts
 from accounting.bulk.names import Told
 from accounting.bulk.sums import WORDS, Sums
 from accounting.model import Usage
+from accounting.reconcile.sweep.columns import Ints
 from accounting.statements.chargeback import money, telemetry
 from accounting.statements.csvtext import cell
 from accounting.statements.hours import DECIMALS, hours_text
-from accounting.sweep.columns import Ints
 from exporters.model import Disposition
 
 _CHARGED, _SHOWN = WORDS.index(Disposition.CHARGED), WORDS.index(None)
 _WORDS = [word.value if word else "" for word in WORDS]
 _NAME = 10
-"""Bytes of the digest that name a line (`accounting.rating.line_id`)."""
+"""Bytes of the digest that name a line (`accounting.rates.rating.line_id`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +172,7 @@ def _usage(sums: Sums, n: int) -> Usage:
 def line_name(
     frame: Frame, project: int, who: tuple[str, str, str], model: int, word: int, other: tuple[str, str, str]
 ) -> str:
-    """`accounting.rating.line_id` of one line; ``who`` and ``other`` are scheduler, cluster and run of its jobs."""
+    """`accounting.rates.rating.line_id` of one line; ``who`` and ``other``: scheduler, cluster and run of its jobs."""
     about = (frame.billing_period, frame.projects[project], *who, frame.models[model], _WORDS[word], *other)
     return "L" + hashlib.sha256(_framed(*about)).digest()[:_NAME].hex()
 

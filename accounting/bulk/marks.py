@@ -1,14 +1,14 @@
 """Marks of days: whether anything that a day's node-days are made from has changed, without reading it.
 
-Whoever writes claims, jobs or holdings counts it for the days that it is about (`accounting.touched`), and the day's
-counter is in the mark. All else (capacity, coverage, rulings, rules, settings) is small: of the machines a sum of
-digests, and the rest as it is.
+Whoever writes claims, jobs or holdings counts it for the days that it is about (`accounting.store.day_changes`), and
+the day's counter is in the mark. All else (capacity, coverage, rulings, rules, settings) is small: of the machines a
+sum of digests, and the rest as it is.
 
 A day depends on other days, too: a link key may tie its claims to others. What is written near a midnight counts for
 both days; what is tied to claims that go over a midnight, on whichever day, is in the mark (`partners`).
 
 A mark only ever saves work: a day without one, or with another, is read. It is kept in the transaction that booked the
-day as it is, and whatever is booked of the day otherwise forgets it (`accounting.booking.forget_marks`).
+day as it is, and whatever is booked of the day otherwise forgets it (`accounting.ledger.booking.forget_marks`).
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, select
 
-from accounting.booking import forget_marks
 from accounting.bulk.partners import tied_beyond
 from accounting.bulk.site import World
-from accounting.facts import Spans, live_ends
+from accounting.evidence.node_facts import Spans, live_ends
+from accounting.ledger.booking import forget_marks
 from accounting.model import DAY, CapacityStretch
-from accounting.tables import day_marks
-from accounting.touched import Changes
+from accounting.store.day_changes import Changes
+from accounting.store.tables import day_marks
 from exporters.model import NodeKey
 
 

@@ -23,10 +23,10 @@ from accounting.bulk.pages import among_ids, every, listed_ids
 from accounting.bulk.readers import Readers, begun
 from accounting.bulk.shelf import Kept, Shelf, kept_at
 from accounting.bulk.texts import Said, said_of
-from accounting.database import LedgerError
+from accounting.reconcile.sweep.columns import Flags, Ints
 from accounting.statements.csvtext import cell
-from accounting.sweep.columns import Flags, Ints
-from accounting.tables import jobs
+from accounting.store.database import LedgerError
+from accounting.store.tables import jobs
 
 TOGETHER = 20_000
 """Jobs that are read at once."""

@@ -1,4 +1,4 @@
-"""The order of a statement's lines, by columns: that of `accounting.rating.line_order`.
+"""The order of a statement's lines, by columns: that of `accounting.rates.rating.line_order`.
 
 Numbers decide it nearly always; where they do not, the names of just those lines are fetched.
 """
@@ -12,7 +12,7 @@ import numpy as np
 
 from accounting.bulk.lines import Frame, line_name
 from accounting.bulk.sums import Sums
-from accounting.sweep.columns import Ints
+from accounting.reconcile.sweep.columns import Ints
 
 Name = tuple[str, str, str]
 """Scheduler, cluster and run of a job."""

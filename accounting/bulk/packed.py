@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import ColumnElement, LargeBinary, Text, cast, func, literal, literal_column
 
-from accounting.sweep.columns import Ints
+from accounting.reconcile.sweep.columns import Ints
 
 _BETWEEN = "\x1e"
 """Between rows of texts: JSON has it only as an escape."""

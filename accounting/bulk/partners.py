@@ -12,9 +12,9 @@ from sqlalchemy import Connection, Select, and_, func, select
 
 from accounting.bulk.pages import among_ids, every, listed_ids
 from accounting.bulk.ties import TIES
-from accounting.sweep.columns import Flags, Ints
-from accounting.tables import LONG, PODS, claim_keys, claims, jobs, records, splits
-from exporters.links import FOREVER
+from accounting.reconcile.sweep.columns import Flags, Ints
+from accounting.store.tables import LONG, PODS, claim_keys, claims, jobs, records, splits
+from exporters.join.links import FOREVER
 from exporters.model import Scheduler
 
 _C, _J, _K, _R, _S = claims.c, jobs.c, claim_keys.c, records.c, splits.c

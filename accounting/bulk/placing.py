@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from accounting.bulk.rows import Rows
-from accounting.evidence import Resolver
-from accounting.sweep.columns import Flags, Ints
-from exporters.links import FOREVER
+from accounting.evidence.node_days import Resolver
+from accounting.reconcile.sweep.columns import Flags, Ints
+from exporters.join.links import FOREVER
 from exporters.model import NodeKey
 
 

@@ -10,12 +10,12 @@ import numpy as np
 from accounting.bulk.columns import DayColumns
 from accounting.bulk.image import Words
 from accounting.bulk.ranks import ranks, ranks_below
-from accounting.database import LedgerError, storable
 from accounting.model import NodeDayResult, Posting
-from accounting.reconcile import CAPACITY, claim_order
-from accounting.sweep import ACCOUNTS, Batch, Sweep, postings_of
-from accounting.sweep.columns import LINKS, Ints
-from accounting.sweep.table import Table, concat, empty, take
+from accounting.reconcile.rule import CAPACITY, claim_order
+from accounting.reconcile.sweep import ACCOUNTS, Batch, Sweep, postings_of
+from accounting.reconcile.sweep.columns import LINKS, Ints
+from accounting.reconcile.sweep.table import Table, concat, empty, take
+from accounting.store.database import LedgerError, storable
 from exporters.model import Claim
 
 NUMBERS = ("quantity", "held", "start_at", "end_at")

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from accounting.database import connect, read
+from accounting.store.database import connect, read
 
 In = TypeVar("In")
 Out = TypeVar("Out")

@@ -13,12 +13,12 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, sele
 from accounting.bulk.packed import apart, array, digests, list_of, listed, numbers, numbers_of, rows_of, texts
 from accounting.bulk.pages import among_ids, every, listed_ids
 from accounting.bulk.rows import NAMES, NEVER, Codes, Rows, Said, Texts
-from accounting.held import splits_of, with_split
-from accounting.prints import claim_digest
-from accounting.rows import claim_of, claim_values, compact
-from accounting.sweep.columns import Flags, Ints
-from accounting.tables import claims, jobs, records, splits
-from exporters.links import FOREVER
+from accounting.evidence.claims import splits_of, with_split
+from accounting.evidence.fingerprints import claim_digest
+from accounting.reconcile.sweep.columns import Flags, Ints
+from accounting.store.rows import claim_of, claim_values, compact
+from accounting.store.tables import claims, jobs, records, splits
+from exporters.join.links import FOREVER
 from exporters.model import Claim, JobKey, NodeKey, Scheduler
 
 _C, _J, _R = claims.c, jobs.c, records.c
@@ -115,7 +115,7 @@ class Reader:
         return JobKey(Scheduler(said.scheduler), said.cluster, rows.run[row])
 
     def units(self, rows: Rows, which: Ints) -> list[tuple[Scheduler, str, str]]:
-        """What holds each of some rows' cards, as `accounting.hands.unit_of` has it."""
+        """What holds each of some rows' cards, as `accounting.evidence.known_cards.unit_of` has it."""
         places = [(Scheduler(s.scheduler), s.cluster) for s in self._said.items]
         told = zip(rows.said[which].tolist(), rows.unit[which].tolist(), strict=True)
         return [(*places[code], unit) for code, unit in told]
@@ -139,7 +139,7 @@ class Reader:
     def exact(self, connection: Connection, rows: Rows) -> Rows:
         """Put what was seen live (share and cards per node) in the place of what history had to assume.
 
-        The rule is that of `accounting.held`.
+        The rule is that of `accounting.evidence.claims`.
         """
         if connection.execute(select(splits.c.id).limit(1)).first() is None or not len(rows):
             return rows

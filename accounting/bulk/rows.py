@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from accounting.sweep.columns import Flags, Ints
+from accounting.reconcile.sweep.columns import Flags, Ints
 
 NEVER = -1
 """What stands for the start of a job that is not known."""

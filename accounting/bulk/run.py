@@ -13,20 +13,20 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, Engine, func, select
 
-from accounting.booking import Posted
 from accounting.bulk.booking import Done, OutdatedError, book_day
 from accounting.bulk.garbage import no_garbage
 from accounting.bulk.readers import readers
 from accounting.bulk.staging import writing
 from accounting.bulk.working import Range, Site, Worker
-from accounting.database import LedgerError, read
-from accounting.periods import segments
-from accounting.prints import DayInputs
-from accounting.reconcile import Rules
-from accounting.reconciling import Progress, ReconcileReport, no_evidence, report_of, withdraw
-from accounting.sweep.engines import Engine as Workers
-from accounting.sweep.engines import One, engine
-from accounting.tables import claims
+from accounting.evidence.fingerprints import DayInputs
+from accounting.ledger.booking import Posted
+from accounting.ledger.reconcile_range import Progress, ReconcileReport, no_evidence, report_of, withdraw
+from accounting.reconcile.rule import Rules
+from accounting.reconcile.sweep.engines import Engine as Workers
+from accounting.reconcile.sweep.engines import One, engine
+from accounting.store.calendar import segments
+from accounting.store.database import LedgerError, read
+from accounting.store.tables import claims
 
 __all__ = ["AS_FITS", "Range", "Site", "Work", "day_inputs", "reconcile_whole"]
 
@@ -117,7 +117,8 @@ def reconcile_whole(
     progress: Progress | None = None,
     work: Work = AS_FITS,
 ) -> ReconcileReport:
-    """Reconcile and book every node-day that touches ``[start, end)``, like `accounting.reconciling.reconcile_range`.
+    """Reconcile and book every node-day that touches ``[start, end)``, like
+    `accounting.ledger.reconcile_range.reconcile_range`.
 
     The books are the same to the byte, wherever the ``work`` is done.
     """

@@ -10,8 +10,8 @@ from accounting.bulk.order import NOBODY
 from accounting.bulk.sums import WORDS, day_sums
 from accounting.bulk.texts import job_names
 from accounting.model import DAY
-from accounting.periods import Period
-from accounting.usage import Group
+from accounting.statements.usage import Group
+from accounting.store.calendar import Period
 
 
 def line_named(connection: Connection, period: Period, line_id: str) -> Group | None:

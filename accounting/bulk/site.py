@@ -1,7 +1,7 @@
 """A day's machines: what claims are on them, what they had, and the hash of all inputs of each node-day.
 
 What is known of a node-day here is what `accounting.evidence` puts into a `NodeDay`; the hash is that of
-`accounting.ledger.inputs_hash`.
+`accounting.ledger.books.inputs_hash`.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from accounting import holdings
 from accounting.bulk.days import Days, inside
 from accounting.bulk.placing import Placed, placed
 from accounting.bulk.reading import Reader
 from accounting.bulk.rows import Rows, joined
 from accounting.bulk.ties import tied_rows
-from accounting.evidence import Projects, Resolver
-from accounting.facts import Facts
-from accounting.hands import unit_of
+from accounting.evidence.fingerprints import STILL_HELD, inputs_digest, node_number, number_of, place_text
+from accounting.evidence.known_cards import unit_of
+from accounting.evidence.node_days import Projects, Resolver
+from accounting.evidence.node_facts import Facts
+from accounting.intake import holdings
 from accounting.model import CapacityStretch, CoverageStretch, HoldingStretch, NodeDay, Ruling
-from accounting.prints import STILL_HELD, inputs_digest, node_number, number_of, place_text
-from accounting.sweep.columns import Ints
-from exporters.links import FOREVER
+from accounting.reconcile.sweep.columns import Ints
+from exporters.join.links import FOREVER
 from exporters.model import Claim, Job, JobKey, NodeKey, Scheduler
 
 Borders = Callable[[int, int], Sequence[int]]
@@ -236,7 +236,7 @@ def _projects(world: World, rows: Rows, a: int, b: int) -> tuple[Ints, list[str]
 
 
 def _prints(reader: Reader, rows: Rows, project: Ints, projects: Sequence[str]) -> NDArray[np.uint64]:
-    """`accounting.prints.claim_print` of every row: eight big-endian numbers each."""
+    """`accounting.evidence.fingerprints.claim_print` of every row: eight big-endian numbers each."""
     found = np.empty((len(rows), 8), dtype=">u8")
     numbers = sorted(reader.nodes)
     nodes = np.array([node_number(reader.nodes[n]) for n in numbers], dtype=np.uint64)

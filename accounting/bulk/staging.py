@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine
 
 from accounting.bulk.image import image
 from accounting.bulk.postings import JOBS, VALUES, DayPostings
-from accounting.database import write, write_on
+from accounting.store.database import write, write_on
 
 _COLUMNS = ", ".join(VALUES)
 _TABLE = f"CREATE TABLE postings (node_day, {_COLUMNS})"
@@ -47,7 +47,7 @@ def staged(made: DayPostings, spans: Sequence[tuple[int, int]]) -> bytes | None:
 
 @contextmanager
 def writing(ledger: Engine, staged: bytes) -> Iterator[Connection]:
-    """`accounting.database.write`, with the image that `staged` made at hand for `copy`, if there is one."""
+    """`accounting.store.database.write`, with the image that `staged` made at hand for `copy`, if there is one."""
     if not staged:
         with write(ledger) as writer:
             yield writer

@@ -1,7 +1,7 @@
 """A month's statement by columns: from the postings to the bytes of its files, however many lines it has.
 
-The bytes are those of `accounting.rating`, `accounting.statements.compose` and `accounting.statements.chargeback` over
-the lines of `accounting.usage`. Corrections of closed months are few, and go that way.
+The bytes are those of `accounting.rates.rating`, `accounting.statements.compose` and `accounting.statements.chargeback`
+over the lines of `accounting.statements.usage`. Corrections of closed months are few, and go that way.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from accounting.bulk.shelf import Kept, Shelf
 from accounting.bulk.sums import WORDS, Sums, standing_sums
 from accounting.bulk.texts import Places, job_names
 from accounting.bulk.wording import Jobs, Lines, all_filed, all_worded, jobs_of, measured_of
-from accounting.database import read
 from accounting.model import Line, Usage
-from accounting.periods import Period
-from accounting.rating import Rates, line_order
+from accounting.rates.rating import Rates, line_order
+from accounting.reconcile.sweep.columns import Ints
 from accounting.statements.chargeback import COLUMNS, chargeback_rows
 from accounting.statements.compose import Counted, Statement, Total, totalled
 from accounting.statements.csvtext import csv_lines, text
-from accounting.sweep.columns import Ints
-from accounting.tables import node_days, postings
+from accounting.store.calendar import Period
+from accounting.store.database import read
+from accounting.store.tables import node_days, postings
 from exporters.model import Disposition, JobKey, Scheduler
 
 MANY = 4000

@@ -1,6 +1,7 @@
 """What stands in the books for a stretch of time, summed into the groups that become statement lines: by columns.
 
-The groups and their sums are those of `accounting.usage.usage`; here millions of them are arrays, and no job is named.
+The groups and their sums are those of `accounting.statements.usage.usage`; here millions of them are arrays, and no job
+is named.
 """
 
 from __future__ import annotations
@@ -12,16 +13,16 @@ from typing import NamedTuple
 import numpy as np
 from sqlalchemy import Connection, func, select
 
-from accounting.booking import CAPACITY
 from accounting.bulk.packed import numbers, numbers_of, rows_of, texts, texts_of
 from accounting.bulk.pages import among_ids, every, listed_ids
 from accounting.bulk.readers import Readers
 from accounting.bulk.rows import Codes
-from accounting.database import chunks
+from accounting.ledger.booking import CAPACITY
 from accounting.model import DAY
-from accounting.sweep.columns import Ints
-from accounting.tables import node_days, postings, telemetry
-from accounting.usage import MEASURES, Group, share
+from accounting.reconcile.sweep.columns import Ints
+from accounting.statements.usage import MEASURES, Group, share
+from accounting.store.database import chunks
+from accounting.store.tables import node_days, postings, telemetry
 from exporters.model import Disposition
 
 WORDS = (*Disposition, None)
@@ -163,7 +164,7 @@ def _grouped(columns: list[Ints]) -> list[Ints]:
 
 
 def _measured(connection: Connection, sums: Sums, start: int, end: int) -> dict[int, Sequence[float]]:
-    """What was measured of each job, shared among its lines where it has several (`accounting.usage.share`)."""
+    """What was measured of each job, shared among its lines if it has several (`accounting.statements.usage.share`)."""
     total = [func.sum(_M[name]) for name in MEASURES]
     query = select(_M.job_id, *total).where(_M.start_at >= start, _M.start_at < end).group_by(_M.job_id)
     found: dict[int, Sequence[float]] = {}

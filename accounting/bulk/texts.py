@@ -11,8 +11,8 @@ from sqlalchemy import ColumnElement, Connection, func, select
 
 from accounting.bulk.packed import numbers, numbers_of
 from accounting.bulk.pages import among_ids, every, listed_ids
-from accounting.sweep.columns import Ints
-from accounting.tables import jobs
+from accounting.reconcile.sweep.columns import Ints
+from accounting.store.tables import jobs
 
 _J = jobs.c
 _NEVER = 1 << 62

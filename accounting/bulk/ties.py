@@ -1,4 +1,4 @@
-"""Claims of other days that a link key ties to one of a day's, as `accounting.held.tied_claims` finds them.
+"""Claims of other days that a link key ties to one of a day's, as `accounting.evidence.claims.tied_claims` finds them.
 
 Only what is near a border of the day can be tied to something beyond it, so the tables are asked about just that.
 """
@@ -15,9 +15,9 @@ from sqlalchemy import Connection, or_
 from accounting.bulk.pages import among_texts, listed_texts
 from accounting.bulk.reading import QUERY, Reader
 from accounting.bulk.rows import Rows, joined, nothing
-from accounting.held import NEAR
-from accounting.tables import PODS, claim_keys, claims, jobs, records
-from exporters.links import FOREVER
+from accounting.evidence.claims import NEAR
+from accounting.store.tables import PODS, claim_keys, claims, jobs, records
+from exporters.join.links import FOREVER
 from exporters.model import LinkKind, Scheduler
 
 TIES = (LinkKind.SAME.value, LinkKind.INSIDE.value)

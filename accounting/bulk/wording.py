@@ -16,8 +16,8 @@ from accounting.bulk.names import Names
 from accounting.bulk.readers import Readers
 from accounting.bulk.shelf import Kept, Shelf
 from accounting.bulk.sums import Sums
-from accounting.sweep.columns import Ints
-from accounting.usage import MEASURES
+from accounting.reconcile.sweep.columns import Ints
+from accounting.statements.usage import MEASURES
 
 PART = 20_000
 """Lines that are put into words at once."""
@@ -30,7 +30,9 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What was measured of some lines: their numbers, ascending, and a row of `accounting.usage.MEASURES` for each."""
+    """What was measured of some lines: their numbers, ascending, and a row of `accounting.statements.usage.MEASURES`
+    for each.
+    """
 
     lines: Ints
     values: NDArray[np.float64]

@@ -9,7 +9,6 @@ from itertools import groupby
 
 from sqlalchemy import Connection, func, select
 
-from accounting.booking import Entry, Head
 from accounting.bulk.booking import Done, Fresh, New, Place
 from accounting.bulk.columns import DayColumns
 from accounting.bulk.days import Days
@@ -18,18 +17,19 @@ from accounting.bulk.postings import DayPostings
 from accounting.bulk.reading import Reader
 from accounting.bulk.site import Borders, SiteDay, World, site_day
 from accounting.bulk.staging import can_stage, staged
-from accounting.capacity import stretches
-from accounting.evidence import Projects, Resolver
-from accounting.facts import load_facts, node_keys
-from accounting.ledger import heads
+from accounting.evidence.capacity import stretches
+from accounting.evidence.node_days import Projects, Resolver
+from accounting.evidence.node_facts import load_facts, node_keys
+from accounting.evidence.rulings import in_force, ruled
+from accounting.ledger.booking import Entry, Head
+from accounting.ledger.books import heads
+from accounting.ledger.reconcile_range import no_evidence, rules_hash
 from accounting.model import NodeDayResult
-from accounting.periods import OPEN, period_at
-from accounting.reconcile import Rules
-from accounting.reconciling import no_evidence, rules_hash
-from accounting.rulings import in_force, ruled
-from accounting.sweep import Sweep
-from accounting.sweep.engines import Engine
-from accounting.tables import nodes, periods
+from accounting.reconcile.rule import Rules
+from accounting.reconcile.sweep import Sweep
+from accounting.reconcile.sweep.engines import Engine
+from accounting.store.calendar import OPEN, period_at
+from accounting.store.tables import nodes, periods
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from accounting.rating import Rates
+from accounting.rates.rating import Rates
 from accounting.statements.chargeback import chargeback_csv
 from accounting.statements.compose import Statement, compose
 from accounting.statements.files import write_atomic

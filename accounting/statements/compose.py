@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accounting.model import Line
-from accounting.rating import Rates, line_order
+from accounting.rates.rating import Rates, line_order
 from accounting.statements.hours import apportion, micro_hours
 from exporters.model import Disposition
 

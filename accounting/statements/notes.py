@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from jinja2 import Environment, StrictUndefined
 
-from accounting.rating import Rates
+from accounting.rates.rating import Rates
 from accounting.statements.chargeback import money
 from accounting.statements.compose import Statement
 from accounting.statements.hours import hours_text, micro_hours, seconds_text

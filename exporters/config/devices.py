@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from exporters.config.section import Section
-from exporters.settingvalues import Duration, Size
+from exporters.config.values import Duration, Size
 
 
 class DcgmDiscovery(Section):

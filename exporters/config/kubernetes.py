@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from exporters.config.section import Section
-from exporters.settingvalues import Duration, masked
+from exporters.config.values import Duration, masked
 
 
 class KubernetesHistory(Section):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from exporters.config.section import Section
-from exporters.settingvalues import Duration
+from exporters.config.values import Duration
 
 
 class Web(Section):

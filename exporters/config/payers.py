@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from exporters.config.section import Section
-from exporters.settingvalues import Duration, Price, masked
+from exporters.config.values import Duration, Price, masked
 
 
 class MachineRules(Section):

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from exporters.config.section import ConfigError, Section
 from exporters.config.whole import Config
-from exporters.strictyaml import YamlError, read
+from exporters.strict_yaml import YamlError, read
 
 
 def load(path: Path) -> Config:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from exporters.config.section import Section
-from exporters.settingvalues import Command, Duration, Size, masked
+from exporters.config.values import Command, Duration, Size, masked
 
 
 class SlurmHistory(Section):

@@ -13,8 +13,8 @@ from exporters.config.listeners import Service, Web
 from exporters.config.payers import Ledger, MachineRules, Project, Rates
 from exporters.config.section import ConfigError, Section
 from exporters.config.slurm import SlurmCluster
-from exporters.projects import ProjectMap, ProjectMapError, ProjectRule
-from exporters.settingvalues import Duration
+from exporters.config.values import Duration
+from exporters.join.projects import ProjectMap, ProjectMapError, ProjectRule
 
 
 class Config(Section):

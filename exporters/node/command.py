@@ -9,12 +9,12 @@ from pathlib import Path
 
 import click
 
+from exporters.http.server import ListenError, Server
+from exporters.http.web_config import WebConfigError
 from exporters.logs import log_options, set_up_logging, wait_for_signal
 from exporters.node.agent import Agent, Paths
 from exporters.node.ethtool import Ethtool, Kernel
 from exporters.node.listener import create_agent_app
-from exporters.server import ListenError, Server
-from exporters.webconfig import WebConfigError
 
 log = logging.getLogger(__name__)
 

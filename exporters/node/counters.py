@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from exporters.ports import PortCounter, PortQuantity
+from exporters.fabric_model import PortCounter, PortQuantity
 
 
 class _Meaning(NamedTuple):

@@ -14,8 +14,8 @@ import struct
 from dataclasses import dataclass
 from typing import Protocol
 
+from exporters.fabric_model import PortCounter
 from exporters.node.counters import ethtool_meanings, ethtool_quantities
-from exporters.ports import PortCounter
 
 SIOCETHTOOL = 0x8946
 GSTRINGS = 0x1B

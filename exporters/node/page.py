@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from exporters.exposition.family import Family, Row
+from exporters.fabric_model import LABELS, PortCounter, PortQuantity
 from exporters.node.files import Unread
 from exporters.node.holding import Holding
 from exporters.node.ports import RawPort
-from exporters.ports import LABELS, PortCounter, PortQuantity
 
 PORT = ("device", "port")
 

@@ -22,7 +22,7 @@ VENDORS = ("nvidia.com/", "amd.com/")
 NO_CARDS = ("nvidia.com/imex", "nvidia.com/hostdev", "nvidia.com/rdma", "amd.com/vnic", "amd.com/nic")
 """Resources of the vendors' other plugins: channels and network interfaces."""
 GPU_DRIVERS = ("gpu.nvidia.com", "gpu.amd.com")
-"""As `exporters.sources.kube.claims`: a channel of ``compute-domain.nvidia.com`` is no card."""
+"""As `exporters.sources.kubernetes.claims`: a channel of ``compute-domain.nvidia.com`` is no card."""
 
 _UUID = re.compile(r"(?:GPU|MIG)-[0-9A-Za-z/-]+")
 _WHOLE_CARD = re.compile(r"gpu-(\d+)")

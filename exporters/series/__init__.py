@@ -1,18 +1,18 @@
 """The metric table: one row = one family. `docs/metrics.md` is generated from it, and a test holds the two together.
 
 To add a metric, add a row: name, type, unit, help that says where it comes from, labels, and a function of
-`exporters.view` that finds its rows. No label is ever called job, instance, pod or namespace: Prometheus puts those on
-the target, and a collision renames ours.
+`exporters.series.view` that finds its rows. No label is ever called job, instance, pod or namespace: Prometheus puts
+those on the target, and a collision renames ours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from exporters import view as v
 from exporters.exposition.family import Columns, Family, Row
-from exporters.roster import fold
+from exporters.meters.roster import fold
 from exporters.series import cards, fabric, fleet, itself, jobs
+from exporters.series import view as v
 from exporters.series.itself import version
 from exporters.series.row import SeriesRow
 

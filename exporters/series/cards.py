@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from exporters import cardview as c
 from exporters.model import Field
+from exporters.series import card_view as c
 from exporters.series.row import SeriesRow
 
 CARD = ("node", "gpu", "uuid")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from exporters import fabricview as f
-from exporters.ports import LABELS, OF_JOBS, PortQuantity
+from exporters.fabric_model import LABELS, OF_JOBS, PortQuantity
+from exporters.series import fabric_view as f
 from exporters.series.row import JOB, PROJECT, SeriesRow
 
 PORT = ("node", "device", "port")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from exporters import cardview as c
-from exporters import view as v
+from exporters.series import card_view as c
+from exporters.series import view as v
 from exporters.series.row import SeriesRow
 
 ROWS: tuple[SeriesRow, ...] = (

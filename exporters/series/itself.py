@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from importlib import metadata
 
-from exporters import view as v
+from exporters.series import view as v
 from exporters.series.row import SOURCE, SeriesRow
 
 

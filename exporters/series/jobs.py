@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exporters import view as v
+from exporters.series import view as v
 from exporters.series.row import JOB, PROJECT, SeriesRow
 
 

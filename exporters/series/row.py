@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from exporters import view as v
-from exporters.roster import Fold
+from exporters.meters.roster import Fold
+from exporters.series import view as v
 
 Stability = Literal["stable", "experimental"]
 Merge = Literal["sum", "max", "min"]

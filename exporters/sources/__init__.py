@@ -1,1 +1,1 @@
-"""One file per system. Each only reads one thing and yields the nouns of `exporters.model`."""
+"""A room for each kind of system. A source only reads one thing and yields the nouns of `exporters.model`."""

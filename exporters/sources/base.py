@@ -4,7 +4,7 @@
         def poll(self, now: float) -> Snapshot:
             return Snapshot(at=now, problems=(open("/proc/loadavg").read(),))
 
-The registry (`exporters.collector`) owns enabling, timing, success and logging; a source only knows how to read.
+The registry (`exporters.poll.registry`) owns enabling, timing, success and logging; a source only knows how to read.
 """
 
 from __future__ import annotations

@@ -16,23 +16,23 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from accounting.check import check
-from accounting.evidence import node_days
-from accounting.facts import lenders, nodes_seen
-from accounting.intake import ingest_history
-from accounting.reconcile import Rules, reconcile
-from accounting.reconciling import reconcile_range, rules_hash
-from accounting.recording import LedgerRecorder
-from accounting.usage import usage
-from exporters.machines import machines_of
+from accounting.evidence.node_days import node_days
+from accounting.evidence.node_facts import lenders, nodes_seen
+from accounting.intake.history import ingest_history
+from accounting.intake.live_recorder import LedgerRecorder
+from accounting.ledger.reconcile_range import reconcile_range, rules_hash
+from accounting.periods.check import check
+from accounting.reconcile.rule import Rules, reconcile
+from accounting.statements.usage import usage
+from exporters.join.machines import machines_of
 from exporters.model import Node, NodeKey, Record, Reject, Scheduler
 from exporters.recorder import Round, SourceReading
-from exporters.sources.kube.book import Book
-from exporters.sources.kube.claims import Root
-from exporters.sources.kube.facts import pod_facts
-from exporters.sources.kube.nodes import node_facts
-from exporters.sources.kube.telling import snapshot
-from exporters.sources.slurm import rows
+from exporters.sources.kubernetes.claims import Root
+from exporters.sources.kubernetes.nodes import node_facts
+from exporters.sources.kubernetes.pod_facts import pod_facts
+from exporters.sources.kubernetes.watch.snapshot import snapshot
+from exporters.sources.kubernetes.watch.store import Book
+from exporters.sources.slurm.history import rows
 from tests.accounting.site import DAY, T0, History
 from tests.accounting.test_reconciling import project
 from tests.lab import kube_fake

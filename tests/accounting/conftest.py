@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
-from accounting.database import connect
-from accounting.schema import open_ledger
-from accounting.tables import metadata
+from accounting.store.database import connect
+from accounting.store.schema import open_ledger
+from accounting.store.tables import metadata
 from tests.lab import servers
 from tests.lab.postgres import PostgreSQL
 

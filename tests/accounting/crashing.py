@@ -20,7 +20,7 @@ from typing import Any, Literal
 from sqlalchemy import Engine, event
 from sqlalchemy.engine.default import DefaultDialect
 
-from accounting.database import _WRITING
+from accounting.store.database import _WRITING
 
 Where = Literal["before", "after", "statement"]
 

@@ -14,12 +14,12 @@ from unittest import mock
 
 from sqlalchemy import Engine, select
 
-from accounting import book
-from accounting.database import connect, read
-from accounting.intake import ingest_history
-from accounting.recording import LedgerRecorder
-from accounting.rulings import dispute_id
-from accounting.tables import metadata
+from accounting.commands import book
+from accounting.evidence.rulings import dispute_id
+from accounting.intake.history import ingest_history
+from accounting.intake.live_recorder import LedgerRecorder
+from accounting.store.database import connect, read
+from accounting.store.tables import metadata
 from exporters.model import Claim, NodeEvent, Record, Reject
 from exporters.recorder import Round
 from tests.accounting.october import HOUR, NOVEMBER, SETTLED, Site
@@ -107,7 +107,7 @@ def opened(url: str) -> Iterator[Engine]:
 
 def ingest(url: str, rows: Sequence[Record | Reject], now: int, overlap: int = DAY) -> None:
     """Read the history in windows of a day, again from ``overlap`` before the cursor."""
-    with opened(url) as engine, mock.patch("accounting.intake.BATCH", BATCH):
+    with opened(url) as engine, mock.patch("accounting.intake.history.BATCH", BATCH):
         ingest_history(engine, Told(rows, EVENTS), now=now, start=FIRST, overlap=overlap, step=DAY)
 
 
@@ -141,13 +141,13 @@ def seen_at(at: int) -> Round:
 
 def reconcile(url: str, folder: Path, now: int) -> None:
     """What ``meterbridge reconcile`` does, for the days in question."""
-    with opened(url) as engine, mock.patch("accounting.reconciling.BATCH", BATCH):
+    with opened(url) as engine, mock.patch("accounting.ledger.reconcile_range.BATCH", BATCH):
         book.reconcile_between(Site(engine, folder).config(), engine, FIRST, now, now)
 
 
 def door(url: str, folder: Path, now: int, *words: str) -> None:
     """One command at the front door."""
-    with opened(url) as engine, mock.patch("accounting.reconciling.BATCH", BATCH):
+    with opened(url) as engine, mock.patch("accounting.ledger.reconcile_range.BATCH", BATCH):
         Site(engine, folder, now=now).run(*words)
 
 

@@ -138,7 +138,7 @@ class Belief:
         return any(a <= moment < b and b - a <= GAP for a, b in pairwise(times))
 
     def pools(self, node: NodeKey, moment: int, born: int) -> Pools:
-        """What the node has at a moment, by the rules of docs/links.md and `accounting.capacity`'s docstring."""
+        """What the node has at a moment, by the rules of docs/links.md and of `accounting.evidence.capacity`."""
         polls = self.polls[node.scheduler]
         before = [n for n, (at, _) in enumerate(polls) if at <= moment]
         listed = [n for n, (_, nodes) in enumerate(polls) if node in nodes]

@@ -13,22 +13,22 @@ from unittest import mock
 
 from sqlalchemy import Engine, func, select
 
-from accounting import intake
-from accounting.check import check
-from accounting.closing import period_states
-from accounting.database import read
-from accounting.evidence import node_days
-from accounting.facts import lenders, nodes_seen
-from accounting.intake import ingest_history
-from accounting.periods import period_named
-from accounting.rating import Rates, rate, rate_corrections
-from accounting.reconcile import Rules, reconcile
-from accounting.reconciling import reconcile_range, rules_hash
-from accounting.recording import LedgerRecorder
+from accounting.evidence.node_days import node_days
+from accounting.evidence.node_facts import lenders, nodes_seen
+from accounting.intake import history as intake
+from accounting.intake.history import ingest_history
+from accounting.intake.live_recorder import LedgerRecorder
+from accounting.ledger.reconcile_range import reconcile_range, rules_hash
+from accounting.periods.check import check
+from accounting.periods.closing import period_states
+from accounting.rates.rating import Rates, rate, rate_corrections
+from accounting.reconcile.rule import Rules, reconcile
 from accounting.statements import chargeback_csv, compose, summary_csv
-from accounting.tables import jobs, postings, transactions
-from accounting.usage import corrections, usage
-from exporters.machines import machines_of
+from accounting.statements.usage import corrections, usage
+from accounting.store.calendar import period_named
+from accounting.store.database import read
+from accounting.store.tables import jobs, postings, transactions
+from exporters.join.machines import machines_of
 from exporters.model import JobKey, NodeEvent, Record, Reject, Scheduler
 from exporters.recorder import Holding, Round, SourceReading
 from tests.accounting import views

@@ -14,8 +14,8 @@ from unittest import mock
 from click.testing import CliRunner
 from sqlalchemy import Engine
 
-from accounting.intake import ingest_history
-from accounting.periods import period_named
+from accounting.intake.history import ingest_history
+from accounting.store.calendar import period_named
 from exporters.config import Config, parse
 from exporters.model import Claim, Record
 from meterbridge import main

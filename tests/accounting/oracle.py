@@ -1,7 +1,7 @@
 """A naive second opinion on a node-day: it paints every card of every second, milliGPU by milliGPU.
 
-It knows the rules and shares no code with `accounting.reconcile`, `exporters.links`, `exporters.nesting` or
-`exporters.occupancy`: no intervals are cut, no parts are summed over stretches. It is slow, and meant to be read:
+It knows the rules and shares no code with `accounting.reconcile`, `exporters.join.links`, `exporters.join.nesting` or
+`exporters.join.occupancy`: no intervals are cut, no parts are summed over stretches. It is slow, and meant to be read:
 
 1. At each second, look who is there and what the machine has.
 2. Follow every pod's key; it is believed when no streak of the pod's seconds outside the job is longer than the grace.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from accounting.model import DAY, CapacityStretch, CoverageStretch, NodeDay, NodeDayResult, Posting
-from accounting.reconcile import Rules, reconcile
+from accounting.reconcile.rule import Rules, reconcile
 from exporters.model import Claim, JobKey, Scheduler
 
 SLURM, KUBE = Scheduler.SLURM, Scheduler.KUBERNETES

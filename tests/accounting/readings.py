@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from accounting.evidence import node_days
-from accounting.intake import ingest_history
+from accounting.evidence.node_days import node_days
+from accounting.intake.history import ingest_history
+from accounting.intake.live_recorder import LedgerRecorder
 from accounting.model import NodeDay
-from accounting.recording import LedgerRecorder
 from exporters.model import Claim, Job, Node, NodeEvent, NodeKey, Record, Reject, Scheduler
 from exporters.recorder import Round, SourceReading
 from tests.accounting.site import (

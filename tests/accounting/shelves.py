@@ -8,7 +8,7 @@ from typing import Protocol
 
 import psycopg
 
-from accounting.schema import open_ledger
+from accounting.store.schema import open_ledger
 from tests.lab.postgres import PostgreSQL
 
 

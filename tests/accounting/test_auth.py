@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from accounting.auth import TOKEN_LIMIT, AuthError, Principal, Role, TokenFile, Tokens, load_tokens
+from accounting.service.auth import TOKEN_LIMIT, AuthError, Principal, Role, TokenFile, Tokens, load_tokens
 
 A, B = (hashlib.sha256(token.encode()).hexdigest() for token in ("token-a", "token-b"))
 GOOD = f"""
@@ -53,7 +53,7 @@ def test_every_token_is_compared_whichever_matches(monkeypatch: pytest.MonkeyPat
         compared.append(known)
         return known == given
 
-    monkeypatch.setattr("accounting.auth.hmac.compare_digest", compare)
+    monkeypatch.setattr("accounting.service.auth.hmac.compare_digest", compare)
     tokens = Tokens([(A, Principal("a", Role.ADMIN)), (B, Principal("b", Role.ADMIN))])
 
     tokens.who("token-a")

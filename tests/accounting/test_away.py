@@ -17,14 +17,15 @@ import pytest
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import OperationalError
 
-from accounting import book, office
-from accounting.database import LedgerError, read
-from accounting.recording import LedgerRecorder
-from accounting.schema import open_ledger
-from accounting.tables import metadata
-from exporters.collector import Collector, JoinSettings
+from accounting.commands import book
+from accounting.intake.live_recorder import LedgerRecorder
+from accounting.service import site_service as office
+from accounting.store.database import LedgerError, read
+from accounting.store.schema import open_ledger
+from accounting.store.tables import metadata
+from exporters.join.projects import ProjectMap
 from exporters.model import Scheduler, Snapshot
-from exporters.projects import ProjectMap
+from exporters.poll.registry import Collector, JoinSettings
 from tests.accounting.lives import EVENTS, FIRST, LATER, SETTLED, Told, contents, ingest, opened, seen_at, watch
 from tests.accounting.october import HOUR, Site
 from tests.accounting.site import kn, node, pod, pod_job
@@ -261,9 +262,11 @@ def test_the_service_comes_back_by_itself(server: PostgreSQL, url: str, tmp_path
     with opened(url) as engine:
         config = Site(engine, tmp_path, extra='service: {listen: "127.0.0.1:0", interval: 1s}\n').config()
     with (
-        mock.patch("accounting.book.build.history", return_value=Told(LATER, EVENTS)),
-        mock.patch("accounting.loop.FIRST_RETRY", 0.05),
-        mock.patch("accounting.loop.log"),  # a log that is kept would keep the traceback, and with it the cursor
+        mock.patch("accounting.commands.book.build.history", return_value=Told(LATER, EVENTS)),
+        mock.patch("accounting.service.loop.FIRST_RETRY", 0.05),
+        mock.patch(
+            "accounting.service.loop.log"
+        ),  # a log that is kept would keep the traceback, and with it the cursor
     ):
         service = office.service(config, clock=lambda: float(SETTLED))
         service.start()

@@ -14,11 +14,11 @@ from sqlalchemy import Engine
 from accounting.bulk.run import Range, Site
 from accounting.bulk.site import SiteDay
 from accounting.bulk.working import Worker
-from accounting.database import read
-from accounting.evidence import node_days as scalar_days
-from accounting.ledger import inputs_hash
+from accounting.evidence.node_days import node_days as scalar_days
+from accounting.ledger.books import inputs_hash
 from accounting.model import DAY, NodeDay
-from accounting.periods import segments
+from accounting.store.calendar import segments
+from accounting.store.database import read
 from tests.accounting.conftest import NewLedger
 from tests.accounting.node_days import END, START
 from tests.accounting.node_days import node_days as drawn_days

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select, update
 
-from accounting import book
 from accounting.bulk.run import Work
-from accounting.database import read, write
-from accounting.sweep import chunk as chunks
-from accounting.tables import claims, day_marks, node_days, periods, postings, rejects, transactions
+from accounting.commands import book
+from accounting.reconcile.sweep import chunk as chunks
+from accounting.store.database import read, write
+from accounting.store.tables import claims, day_marks, node_days, periods, postings, rejects, transactions
 from exporters.config import Config, parse
 from tests.accounting.dask_cluster import Cluster, running
 from tests.accounting.october import Site, october

@@ -10,21 +10,21 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine
 
-from accounting.booking import Head
 from accounting.bulk.run import Site, reconcile_whole
 from accounting.bulk.site import SiteDay
 from accounting.bulk.working import Worker
-from accounting.check import check
-from accounting.database import insert_many, write
-from accounting.holdings import close, recall, take
-from accounting.identities import HISTORY, node_ids, put_jobs
-from accounting.ledger import heads
+from accounting.evidence.rulings import add_ruling
+from accounting.intake.holdings import close, recall, take
+from accounting.intake.identities import HISTORY, node_ids, put_jobs
+from accounting.intake.records import keep, version_of_claim, version_of_record
+from accounting.intake.sightings import Seen, _take_splits
+from accounting.ledger.booking import Head
+from accounting.ledger.books import heads
+from accounting.ledger.reconcile_range import ReconcileReport, rules_hash, withdraw
 from accounting.model import DAY, CapacityStretch, CoverageStretch, NodeDay
-from accounting.reconciling import ReconcileReport, rules_hash, withdraw
-from accounting.records import keep, version_of_claim, version_of_record
-from accounting.rulings import add_ruling
-from accounting.sightings import Seen, _take_splits
-from accounting.tables import capacity, coverage, node_events
+from accounting.periods.check import check
+from accounting.store.database import insert_many, write
+from accounting.store.tables import capacity, coverage, node_events
 from exporters.model import Claim, Job, NodeKey, Record, Scheduler
 from exporters.recorder import Holding
 from tests.accounting.conftest import NewLedger

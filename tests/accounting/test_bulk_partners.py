@@ -9,12 +9,12 @@ import pytest
 from sqlalchemy import Connection, Engine, update
 
 from accounting.bulk.partners import tied_beyond
-from accounting.database import write
-from accounting.identities import HISTORY, put_jobs
+from accounting.intake.identities import HISTORY, put_jobs
+from accounting.intake.records import keep, version_of_claim, version_of_record
+from accounting.intake.sightings import Seen, _take_splits
 from accounting.model import DAY
-from accounting.records import keep, version_of_claim, version_of_record
-from accounting.sightings import Seen, _take_splits
-from accounting.tables import jobs
+from accounting.store.database import write
+from accounting.store.tables import jobs
 from exporters.model import Claim, Job, LinkKey, LinkKind, Record
 from tests.accounting.told import FIRST
 from tests.exporters.records import made_by, pod, run

@@ -25,16 +25,16 @@ from accounting.bulk.statement import month_statement, month_sums
 from accounting.bulk.sums import WORDS, Sums
 from accounting.bulk.texts import Said
 from accounting.bulk.wording import measured_of, taken
-from accounting.database import LedgerError, write
 from accounting.model import Usage
-from accounting.periods import period_named
-from accounting.rating import Rates, RatingError, rate
+from accounting.rates.rating import Rates, RatingError, rate
+from accounting.reconcile.sweep.columns import Ints
 from accounting.statements import Statement, chargeback_csv, compose, summary_csv
 from accounting.statements.csvtext import cell, csv_lines
 from accounting.statements.csvtext import text as safe
-from accounting.sweep.columns import Ints
-from accounting.tables import node_days, postings, telemetry
-from accounting.usage import corrections, usage
+from accounting.statements.usage import corrections, usage
+from accounting.store.calendar import period_named
+from accounting.store.database import LedgerError, write
+from accounting.store.tables import node_days, postings, telemetry
 from exporters.model import JobKey
 from tests.accounting.october import Site, october, run_1, told
 from tests.accounting.site import T0, ended
@@ -233,7 +233,7 @@ def test_a_ledgers_months_have_the_same_files_with_corrections_and_without(
 
 def site_statement(site: Site, name: str, rates: Rates) -> Statement:
     """A month's statement line by line."""
-    from accounting.rating import rate_corrections
+    from accounting.rates.rating import rate_corrections
 
     period = period_named(name)
     own = rate(usage(site.engine, period.start, period.end), rates, name)

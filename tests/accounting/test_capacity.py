@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounting.capacity import Event, NodeFacts, Sighting, stretches
+from accounting.evidence.capacity import Event, NodeFacts, Sighting, stretches
 from tests.accounting.site import gn
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accounting.model import Usage
-from accounting.rating import rate
+from accounting.rates.rating import rate
 from accounting.statements import chargeback_csv, compose
 from accounting.statements.chargeback import COLUMNS, chargeback_rows, moment
 from exporters.model import Disposition

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, delete, insert, select, text, update
 
-from accounting import proofs
-from accounting.check import Breach, breaches, check
-from accounting.database import write
-from accounting.evidence import node_days
-from accounting.intake import ingest_history
-from accounting.ledger import post
-from accounting.periods import close, period_named
-from accounting.tables import (
+from accounting.evidence.node_days import node_days
+from accounting.intake.history import ingest_history
+from accounting.ledger.books import post
+from accounting.periods import proofs
+from accounting.periods.check import Breach, breaches, check
+from accounting.store.calendar import close, period_named
+from accounting.store.database import write
+from accounting.store.tables import (
     capacity,
     claim_keys,
     claims,
@@ -24,9 +24,7 @@ from accounting.tables import (
     transactions,
     windows,
 )
-from accounting.tables import (
-    node_days as heads,
-)
+from accounting.store.tables import node_days as heads
 from exporters.model import LinkKey, LinkKind
 from tests.accounting.readings import live, same_name
 from tests.accounting.site import DAY, T0, History, ended, gn, node, pod, running

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from accounting.database import connect
-from accounting.rejects import rejects
-from exporters.sources.kube.claims import Root
+from accounting.intake.rejects import rejects
+from accounting.store.database import connect
+from exporters.sources.kubernetes.claims import Root
 from tests.accounting.both import Both
 
 NODESET = {"nodeset.slinky.slurm.net/pod-hostname": "ws-0", "slinky.slurm.net/cluster": "slinky"}

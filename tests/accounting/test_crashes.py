@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from accounting.database import connect
+from accounting.store.database import connect
 from tests.accounting.crashing import Death, live, run
 from tests.accounting.lives import STEPS, contents
 from tests.accounting.shelves import PostgresShelf, Shelf, SqliteShelf

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine
 
-from accounting.database import LedgerError, read
-from accounting.disputes import State, disputes, rule
-from accounting.rulings import in_force
+from accounting.evidence.rulings import in_force
+from accounting.ledger.disputes import State, disputes, rule
+from accounting.store.database import LedgerError, read
 from exporters.model import Job
 from tests.accounting.readings import live
 from tests.accounting.site import T0, kn, node, pod, pod_job, workload

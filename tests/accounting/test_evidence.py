@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, event
 
-from accounting.evidence import node_days
-from accounting.facts import lenders, nodes_seen
-from accounting.ledger import inputs_hash
+from accounting.evidence.node_days import node_days
+from accounting.evidence.node_facts import lenders, nodes_seen
+from accounting.ledger.books import inputs_hash
 from accounting.model import CapacityStretch, NodeDay
-from accounting.periods import segments
+from accounting.store.calendar import segments
 from exporters.model import Job, LinkKey, LinkKind, Node, NodeEvent, NodeKey, Record, Scheduler
 from tests.accounting.conftest import NewLedger
 from tests.accounting.readings import days, history, live, same_name, spans

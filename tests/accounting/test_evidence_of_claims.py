@@ -8,11 +8,11 @@ from sqlalchemy import Engine
 
 from accounting.bulk.reading import QUERY, Reader
 from accounting.bulk.ties import tied_rows
-from accounting.database import read
-from accounting.held import with_split
+from accounting.evidence.claims import with_split
+from accounting.intake.live_recorder import LedgerRecorder
 from accounting.model import HoldingStretch
-from accounting.recording import LedgerRecorder
-from accounting.tables import claims
+from accounting.store.database import read
+from accounting.store.tables import claims
 from exporters.model import LinkKey, LinkKind
 from exporters.recorder import Holding, Round, SourceReading
 from tests.accounting.readings import days, history, live

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from sqlalchemy import Engine
 
-from accounting.explain import explain_usage, render
-from accounting.intake import ingest_history
-from accounting.recording import LedgerRecorder
-from accounting.usage import usage
+from accounting.intake.history import ingest_history
+from accounting.intake.live_recorder import LedgerRecorder
+from accounting.statements.explain import explain_usage, render
+from accounting.statements.usage import usage
 from exporters.model import Disposition, Record
 from exporters.recorder import Holding, Round, SourceReading
 from tests.accounting.readings import live

@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from accounting.database import connect
-from exporters.sources.kube.claims import Root
+from accounting.store.database import connect
+from exporters.sources.kubernetes.claims import Root
 from tests.accounting.both import Both
 from tests.accounting.october import HOUR, SETTLED, Site
 from tests.accounting.test_counted_once import NODESET, bridged, made_by

@@ -9,13 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, select
 
-from accounting import intake
-from accounting.check import check
-from accounting.intake import IntakeReport, cursor, ingest_history
-from accounting.records import Kept
-from accounting.rejects import rejects
-from accounting.tables import claim_keys, claims, jobs, nodes, records, windows
-from accounting.tables import rejects as rejected
+from accounting.intake import history as intake
+from accounting.intake.history import IntakeReport, cursor, ingest_history
+from accounting.intake.records import Kept
+from accounting.intake.rejects import rejects
+from accounting.periods.check import check
+from accounting.store.tables import claim_keys, claims, jobs, nodes, records, windows
+from accounting.store.tables import rejects as rejected
 from exporters.model import LinkKey, LinkKind, NodeEvent, Record, Reject
 from exporters.sources.base import SourceError
 from tests.accounting import views
@@ -160,7 +160,7 @@ def test_the_rows_and_their_ids_do_not_depend_on_the_batching(
 
     def dump(batch: int) -> list[Any]:
         monkeypatch.setattr(intake, "BATCH", batch)
-        monkeypatch.setattr("accounting.records.BATCH", batch)
+        monkeypatch.setattr("accounting.intake.records.BATCH", batch)
         engine = new_ledger()
         take(engine, History(told))
         return [views.rows(engine, select(t)) for t in (jobs, nodes, records, claims, claim_keys, rejected)]

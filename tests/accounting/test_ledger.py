@@ -8,13 +8,13 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import BigInteger, Engine, cast, func, select
 
-from accounting.database import LedgerError, read
-from accounting.ledger import Entry, Posted, balances, heads, post, post_many
+from accounting.intake.rejects import rejects
+from accounting.ledger.books import Entry, Posted, balances, heads, post, post_many
 from accounting.model import NodeDayResult, Posting
-from accounting.periods import close, period_named, periods_booked, state
-from accounting.rejects import rejects
-from accounting.tables import postings, transactions
-from accounting.usage import corrections, usage
+from accounting.statements.usage import corrections, usage
+from accounting.store.calendar import close, period_named, periods_booked, state
+from accounting.store.database import LedgerError, read
+from accounting.store.tables import postings, transactions
 from exporters.model import Disposition, LinkKind
 from tests.accounting import views
 from tests.accounting.site import DAY, T0, held, run, workload

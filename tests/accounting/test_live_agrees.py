@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accounting.model import CapacityStretch, CoverageStretch, NodeDay
-from accounting.reconcile import Rules, reconcile
-from exporters.attribution import attribute
-from exporters.machines import machines_of
+from accounting.reconcile.rule import Rules, reconcile
+from exporters.join.attribution import attribute
+from exporters.join.machines import machines_of
+from exporters.join.site_picture import Reading
 from exporters.model import Claim, Disposition, Node, NodeKey, Scheduler
-from exporters.picture import Reading
 from tests.exporters.records import bridged, lends, made_by, pod, run
 
 NOW = 1000

@@ -8,7 +8,7 @@ import threading
 import pytest
 from prometheus_client import CollectorRegistry
 
-from accounting.loop import FIRST_RETRY, Loop, Task
+from accounting.service.loop import FIRST_RETRY, Loop, Task
 
 
 class World:

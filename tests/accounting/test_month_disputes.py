@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, select
 
-from accounting.tables import rulings, transactions
+from accounting.store.tables import rulings, transactions
 from exporters.model import LinkKey, LinkKind
 from tests.accounting import views
 from tests.accounting.october import HOUR, SETTLED, Site, run_1, seen, told

@@ -11,21 +11,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, func, select
 
-from accounting.check import check
-from accounting.closing import ClosedWith, period_states
-from accounting.database import read
-from accounting.disputes import disputes, rule
-from accounting.evidence import node_days
+from accounting.evidence.node_days import node_days
+from accounting.evidence.rulings import dispute_id
+from accounting.ledger.disputes import disputes, rule
+from accounting.ledger.reconcile_range import reconcile_range, rules_hash
 from accounting.model import NodeDayResult
-from accounting.periods import close, period_named
-from accounting.rating import Rates, rate, rate_corrections
-from accounting.reconcile import Rules, parties, reconcile
-from accounting.reconciling import reconcile_range, rules_hash
-from accounting.rulings import dispute_id
-from accounting.sealing import chain, seal
+from accounting.periods.check import check
+from accounting.periods.closing import ClosedWith, period_states
+from accounting.periods.sealing import chain, seal
+from accounting.rates.rating import Rates, rate, rate_corrections
+from accounting.reconcile.rule import Rules, parties, reconcile
 from accounting.statements import Terms, chargeback_csv, compose, summary_csv
-from accounting.tables import jobs, postings, transactions
-from accounting.usage import corrections, usage
+from accounting.statements.usage import corrections, usage
+from accounting.store.calendar import close, period_named
+from accounting.store.database import read
+from accounting.store.tables import jobs, postings, transactions
 from exporters.model import JobKey, Scheduler
 from tests.accounting.conftest import NewLedger
 from tests.accounting.october import HOUR, NOVEMBER, run_1, seen, told

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, select, update
 
-from accounting import book
 from accounting.bulk.readers import Given
-from accounting.closing import period_state
-from accounting.database import LedgerError, connect, read, write
-from accounting.explain import explain_usage, render
-from accounting.periods import period_named
-from accounting.sealing import digest
-from accounting.tables import periods, postings, transactions
+from accounting.commands import book
+from accounting.periods.closing import period_state
+from accounting.periods.sealing import digest
+from accounting.statements.explain import explain_usage, render
+from accounting.store.calendar import period_named
+from accounting.store.database import LedgerError, connect, read, write
+from accounting.store.tables import periods, postings, transactions
 from tests.accounting import views
 from tests.accounting.october import HOUR, NOVEMBER, SETTLED, Site, october, run_1, seen, told
 from tests.accounting.site import DAY, T0, ended

@@ -10,11 +10,12 @@ import httpx2
 import pytest
 from sqlalchemy import Engine
 
-from accounting import book, office
-from accounting.intake import ingest_history
-from accounting.schema import open_ledger
+from accounting.commands import book
+from accounting.intake.history import ingest_history
+from accounting.service import site_service as office
+from accounting.store.schema import open_ledger
 from exporters.config import Config, parse
-from exporters.server import Server
+from exporters.http.server import Server
 from tests.accounting.readings import live
 from tests.accounting.site import DAY, T0, History, ended, gn, node, pod, pod_job
 from tests.lab.daemons import wait_for

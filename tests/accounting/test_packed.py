@@ -5,20 +5,9 @@ from __future__ import annotations
 import numpy as np
 from sqlalchemy import Engine, case, func, select
 
-from accounting.bulk.packed import (
-    apart,
-    array,
-    digests,
-    list_of,
-    listed,
-    numbers,
-    numbers_of,
-    rows_of,
-    texts,
-    texts_of,
-)
-from accounting.database import insert_many, read, write
-from accounting.tables import node_days, postings
+from accounting.bulk.packed import apart, array, digests, list_of, listed, numbers, numbers_of, rows_of, texts, texts_of
+from accounting.store.database import insert_many, read, write
+from accounting.store.tables import node_days, postings
 
 COLUMNS = (
     "id", "transaction_id", "account", "model", "quantity", "project", "job_id", "start_at", "end_at", "held"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounting.rating import Rates, RatingError, line_id, rate
+from accounting.rates.rating import Rates, RatingError, line_id, rate
 from exporters.model import Disposition
 from tests.accounting.usages import GPU_HOUR, PERIOD, RATES, charged, kube, nobodys, pencil_month, slurm, wild_usages
 

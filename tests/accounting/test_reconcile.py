@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from accounting.reconcile import REMAINDER
+from accounting.reconcile.rule import REMAINDER
 from exporters.model import LinkKind
 from tests.accounting.pencil import (
     GPU_HOUR,

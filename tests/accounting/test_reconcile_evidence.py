@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from accounting.reconcile import Rules, reconcile
+from accounting.reconcile.rule import Rules, reconcile
 from tests.accounting.pencil import (
     GPU_HOUR,
     KUBE,

@@ -7,16 +7,16 @@ from typing import Any
 
 from sqlalchemy import Engine, func, select
 
-from accounting.check import check
-from accounting.evidence import node_days
-from accounting.intake import ingest_history
-from accounting.ledger import balances
-from accounting.periods import close, period_named
-from accounting.reconcile import Rules, reconcile
-from accounting.reconciling import ReconcileReport, reconcile_range, rules_hash
-from accounting.rejects import rejects
-from accounting.tables import transactions
-from accounting.usage import corrections, usage
+from accounting.evidence.node_days import node_days
+from accounting.intake.history import ingest_history
+from accounting.intake.rejects import rejects
+from accounting.ledger.books import balances
+from accounting.ledger.reconcile_range import ReconcileReport, reconcile_range, rules_hash
+from accounting.periods.check import check
+from accounting.reconcile.rule import Rules, reconcile
+from accounting.statements.usage import corrections, usage
+from accounting.store.calendar import close, period_named
+from accounting.store.tables import transactions
 from exporters.model import Job, NodeKey
 from tests.accounting import views
 from tests.accounting.readings import live, same_name

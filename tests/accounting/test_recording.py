@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, event, select
 
-from accounting.intake import ingest_history
-from accounting.recording import LedgerRecorder
-from accounting.rejects import rejects
-from accounting.tables import records, splits, telemetry
+from accounting.intake.history import ingest_history
+from accounting.intake.live_recorder import LedgerRecorder
+from accounting.intake.rejects import rejects
+from accounting.store.tables import records, splits, telemetry
 from exporters.model import Claim, Job, JobKey, Node, Reject
 from exporters.recorder import Holding, Round, SourceReading, Telemetry
 from tests.accounting import views

@@ -12,14 +12,14 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import Engine, select
 
-from accounting.recovered import recovered_time
-from accounting.recovery import RecoveryReport, gaps, recover
-from accounting.rejects import rejects
-from accounting.tables import records
+from accounting.intake.backfill import RecoveryReport, gaps, recover
+from accounting.intake.backfilled import recovered_time
+from accounting.intake.rejects import rejects
+from accounting.store.tables import records
 from exporters.model import Claim, Node
 from exporters.sources.base import SourceError
-from exporters.sources.kube_history import KubeHistory
-from exporters.sources.prometheus import Prometheus as Client
+from exporters.sources.kubernetes.kube_history import KubeHistory
+from exporters.sources.kubernetes.prometheus import Prometheus as Client
 from meterbridge import main
 from tests.accounting import views
 from tests.accounting.past import BACK, DOWN, HOUR, Past, Seen, served

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from accounting.model import CapacityStretch, NodeDay
-from accounting.reconcile import Rules, reconcile
+from accounting.reconcile.rule import Rules, reconcile
 from exporters.model import Claim, LinkKind, NodeEvent, Record, Scheduler
-from exporters.sources.kube.claims import portions
-from exporters.sources.kube.facts import pod_facts
-from exporters.sources.kube.nodes import node_facts
-from exporters.sources.kube_history import KubeHistory
-from exporters.sources.kube_past import labels_of, node_past, worth
-from exporters.sources.prometheus import Prometheus as Client
+from exporters.sources.kubernetes.claims import portions
+from exporters.sources.kubernetes.kube_history import KubeHistory
+from exporters.sources.kubernetes.kube_past import labels_of, node_past, worth
+from exporters.sources.kubernetes.nodes import node_facts
+from exporters.sources.kubernetes.pod_facts import pod_facts
+from exporters.sources.kubernetes.prometheus import Prometheus as Client
 from tests.accounting.past import HOUR, Past, Seen, served
 from tests.accounting.site import T0, held
 from tests.lab.prometheus import Prometheus

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounting.rows import digest
+from accounting.store.rows import digest
 
 _TEXT = st.text(alphabet=st.sampled_from("ab'\"\\\n\x1f\x7fé\u2028\U0001f600"), max_size=4)
 _VALUES = st.lists(st.one_of(_TEXT, st.integers(), st.none(), st.booleans()), max_size=3).map(tuple)

@@ -8,10 +8,10 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounting.ledger import inputs_hash
+from accounting.evidence.rulings import dispute_id
+from accounting.ledger.books import inputs_hash
 from accounting.model import ALSO, NodeDay, NodeDayResult, Posting, Ruling
-from accounting.reconcile import Rules, parties, reconcile
-from accounting.rulings import dispute_id
+from accounting.reconcile.rule import Rules, parties, reconcile
 from exporters.model import Claim, JobKey, Scheduler
 from tests.accounting.node_days import GRACE, node_days
 from tests.accounting.pencil import GPU_HOUR, at, day, lines, posting

@@ -8,11 +8,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import BigInteger, Engine, Float, inspect, select, text
 
-from accounting.check import check
-from accounting.database import LedgerError, connect, insert_many, read, storable, write
-from accounting.intake import ingest_history
-from accounting.schema import open_ledger, upgrade
-from accounting.tables import jobs, metadata
+from accounting.intake.history import ingest_history
+from accounting.periods.check import check
+from accounting.store.database import LedgerError, connect, insert_many, read, storable, write
+from accounting.store.schema import open_ledger, upgrade
+from accounting.store.tables import jobs, metadata
 from tests.accounting import views
 from tests.accounting.site import DAY, T0, History, ended
 

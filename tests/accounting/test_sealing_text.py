@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, select, update
 
-from accounting import sealing
 from accounting.bulk.readers import Given, readers
-from accounting.database import read, write
-from accounting.rows import compact
-from accounting.sealing import canonical_parts, digest
-from accounting.tables import jobs, periods, postings, transactions
+from accounting.periods import sealing
+from accounting.periods.sealing import canonical_parts, digest
+from accounting.store.database import read, write
+from accounting.store.rows import compact
+from accounting.store.tables import jobs, periods, postings, transactions
 from tests.accounting.october import Site, october
 
 _POSTING = ("account", "model", "quantity", "held", "project", "unit", "start_at", "end_at", "link", "reason")

@@ -13,10 +13,10 @@ from fastapi.testclient import TestClient
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from accounting.auth import Principal, Role, Tokens
-from accounting.loop import Loop, Task
-from accounting.rating import rate
-from accounting.service import UnavailableError, UnknownPeriodError, create_service
+from accounting.rates.rating import rate
+from accounting.service.app import UnavailableError, UnknownPeriodError, create_service
+from accounting.service.auth import Principal, Role, Tokens
+from accounting.service.loop import Loop, Task
 from accounting.statements import Statement, chargeback_csv, compose, summary_csv
 from tests.accounting.usages import PERIOD, RATES, pencil_month
 

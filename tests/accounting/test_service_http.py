@@ -11,11 +11,11 @@ from pathlib import Path
 import bcrypt
 from prometheus_client import CollectorRegistry
 
-from accounting.auth import Principal, Role, Tokens
-from accounting.loop import Loop, Task
-from accounting.service import create_service
+from accounting.service.app import create_service
+from accounting.service.auth import Principal, Role, Tokens
+from accounting.service.loop import Loop, Task
 from accounting.statements import summary_csv
-from exporters.server import Server
+from exporters.http.server import Server
 from tests.accounting.test_service import PencilBooks, digest
 from tests.accounting.usages import PERIOD
 

@@ -21,18 +21,18 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from accounting.check import check
-from accounting.closing import ClosedWith
-from accounting.database import write
-from accounting.disputes import disputes
-from accounting.disputes import rule as decide
+from accounting.evidence.rulings import add_ruling
+from accounting.intake.live_recorder import LedgerRecorder
+from accounting.ledger.disputes import disputes
+from accounting.ledger.disputes import rule as decide
 from accounting.model import Ruling
-from accounting.periods import close, period_named, segments
-from accounting.rating import Rates
-from accounting.recording import LedgerRecorder
-from accounting.rulings import add_ruling
-from accounting.sealing import chain, seal
+from accounting.periods.check import check
+from accounting.periods.closing import ClosedWith
+from accounting.periods.sealing import chain, seal
+from accounting.rates.rating import Rates
 from accounting.statements import Terms
+from accounting.store.calendar import close, period_named, segments
+from accounting.store.database import write
 from exporters.model import JobKey, Record, Reject
 from tests.accounting import model_happenings as happenings
 from tests.accounting.conftest import NewLedger

@@ -9,8 +9,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine
 
-from accounting import standing as s
-from accounting.rating import Rates
+from accounting.rates.rating import Rates
+from accounting.service import metrics as s
 from tests.accounting.october import HOUR, NOVEMBER, SETTLED, october, run_1, told
 from tests.accounting.site import DAY
 

@@ -14,14 +14,15 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select
 
-from accounting import book, stated
-from accounting.database import insert_many, write
-from accounting.latest import Latest
+from accounting.commands import book
 from accounting.model import Line
-from accounting.periods import period_named
-from accounting.stated import StatedMonth
+from accounting.service.last_value import Latest
 from accounting.statements import Statement, chargeback_csv
-from accounting.tables import jobs, telemetry
+from accounting.statements import statement_pages as stated
+from accounting.statements.statement_pages import StatedMonth
+from accounting.store.calendar import period_named
+from accounting.store.database import insert_many, write
+from accounting.store.tables import jobs, telemetry
 from tests.accounting.october import HOUR, Site, october, run_1, told
 from tests.accounting.site import T0, ended
 from tests.lab.daemons import wait_for

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accounting.model import Usage
-from accounting.rating import Rates, rate
+from accounting.rates.rating import Rates, rate
 from accounting.statements import Statement, Terms, chargeback_csv, compose, summary_csv, write_statement
 from accounting.statements.notes import notes_text
 from exporters.model import Disposition

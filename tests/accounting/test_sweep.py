@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accounting import held
+from accounting.evidence import claims as held
 from accounting.model import DAY, CapacityStretch, CoverageStretch, NodeDay, NodeDayResult, Posting, Ruling
-from accounting.reconcile import CAPACITY, REMAINDER, Rules, parties, reconcile
-from accounting.sweep import ACCOUNTS, Batch, Sweep, columns_of, naming, node_day, postings_of
-from accounting.sweep import chunk as chunks
-from accounting.sweep import run as sweep_run
-from accounting.sweep.columns import PER_CLAIM
-from accounting.sweep.table import KEY
+from accounting.reconcile.rule import CAPACITY, REMAINDER, Rules, parties, reconcile
+from accounting.reconcile.sweep import ACCOUNTS, Batch, Sweep, columns_of, naming, node_day, postings_of
+from accounting.reconcile.sweep import chunk as chunks
+from accounting.reconcile.sweep import run as sweep_run
+from accounting.reconcile.sweep.columns import PER_CLAIM
+from accounting.reconcile.sweep.table import KEY
 from exporters.model import Claim, NodeKey
 from tests.accounting.sites import FIRST, Site, sites
 from tests.bench.month import PERIOD, month

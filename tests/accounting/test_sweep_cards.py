@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from accounting.model import DAY, CapacityStretch, CoverageStretch, HoldingStretch, NodeDay, Posting
-from accounting.reconcile import Rules, reconcile
-from accounting.sweep import columns_of
-from accounting.sweep.cards import Claimed, Told, seen
-from accounting.sweep.columns import Seen
+from accounting.reconcile.rule import Rules, reconcile
+from accounting.reconcile.sweep import columns_of
+from accounting.reconcile.sweep.cards import Claimed, Told, seen
+from accounting.reconcile.sweep.columns import Seen
 from exporters.model import Claim
 from tests.accounting.sites import FIRST, Site
 from tests.accounting.test_sweep import node_days, swept, watch_windows

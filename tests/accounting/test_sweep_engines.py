@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from distributed import Client
 
-from accounting.reconcile import Rules
-from accounting.sweep import Batch, Columns, Sweep
-from accounting.sweep import chunk as chunks
+from accounting.reconcile.rule import Rules
+from accounting.reconcile.sweep import Batch, Columns, Sweep
+from accounting.reconcile.sweep import chunk as chunks
 from tests.accounting.dask_cluster import Cluster, running
 from tests.bench.month import PERIOD, month
 from tests.lab.daemons import wait_for

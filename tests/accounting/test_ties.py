@@ -9,12 +9,12 @@ from sqlalchemy import Engine, or_, select
 
 from accounting.bulk.reading import QUERY, Reader
 from accounting.bulk.ties import tied_rows
-from accounting.database import read
-from accounting.evidence import node_days
-from accounting.facts import node_keys
-from accounting.intake import ingest_history
-from accounting.recording import LedgerRecorder
-from accounting.tables import PODS, claims
+from accounting.evidence.node_days import node_days
+from accounting.evidence.node_facts import node_keys
+from accounting.intake.history import ingest_history
+from accounting.intake.live_recorder import LedgerRecorder
+from accounting.store.database import read
+from accounting.store.tables import PODS, claims
 from exporters.model import Claim, LinkKey, LinkKind, NodeKey, Record
 from exporters.recorder import Round, SourceReading
 from tests.accounting.site import DAY, T0, History, ended, gn, kn, node, pod, pod_job

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine
 
-from accounting.ledger import post_many
-from accounting.recording import LedgerRecorder
-from accounting.usage import usage
+from accounting.intake.live_recorder import LedgerRecorder
+from accounting.ledger.books import post_many
+from accounting.statements.usage import usage
 from exporters.model import Disposition
 from exporters.recorder import Round, Telemetry
 from tests.accounting.site import DAY, T0, run

@@ -10,12 +10,13 @@ from unittest import mock
 import httpx2
 import pytest
 
-from accounting import book, office
-from accounting.check import check
-from accounting.database import LedgerError, connect, write
-from accounting.ledger import balances
-from accounting.rejects import rejects
-from accounting.tables import cursors
+from accounting.commands import book
+from accounting.intake.rejects import rejects
+from accounting.ledger.books import balances
+from accounting.periods.check import check
+from accounting.service import site_service as office
+from accounting.store.database import LedgerError, connect, write
+from accounting.store.tables import cursors
 from tests.accounting import views
 from tests.accounting.crashing import forks, live, run
 from tests.accounting.lives import EVENTS, FIRST, LATER, SETTLED, Told
@@ -86,7 +87,7 @@ def serve(url: str, folder: Path) -> None:
     """Be the accounting service until it has ingested and reconciled."""
     site = Site(connect(url), folder, extra='service: {listen: "127.0.0.1:0"}\n')
     with (
-        mock.patch("accounting.book.build.history", return_value=Told(LATER, EVENTS)),
+        mock.patch("accounting.commands.book.build.history", return_value=Told(LATER, EVENTS)),
         mock.patch.object(book, "first_second", return_value=FIRST),
     ):
         service = office.service(site.config(), clock=lambda: float(SETTLED))
@@ -110,7 +111,7 @@ def test_two_services_with_one_ledger(shelf: Shelf, tmp_path: Path) -> None:
 
 def test_a_writer_that_waits_too_long_says_for_whom_and_writes_nothing(shelf: Shelf) -> None:
     url = shelf.new("busy")
-    with mock.patch("accounting.database.BUSY_SECONDS", 0.2):
+    with mock.patch("accounting.store.database.BUSY_SECONDS", 0.2):
         engine, other = connect(url), connect(url)
         row = cursors.insert().values(source="sacct", cluster="lab", position=1)
         with write(other) as holder:

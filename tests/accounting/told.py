@@ -10,17 +10,18 @@ from typing import Any
 from sqlalchemy import Engine, select
 
 from accounting.bulk.run import Site, reconcile_whole
-from accounting.database import insert_many, read, write
-from accounting.holdings import close, take
-from accounting.identities import LIVE, node_ids, put_jobs
+from accounting.evidence.rulings import add_ruling
+from accounting.intake.holdings import close, take
+from accounting.intake.identities import LIVE, node_ids, put_jobs
+from accounting.intake.records import keep, version_of_claim, version_of_record
+from accounting.intake.rejects import UNPLACED
+from accounting.ledger.reconcile_range import ReconcileReport, reconcile_range, rules_hash
 from accounting.model import DAY, NodeDay
-from accounting.reconcile import Rules, reconcile
-from accounting.reconciling import ReconcileReport, reconcile_range, rules_hash
-from accounting.records import keep, version_of_claim, version_of_record
-from accounting.rejects import UNPLACED
-from accounting.rows import compact
-from accounting.rulings import add_ruling
-from accounting.tables import (
+from accounting.reconcile.rule import Rules, reconcile
+from accounting.store.database import insert_many, read, write
+from accounting.store.day_changes import touch_jobs
+from accounting.store.rows import compact
+from accounting.store.tables import (
     capacity,
     coverage,
     jobs,
@@ -31,7 +32,6 @@ from accounting.tables import (
     splits,
     transactions,
 )
-from accounting.touched import touch_jobs
 from exporters.model import Claim, Job, NodeKey, Record, Scheduler
 from exporters.recorder import Holding
 from tests.accounting.node_days import GRACE

@@ -8,7 +8,7 @@ from decimal import Decimal
 from hypothesis import strategies as st
 
 from accounting.model import Usage
-from accounting.rating import Rates
+from accounting.rates.rating import Rates
 from exporters.model import Disposition, JobKey, Scheduler
 
 PERIOD = "2026-10"

@@ -6,9 +6,9 @@ from typing import Any
 
 from sqlalchemy import Engine, select
 
-from accounting.database import read
-from accounting.rows import CLAIM_COLUMNS, JOB_COLUMNS
-from accounting.tables import capacity, claims, coverage, holdings, jobs, node_events, nodes, records, rejects
+from accounting.store.database import read
+from accounting.store.rows import CLAIM_COLUMNS, JOB_COLUMNS
+from accounting.store.tables import capacity, claims, coverage, holdings, jobs, node_events, nodes, records, rejects
 
 
 def rows(engine: Engine, query: Any) -> list[tuple[Any, ...]]:

@@ -12,9 +12,9 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from accounting.guard import RequestMetrics
-from accounting.loop import Loop
-from accounting.standing import OPEN_FAMILIES
+from accounting.service.loop import Loop
+from accounting.service.metrics import OPEN_FAMILIES
+from accounting.service.middleware import RequestMetrics
 from alerts.files import SHIPPED, render
 from alerts.generate import GROUPS, groups
 from alerts.thresholds import load

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from exporters.join.shard import Shard
 from exporters.series import TABLE
-from exporters.shard import Shard
 from tests.exporters.test_shards import COUNT, Site, read
 from tests.lab.prometheus import promtool
 

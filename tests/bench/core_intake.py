@@ -16,8 +16,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine, MetaData, Table, UniqueConstraint, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from accounting.database import chunks
-from accounting.tables import claim_keys, claims, jobs, nodes, records
+from accounting.store.database import chunks
+from accounting.store.tables import claim_keys, claims, jobs, nodes, records
 from exporters.model import Claim, Record
 
 BATCH = 5000

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from sqlalchemy import Engine, Table, create_engine, func, select, text
 
-from accounting.database import connect
-from accounting.intake import ingest_history
+from accounting.intake.history import ingest_history
 from accounting.model import DAY
-from accounting.schema import open_ledger
-from accounting.tables import claim_keys, claims, jobs, nodes, records
+from accounting.store.database import connect
+from accounting.store.schema import open_ledger
+from accounting.store.tables import claim_keys, claims, jobs, nodes, records
 from exporters.model import LinkKey, LinkKind, Record
 from tests.accounting.site import T0, History, ended, without
 from tests.bench.core_intake import Core

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from accounting.reconcile import Rules
-from accounting.sweep import ACCOUNTS, Batch, Columns, Sweep
+from accounting.reconcile.rule import Rules
+from accounting.reconcile.sweep import ACCOUNTS, Batch, Columns, Sweep
 from tests.bench import plain_pandas
 from tests.bench.measure import Figure, figure, race, ratio
 from tests.bench.month import PERIOD, START, month

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accounting.model import DAY, CapacityStretch, CoverageStretch
-from accounting.sweep import Columns, Keys, Names
-from accounting.sweep.columns import INSIDE, LENDS, LINKS, SAME
+from accounting.reconcile.sweep import Columns, Keys, Names
+from accounting.reconcile.sweep.columns import INSIDE, LENDS, LINKS, SAME
 from exporters.model import Claim, JobKey, LinkKey, NodeKey, Scheduler
 
 START = 20_454 * DAY

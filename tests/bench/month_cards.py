@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Engine
 
-from accounting.database import insert_many, next_id, write
-from accounting.sweep import Columns
-from accounting.sweep.columns import LENDS
-from accounting.tables import coverage, holdings
+from accounting.reconcile.sweep import Columns
+from accounting.reconcile.sweep.columns import LENDS
+from accounting.store.database import insert_many, next_id, write
+from accounting.store.tables import coverage, holdings
 from tests.bench.month import PERIOD, month
 
 CARDS = 8

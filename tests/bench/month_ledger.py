@@ -1,7 +1,8 @@
 """The synthetic month as a ledger has it before it is reconciled: records as read, and what they say.
 
-The rows are those that intake would have written (`accounting.records`): every record has the hash and the meaning that
-`meterbridge check` computes again. They are written in bulk, since here not intake is measured but what comes after.
+The rows are those that intake would have written (`accounting.intake.records`): every record has the hash and the
+meaning that `meterbridge check` computes again. They are written in bulk, since here not intake is measured but what
+comes after.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Engine
 
-from accounting.database import insert_many, write
-from accounting.identities import HISTORY, LIVE
-from accounting.records import ENDED, hash_of
-from accounting.rows import CLAIM_COLUMNS, JOB_COLUMNS, claim_text, claim_values, job_values, meaning_of
-from accounting.sweep import Columns
-from accounting.tables import capacity, claim_keys, claims, coverage, cursors, jobs, nodes, records
+from accounting.intake.identities import HISTORY, LIVE
+from accounting.intake.records import ENDED, hash_of
+from accounting.reconcile.sweep import Columns
+from accounting.store.database import insert_many, write
+from accounting.store.rows import CLAIM_COLUMNS, JOB_COLUMNS, claim_text, claim_values, job_values, meaning_of
+from accounting.store.tables import capacity, claim_keys, claims, coverage, cursors, jobs, nodes, records
 from exporters.model import Claim, Job, Scheduler
 from tests.bench.month import CLUSTERS, PERIOD, PROJECTS, month
 

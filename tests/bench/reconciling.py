@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from accounting.model import CapacityStretch, CoverageStretch, NodeDay
-from accounting.reconcile import Rules, reconcile
+from accounting.reconcile.rule import Rules, reconcile
 from exporters.model import Scheduler
 from tests.accounting.site import DAY, T0, held
 from tests.bench.measure import Figure, figure, race

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from accounting.model import DAY
-from accounting.sweep import ACCOUNTS, Columns
-from accounting.sweep.columns import INSIDE, LENDS, SAME
+from accounting.reconcile.sweep import ACCOUNTS, Columns
+from accounting.reconcile.sweep.columns import INSIDE, LENDS, SAME
 
 GRACE = 120
 CARDS = 8000

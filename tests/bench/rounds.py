@@ -8,8 +8,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from accounting.recording import LedgerRecorder
-from accounting.schema import open_ledger
+from accounting.intake.live_recorder import LedgerRecorder
+from accounting.store.schema import open_ledger
 from exporters.recorder import Holding, Round, SourceReading, Telemetry
 from tests.accounting.site import T0, gn, held, kn, node, pod, pod_job, slurm_job, workload
 from tests.bench.measure import RUNS, Figure, figure

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
+from exporters.join.projects import ProjectMap, ProjectRule
 from exporters.model import Claim, Job, JobKey, Node, NodeKey, Scheduler, Snapshot
-from exporters.projects import ProjectMap, ProjectRule
 from tests.bench.fleet import CARDS, name
 
 CLUSTER = "hall"

@@ -13,11 +13,11 @@ from pathlib import Path
 import pymysql
 
 from exporters.model import Record
-from exporters.sources.slurm.reading import windows
-from exporters.sources.slurm.rest_http import RestClient
-from exporters.sources.slurmctld import Slurmctld
-from exporters.sources.slurmdbd import Slurmdbd
-from exporters.sources.slurmrestd import Slurmrestd
+from exporters.sources.slurm.history.slurmdbd import Slurmdbd
+from exporters.sources.slurm.history.windows import windows
+from exporters.sources.slurm.live.slurmctld import Slurmctld
+from exporters.sources.slurm.rest.rest_http import RestClient
+from exporters.sources.slurm.rest.slurmrestd import Slurmrestd
 from tests.bench.measure import Figure, figure
 from tests.lab.slurm import SlurmLab
 from tests.lab.slurm_config import NodeGroup

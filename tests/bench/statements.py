@@ -6,7 +6,7 @@ import csv
 import io
 from dataclasses import replace
 
-from accounting.rating import rate
+from accounting.rates.rating import rate
 from accounting.statements import chargeback_csv, compose, summary_csv
 from accounting.statements.chargeback import chargeback_rows
 from tests.accounting.usages import OCTOBER, PERIOD, RATES, charged, slurm

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, delete
 
-from accounting.schema import open_ledger
+from accounting.store.schema import open_ledger
 from tests.accounting.site import T0
 from tests.bench.core_intake import Core
 from tests.bench.intake import agree, kept, take, told

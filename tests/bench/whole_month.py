@@ -27,11 +27,11 @@ from typing import Any
 
 from sqlalchemy import event
 
-from accounting import book, months
-from accounting.database import write
-from accounting.records import keep, version_of_record
-from accounting.schema import open_ledger
-from accounting.tables import claim_keys, claims, jobs, records
+from accounting.commands import book, months
+from accounting.intake.records import keep, version_of_record
+from accounting.store.database import write
+from accounting.store.schema import open_ledger
+from accounting.store.tables import claim_keys, claims, jobs, records
 from exporters.config import Config, load
 from exporters.model import Claim, Job, JobKey, NodeKey, Record, Scheduler
 from tests.bench.measure import Figure, figure

@@ -14,12 +14,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from exporters.collector import Collector, JoinSettings
 from exporters.exposition.negotiate import Form
 from exporters.exposition.page import Page
-from exporters.memory import settle
-from exporters.server import Server, create_app
-from exporters.sources.dcgm import Dcgm
+from exporters.http.server import Server, create_app
+from exporters.poll.memory import settle
+from exporters.poll.registry import Collector, JoinSettings
+from exporters.sources.devices.dcgm import Dcgm
 from tests.bench.site import Queue, projects
 
 ROUND = 15.0

@@ -14,9 +14,9 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from prometheus_client import CollectorRegistry
 
-from accounting import standing
-from accounting.guard import RequestMetrics
-from accounting.loop import Loop
+from accounting.service import metrics as standing
+from accounting.service.loop import Loop
+from accounting.service.middleware import RequestMetrics
 from dashboards.boards import BOARDS, texts
 from dashboards.push import boards
 from exporters.series import TABLE

@@ -11,7 +11,7 @@ from demo.fabric_text import FabricText
 from demo.site import MACHINES, DemoSite
 from exporters import build
 from exporters.config import parse
-from exporters.view import View
+from exporters.series.view import View
 
 END = 1_793_491_200.0
 

@@ -18,7 +18,7 @@ from exporters import build
 from exporters.config import parse
 from exporters.model import Claim, LinkKind, Snapshot
 from exporters.sources.base import SourceError
-from exporters.sources.pods import Pods
+from exporters.sources.kubernetes.pods import Pods
 from tests.lab import record_demo
 from tests.lab.demo_slurm import Recording
 from tests.lab.demo_time import MONTH_END, MONTH_START

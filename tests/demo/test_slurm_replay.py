@@ -14,8 +14,8 @@ from demo import slurm_replay
 from demo.live_replay import LiveReplay
 from exporters.model import NodeEvent, Record
 from exporters.sources.base import SourceError
-from exporters.sources.sacct import Sacct
-from exporters.sources.slurmctld import Slurmctld
+from exporters.sources.slurm.history.sacct import Sacct
+from exporters.sources.slurm.live.slurmctld import Slurmctld
 from tests.lab.demo_time import MONTH_END, MONTH_START
 
 REPLAY = (sys.executable, "-I", "-S", slurm_replay.__file__)

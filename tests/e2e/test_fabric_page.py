@@ -24,7 +24,7 @@ from alerts.page import region, replace_region
 from alerts.thresholds import load
 from exporters import build
 from exporters.config import parse
-from exporters.server import Server, create_app
+from exporters.http.server import Server, create_app
 from tests.lab.alertmanager import Alertmanager, Webhook
 from tests.lab.daemons import wait_for
 from tests.lab.fabric import Fabric, FabricJob, slurm_commands

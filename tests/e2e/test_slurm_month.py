@@ -19,11 +19,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from accounting import book
+from accounting.commands import book
 from exporters import build
-from exporters.collector import Collector
 from exporters.config import Config, parse
-from exporters.server import Server, create_app
+from exporters.http.server import Server, create_app
+from exporters.poll.registry import Collector
 from meterbridge import main
 from tests.e2e.kube_over import NAMESPACE, KubeOver
 from tests.lab.daemons import wait_for

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from exporters.collector import Collector, JoinSettings
 from exporters.exposition.line import parse_plain
+from exporters.fabric_model import PortCounter, PortQuantity
+from exporters.join.projects import ProjectMap, ProjectRule
+from exporters.join.shard import WHOLE, Shard
 from exporters.model import Claim, Field, Job, Sample, Snapshot
-from exporters.ports import PortCounter, PortQuantity
-from exporters.projects import ProjectMap, ProjectRule
+from exporters.poll.registry import Collector, JoinSettings
 from exporters.recorder import Round
-from exporters.shard import WHOLE, Shard
 from tests.exporters import world as w
 
 Q = PortQuantity

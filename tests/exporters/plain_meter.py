@@ -1,4 +1,4 @@
-"""`exporters.meter` once more, in plain loops over nouns: slow, and short enough to be believed."""
+"""`exporters.meters.meter` once more, in plain loops over nouns: slow, and short enough to be believed."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from exporters.cards import TIME_SLICED
+from exporters.join.cards import TIME_SLICED
+from exporters.join.site_picture import CardUse, Picture
+from exporters.meters.use import NUMBERS, Use
 from exporters.model import MILLI_PER_GPU, Claim, Disposition, Field, JobKey
-from exporters.picture import CardUse, Picture
-from exporters.use import NUMBERS, Use
 
 
 def add(total: Use, other: Use) -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from exporters.cards import Hand
-from exporters.links import find_links
+from exporters.join.cards import Hand
+from exporters.join.links import find_links
+from exporters.join.nesting import Nest, nest
 from exporters.model import Claim, JobKey, LinkKey, LinkKind, NodeKey, Scheduler
-from exporters.nesting import Nest, nest
 
 SLURM, KUBE = Scheduler.SLURM, Scheduler.KUBERNETES
 HOSTNAME_LABEL = "nodeset.slinky.slurm.net/pod-hostname"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporters.attribution import attribute
-from exporters.machines import machines_of
+from exporters.join.attribution import attribute
+from exporters.join.machines import machines_of
+from exporters.join.site_picture import Picture, Reading
 from exporters.model import Claim, Disposition, Field, Job, LinkKey, Node, Sample
-from exporters.picture import Picture, Reading
 from tests.exporters import world as w
 
 NOW = 2000.0

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 import pytest
 
 from demo.dcgm_text import CardState, render
-from exporters.collector import Collector, JoinSettings
+from exporters.join.projects import ProjectMap
 from exporters.model import Field, Snapshot
-from exporters.projects import ProjectMap
-from exporters.sources.dcgm import Dcgm
+from exporters.poll.registry import Collector, JoinSettings
+from exporters.sources.devices.dcgm import Dcgm
 from tests.exporters import world as w
 from tests.lab.endpoints import Answer, says, serving
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from exporters import build
 from exporters.config import parse
-from exporters.sources.rdma import Rdma
+from exporters.sources.fabric.rdma import Rdma
 
 
 def test_the_ports_of_a_site_are_a_source_and_a_sentence() -> None:

@@ -10,12 +10,12 @@ from pydantic import ValidationError
 
 from exporters import build
 from exporters.config import SlurmCluster
-from exporters.sources.pyslurm import PySlurm
-from exporters.sources.sacct import Sacct
 from exporters.sources.slurm import runs
-from exporters.sources.slurmctld import Slurmctld
-from exporters.sources.slurmdbd import Slurmdbd
-from exporters.sources.slurmrestd import Slurmrestd, SlurmrestdHistory
+from exporters.sources.slurm.history.sacct import Sacct
+from exporters.sources.slurm.history.slurmdbd import Slurmdbd
+from exporters.sources.slurm.live.pyslurm import PySlurm
+from exporters.sources.slurm.live.slurmctld import Slurmctld
+from exporters.sources.slurm.rest.slurmrestd import Slurmrestd, SlurmrestdHistory
 
 REST = {"url": "http://rest:6820", "token_file": Path("/run/token"), "version": "v0.0.42"}
 DATABASE = {"url": "mariadb+pymysql://meterbridge:s3cret@dbhost/slurm_acct_db"}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from exporters.cardowners import known_hands
+from exporters.join.card_owners import known_hands
+from exporters.join.pools import Pool
 from exporters.model import Claim, JobKey, NodeKey, Sample, Scheduler
-from exporters.pools import Pool
 
 SLUID = "sEKNKTV3WPV500"
 

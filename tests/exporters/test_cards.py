@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from exporters.cards import Hand, Told, hands, less, named, outside
+from exporters.join.cards import Hand, Told, hands, less, named, outside
+from exporters.join.nesting import Nest
+from exporters.join.occupancy import Leaf, Part, divide
 from exporters.model import Claim, Disposition
-from exporters.nesting import Nest
-from exporters.occupancy import Leaf, Part, divide
 from tests.exporters.records import KUBE, SLURM, bridged, lends, made_by, nested, pod, run
 
 CHARGED, DISPUTED, IDLE = Disposition.CHARGED, Disposition.DISPUTED, Disposition.IDLE

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from exporters.attribution import attribute
-from exporters.collector import Collector, JoinSettings
 from exporters.exposition.writer import Writer, as_text
-from exporters.jobnames import JobNames
+from exporters.join.attribution import attribute
+from exporters.join.site_picture import Reading
 from exporters.model import Field, Snapshot
-from exporters.picture import Reading
+from exporters.poll.registry import Collector, JoinSettings
 from exporters.series import families
-from exporters.view import by_job
+from exporters.series.job_names import JobNames
+from exporters.series.view import by_job
 from tests.bench.site import Queue, projects
 from tests.exporters import world as w
 

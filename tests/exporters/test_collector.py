@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from exporters.collector import Collector, JoinSettings
+from exporters.join.projects import ProjectMap, ProjectRule
 from exporters.model import Field, Reject, Snapshot
-from exporters.projects import ProjectMap, ProjectRule
+from exporters.poll.registry import Collector, JoinSettings
 from exporters.recorder import Round
 from exporters.sources.base import SourceError
 from tests.exporters import world as w

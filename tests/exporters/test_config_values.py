@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporters.config import Config, ConfigError, parse
-from exporters.settingvalues import masked, seconds, size
+from exporters.config.values import masked, seconds, size
 
 # secrets
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from exporters.fabric_model import PortCounter
 from exporters.model import Field, Sample, Snapshot
-from exporters.ports import PortCounter
 from exporters.sources.base import SourceError
 from tests.exporters import world as w
 from tests.exporters.fabricsite import BYTES, CE, PAUSED, WORKING, Q, Site, whole

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from exporters.attribution import attribute
-from exporters.fabricjobs import Presence, jobs_by_machine, machines_by_job
-from exporters.machines import machines_of
+from exporters.join.attribution import attribute
+from exporters.join.fabric_jobs import Presence, jobs_by_machine, machines_by_job
+from exporters.join.machines import machines_of
+from exporters.join.site_picture import Picture, Reading
 from exporters.model import Claim, Node
-from exporters.picture import Picture, Reading
 from tests.exporters import world as w
 
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 import trustme
 
-from exporters.connections import address
-from exporters.fetch import ClosedError, Fetcher, FetchError
+from exporters.http.connections import address
+from exporters.http.fetch import ClosedError, Fetcher, FetchError
 from tests.lab.endpoints import breaks_off, drips, floods, hangs, says, serving
 from tests.lab.ports import free
 

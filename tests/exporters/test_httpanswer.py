@@ -14,8 +14,8 @@ from aiohttp import ClientError, ClientSession
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporters.fetch import Fetcher
-from exporters.httpanswer import HEAD_BYTES, FetchError, HttpAnswer
+from exporters.http.fetch import Fetcher
+from exporters.http.http_answer import HEAD_BYTES, FetchError, HttpAnswer
 from tests.lab.endpoints import serving
 
 OK = b"HTTP/1.1 200 OK\r\n"

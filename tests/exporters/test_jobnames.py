@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from exporters.jobnames import JobNames, Row
 from exporters.model import Job
+from exporters.series.job_names import JobNames, Row
 from tests.exporters import world as w
 
 JOB = w.slurm_job(18)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from exporters.links import FOREVER, Link, end_of, find_links
+from exporters.join.links import FOREVER, Link, end_of, find_links
 from exporters.model import Claim, LinkKey, LinkKind
 from tests.exporters.records import bridged, lends, made_by, names_pod, pod, run, stands_in
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from exporters.join.occupancy import Part, divide
 from exporters.model import Claim, Disposition
-from exporters.occupancy import Part, divide
 from tests.exporters.records import bridged, lends, made_by, names_pod, nested, pod, run, stands_in
 
 CHARGED, RESERVED, IDLE, DISPUTED = (

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporters.machines import Machines, Rule, machines_of, short_name
+from exporters.join.machines import Machines, Rule, machines_of, short_name
 from exporters.model import Claim, Node, NodeKey, Scheduler
 from tests.exporters.records import lends, pod, run
 

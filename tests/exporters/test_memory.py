@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from exporters.memory import SWITCH_SECONDS, TIDY_ROUNDS, settle, tidy
+from exporters.poll.memory import SWITCH_SECONDS, TIDY_ROUNDS, settle, tidy
 
 
 @pytest.fixture

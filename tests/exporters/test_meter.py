@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporters.attribution import attribute
-from exporters.holdings import holdings
-from exporters.machines import machines_of
-from exporters.meter import Meter
+from exporters.join.attribution import attribute
+from exporters.join.holdings import holdings
+from exporters.join.machines import machines_of
+from exporters.join.projects import UNMAPPED
+from exporters.join.site_picture import Picture, Reading
+from exporters.meters.meter import Meter
+from exporters.meters.use import Totals, Use
 from exporters.model import Claim, Field, Sample
-from exporters.picture import Picture, Reading
-from exporters.projects import UNMAPPED
-from exporters.use import Totals, Use
 from tests.exporters import world as w
 
 JOB = w.slurm_job(18)

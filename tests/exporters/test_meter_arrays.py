@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporters.fieldtable import COLUMN, FIELDS, Values, table
-from exporters.machines import machines_of
-from exporters.meter import Meter
+from exporters.join.machines import machines_of
+from exporters.join.site_picture import CardUse, Devices, Held, Picture
+from exporters.meters.meter import Meter
+from exporters.meters.use import NUMBERS
 from exporters.model import Claim, Disposition, Field, Sample
-from exporters.picture import CardUse, Devices, Held, Picture
-from exporters.use import NUMBERS
+from exporters.sources.devices.field_table import COLUMN, FIELDS, Values, table
 from tests.exporters import world as w
 from tests.exporters.plain_meter import PlainMeter
 

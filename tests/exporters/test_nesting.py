@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exporters.join.nesting import rest_of_lender
 from exporters.model import Claim, Disposition
-from exporters.nesting import rest_of_lender
 from tests.exporters.records import bridged, lends, made_by, nested, pod, run, stands_in
 
 RESERVED, DOWN, UNKNOWN = Disposition.RESERVED, Disposition.DOWN, Disposition.UNKNOWN

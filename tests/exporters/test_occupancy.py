@@ -7,8 +7,8 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exporters.join.occupancy import Leaf, Part, divide
 from exporters.model import Disposition, Scheduler
-from exporters.occupancy import Leaf, Part, divide
 
 CHARGED, RESERVED, IDLE, DOWN, DISPUTED, UNKNOWN = (
     Disposition.CHARGED,

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from exporters import attribution
-from exporters.attribution import attribute
-from exporters.machines import machines_of
+from exporters.join import attribution
+from exporters.join.attribution import attribute
+from exporters.join.machines import machines_of
+from exporters.join.plain import plain_cards
+from exporters.join.site_picture import Picture, Reading
 from exporters.model import Claim, Node, Sample
-from exporters.picture import Picture, Reading
-from exporters.plain import plain_cards
 from tests.exporters import world as w
 
 JOB = w.slurm_job(18)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exporters.join.occupancy import Leaf, divide
+from exporters.join.pools import Pool, allot, canonical_model, merge_pools, pool_of
 from exporters.model import Claim, Disposition, Scheduler
-from exporters.occupancy import Leaf, divide
-from exporters.pools import Pool, allot, canonical_model, merge_pools, pool_of
 from tests.exporters.records import pod, run
 
 SLURM, KUBE, OTHER = (Scheduler.SLURM, "hpc1"), (Scheduler.KUBERNETES, "prod"), (Scheduler.SLURM, "hpc2")

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporters.portcounters import PortCounters, increases
-from exporters.ports import Port, PortCounter, PortOrigin, PortQuantity, PortReading, PortSample
+from exporters.fabric_model import Port, PortCounter, PortOrigin, PortQuantity, PortReading, PortSample
+from exporters.meters.port_counters import PortCounters, increases
 
 Q = PortQuantity
 WRAP = 2**32

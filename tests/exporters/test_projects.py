@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exporters.join.projects import UNMAPPED, ProjectMap, ProjectMapError, ProjectRule
 from exporters.model import Job, JobKey, Scheduler
-from exporters.projects import UNMAPPED, ProjectMap, ProjectMapError, ProjectRule
 
 OCTOBER, NOVEMBER, DECEMBER = 1_790_812_800, 1_793_491_200, 1_796_083_200  # 2026, the first of each month, UTC
 

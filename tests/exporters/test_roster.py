@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from exporters.collector import Collector, JoinSettings
+from exporters.join.projects import ProjectMap
+from exporters.meters.roster import Roster, fold
 from exporters.model import Field, Job, Snapshot
-from exporters.projects import ProjectMap
-from exporters.roster import Roster, fold
+from exporters.poll.registry import Collector, JoinSettings
 from tests.exporters import world as w
 
 

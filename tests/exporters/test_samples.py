@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+from exporters.join.samples import one_per_card
 from exporters.model import Field, Sample
-from exporters.samples import one_per_card
 
 BUSY = {Field.ENGINE_ACTIVE: 0.5}
 POD = ("llm", "vllm-0", "u1")

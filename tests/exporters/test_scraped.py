@@ -15,7 +15,7 @@ from exporters.exposition.family import Family
 from exporters.exposition.page import Page
 from exporters.exposition.reader import Reader
 from exporters.exposition.writer import Writer
-from exporters.server import Server, create_app
+from exporters.http.server import Server, create_app
 from tests.exporters.exposition import reference
 from tests.lab.alertmanager import Alertmanager, Webhook, timestamp
 from tests.lab.prometheus import Prometheus, check_metrics

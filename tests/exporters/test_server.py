@@ -9,16 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx2
 import pytest
 
-from exporters.collector import Collector, JoinSettings
 from exporters.exposition.family import Family
 from exporters.exposition.negotiate import Form
 from exporters.exposition.page import Page
 from exporters.exposition.writer import Writer
-from exporters.landing import landing_page
+from exporters.http.landing_page import landing_page
+from exporters.http.server import ListenError, Server, create_app, split_listen
+from exporters.join.projects import ProjectMap
 from exporters.model import Snapshot
-from exporters.projects import ProjectMap
-from exporters.server import ListenError, Server, create_app, split_listen
-from exporters.view import SourceStatus
+from exporters.poll.registry import Collector, JoinSettings
+from exporters.series.view import SourceStatus
 from tests.exporters import world as w
 
 FAMILIES = [

@@ -7,18 +7,18 @@ from collections.abc import Mapping
 import pytest
 from click.testing import CliRunner
 
-from exporters.collector import Collector, JoinSettings
 from exporters.exposition.family import Family
 from exporters.exposition.page import Page
 from exporters.exposition.reader import Reader
-from exporters.merging import NAMES, Pages, Part, merge
+from exporters.fabric_model import PortCounter, PortQuantity
+from exporters.join.projects import ProjectMap, ProjectRule
+from exporters.join.shard import Shard, ShardError
 from exporters.model import Claim, Demand, Field, Snapshot
-from exporters.ports import PortCounter, PortQuantity
-from exporters.projects import ProjectMap, ProjectRule
+from exporters.poll.registry import Collector, JoinSettings
 from exporters.recorder import Round
-from exporters.shard import Shard, ShardError
-from exporters.sources.dcgm import Dcgm
-from exporters.sources.rdma import Rdma
+from exporters.shards.merging import NAMES, Pages, Part, merge
+from exporters.sources.devices.dcgm import Dcgm
+from exporters.sources.fabric.rdma import Rdma
 from meterbridge import main
 from tests.conftest import TESTDATA
 from tests.exporters import world as w

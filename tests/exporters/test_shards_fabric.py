@@ -8,11 +8,11 @@ import pytest
 
 from exporters.exposition.family import Family
 from exporters.exposition.reader import Reader
-from exporters.mergedfabric import SUSPECT, MergedFabric
-from exporters.merger import Merger
-from exporters.merging import NAMES, Pages, Part, merge
+from exporters.join.shard import Shard
 from exporters.model import Field
-from exporters.shard import Shard
+from exporters.shards.merged_fabric import SUSPECT, MergedFabric
+from exporters.shards.merger import Merger
+from exporters.shards.merging import NAMES, Pages, Part, merge
 from tests.exporters.fabricsite import BYTES, CE, PAUSED, PAUSING, SPINNING, WORKING, Rates, Site, whole
 from tests.exporters.test_shards import Rows, rows
 from tests.lab.endpoints import says, serving

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporters.shares import (
+from exporters.sources.shares import (
     by_count,
     cards_needed,
     compute_slices,

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from exporters.fetch import Fetcher, phase
-from exporters.sources.fanout import PACE, Fanout, Kind, Target, together
-from exporters.targetspage import targets_page
+from exporters.http.fetch import Fetcher, phase
+from exporters.http.targets_page import targets_page
+from exporters.sources.devices.fanout import PACE, Fanout, Kind, Target, together
 from tests.lab.endpoints import Endpoints, says, serving
 
 

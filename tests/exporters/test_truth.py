@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from exporters.collector import Collector, JoinSettings
+from exporters.join.projects import ProjectMap
 from exporters.model import Field, Sample, Snapshot
-from exporters.projects import ProjectMap
+from exporters.poll.registry import Collector, JoinSettings
 from exporters.sources.base import SourceError
 from tests.exporters import world as w
 

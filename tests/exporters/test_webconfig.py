@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from exporters.webconfig import Tls, WebConfig, WebConfigError, parse_web_config, read_web_config
+from exporters.http.web_config import Tls, WebConfig, WebConfigError, parse_web_config, read_web_config
 
 HASH = "$2y$10$X0h1gDsPszWURQaxFh.zoubFi6DXncSjhoQNJgRrnGs7EsimhC7zG"
 FOLDER = Path("/etc/meterbridge")

@@ -16,9 +16,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from exporters import webguard
-from exporters.server import Server
-from exporters.webconfig import WebConfig, WebConfigError
+from exporters.http import web_guard as webguard
+from exporters.http.server import Server
+from exporters.http.web_config import WebConfig, WebConfigError
 
 
 def hello(_: Request) -> PlainTextResponse:

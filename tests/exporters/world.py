@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from exporters.fabric_model import Port, PortCounter, PortOrigin, PortReading, PortSample
 from exporters.model import Claim, Field, Job, JobKey, LinkKey, LinkKind, Node, NodeKey, Sample, Scheduler, Snapshot
-from exporters.ports import Port, PortCounter, PortOrigin, PortReading, PortSample
 
 SLURM, KUBE = Scheduler.SLURM, Scheduler.KUBERNETES
 

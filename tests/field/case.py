@@ -22,10 +22,11 @@ from typing import Any
 import yaml
 from click.testing import CliRunner
 
-from accounting import book, office
+from accounting.commands import book
+from accounting.service import site_service as office
 from exporters import build
-from exporters.collector import Collector
 from exporters.config import load
+from exporters.poll.registry import Collector
 from meterbridge import main
 from tests.field.cluster import Cluster
 

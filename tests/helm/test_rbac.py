@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from exporters.sources.kube.api import KubeApi, resource_of
-from exporters.sources.kube.endpoints import ExporterPods
-from exporters.sources.pods import Pods
+from exporters.sources.kubernetes.api import KubeApi, resource_of
+from exporters.sources.kubernetes.endpoints import ExporterPods
+from exporters.sources.kubernetes.pods import Pods
 from tests.exporters.sources.pods_world import until
 from tests.helm.test_chart import case, of_kind, render
 from tests.lab.kube_replay import KubeReplay, owner_objects

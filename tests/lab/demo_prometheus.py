@@ -16,7 +16,8 @@ from typing import TextIO
 
 import httpx2
 
-from accounting import book, office
+from accounting.commands import book
+from accounting.service import site_service as office
 from demo.site import EVERY, DemoSite
 from exporters import build
 from exporters.config import parse

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from exporters.model import Snapshot
-from exporters.sources.slurmctld import Slurmctld
+from exporters.sources.slurm.live.slurmctld import Slurmctld
 from tests.lab.daemons import wait_for
 from tests.lab.slurm import SlurmLab
 

@@ -27,7 +27,7 @@ class PostgreSQL:
 
     @property
     def url(self) -> str:
-        """Address of the database, as `accounting.schema.open_ledger` takes it."""
+        """Address of the database, as `accounting.store.schema.open_ledger` takes it."""
         return self.address("ledger")
 
     def address(self, database: str) -> str:

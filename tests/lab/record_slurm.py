@@ -17,7 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from exporters.sources.slurm import queue_text, rows, runs
+from exporters.sources.slurm import runs
+from exporters.sources.slurm.history import rows
+from exporters.sources.slurm.live import queue_text
 from tests.lab.jobs import play
 from tests.lab.slurm import SlurmLab
 from tests.lab.slurm_config import NodeGroup

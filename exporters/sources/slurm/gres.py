@@ -3,8 +3,8 @@
 * ``gres/gpu=8,gres/gpu:h100=8`` are the same eight cards twice: the untyped count is the total, the typed ones say what
   they are. A site may track either alone.
 * A MIG slice is a gres type of its own, named by its profile, with or without the card's name in front
-  (``1g.10gb``, ``nvidia_a100_3g.20gb``). It counts as its part of a card (`exporters.shares`): every source of Slurm's
-  uses the same rule, and rounds down, so that the slices of a card never claim more than it.
+  (``1g.10gb``, ``nvidia_a100_3g.20gb``). It counts as its part of a card (`exporters.sources.shares`): every source of
+  Slurm's uses the same rule, and rounds down, so that the slices of a card never claim more than it.
 * ``shard`` and ``mps`` are other GRES that share a card's time; how many make a card is not in any record.
 """
 
@@ -17,7 +17,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from exporters.model import MILLI_PER_GPU
-from exporters.shares import card_memory_gib, cards_needed, compute_slices, mig_weight
+from exporters.sources.shares import card_memory_gib, cards_needed, compute_slices, mig_weight
 
 _MIG = re.compile(r"(?:(?P<card>.+)[_-])?(?P<profile>(?:\d+c\.)?\d+g\.\d+gb(?:[+.]\w+)*)")
 _GRES = re.compile(r"(?P<words>[^,()]+)(?P<notes>(?:\([^)]*\))*)(?:,|$)")

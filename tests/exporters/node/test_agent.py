@@ -17,12 +17,12 @@ from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 
 from exporters.exposition.page import Page
+from exporters.http.server import Server
 from exporters.node import agent as module
 from exporters.node.agent import Agent, Paths
 from exporters.node.command import small
 from exporters.node.ethtool import Ethtool
 from exporters.node.listener import create_agent_app
-from exporters.server import Server
 from launch import command_of
 from tests.exporters.node.fake_kubelet import FakeKubelet
 from tests.exporters.node.fake_nic import FakeNic

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from exporters.fabric_model import LABELS, PortQuantity
 from exporters.node import page
 from exporters.node.counters import COUNTERS, EXPOSED_HW_COUNTERS, HW_COUNTERS
 from exporters.node.holding import Basis
-from exporters.ports import LABELS, PortQuantity
 from tests.exporters.node.test_node_exporter import NODE_EXPORTER
 
 TEXT = (Path(__file__).parents[3] / "docs" / "node-agent.md").read_text()

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from exporters.fabric_model import LABELS, PortQuantity
 from exporters.node.agent import Agent, Paths
 from exporters.node.ethtool import Ethtool
-from exporters.ports import LABELS, PortQuantity
 from tests.exporters.node.fake_nic import FakeNic
 from tests.exporters.node.trees import NAMES, unpack
 from tests.lab.node_exporter import NodeExporter

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from exporters.fabric_model import PortQuantity as Q
 from exporters.node.agent import Agent, Paths
 from exporters.node.ethtool import Ethtool
 from exporters.node.mapping import Card, Place, near
 from exporters.node.page import PortReport, Round
 from exporters.node.ports import parse_counter, parse_rate, parse_state
-from exporters.ports import PortQuantity as Q
 from tests.exporters.node.fake_nic import FakeNic
 from tests.exporters.node.trees import NAMES, unpack
 

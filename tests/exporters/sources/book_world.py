@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from exporters.model import Claim
-from exporters.sources.kube.book import Book, Kept
-from exporters.sources.kube.claims import Root
-from exporters.sources.kube.facts import HoldFrom, pod_facts
-from exporters.sources.kube.nodes import node_facts
-from exporters.sources.kube.telling import snapshot
+from exporters.sources.kubernetes.claims import Root
+from exporters.sources.kubernetes.nodes import node_facts
+from exporters.sources.kubernetes.pod_facts import HoldFrom, pod_facts
+from exporters.sources.kubernetes.watch.snapshot import snapshot
+from exporters.sources.kubernetes.watch.store import Book, Kept
 from tests.lab.kube_fake import iso, node, pod
 
 

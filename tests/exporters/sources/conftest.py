@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from exporters.sources.pods import Pods
+from exporters.sources.kubernetes.pods import Pods
 from tests.lab.jobs import Story, play
 from tests.lab.kube_fake import NODE_PATH, KubeFake, node
 from tests.lab.slurm import SlurmLab

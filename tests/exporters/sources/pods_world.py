@@ -8,7 +8,7 @@ from typing import Any
 
 from exporters.model import Claim, Snapshot
 from exporters.sources.base import SourceError
-from exporters.sources.pods import Pods
+from exporters.sources.kubernetes.pods import Pods
 from tests.lab.kube_fake import POD_PATH, KubeFake, iso
 
 WATCHES = 4

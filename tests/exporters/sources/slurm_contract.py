@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exporters.model import NodeEvent, Record, Reject, Snapshot
-from exporters.sources.sacct import Sacct
-from exporters.sources.slurm.rest_http import RestClient
-from exporters.sources.slurmctld import Slurmctld
-from exporters.sources.slurmdbd import Slurmdbd
-from exporters.sources.slurmrestd import Slurmrestd, SlurmrestdHistory
+from exporters.sources.slurm.history.sacct import Sacct
+from exporters.sources.slurm.history.slurmdbd import Slurmdbd
+from exporters.sources.slurm.live.slurmctld import Slurmctld
+from exporters.sources.slurm.rest.rest_http import RestClient
+from exporters.sources.slurm.rest.slurmrestd import Slurmrestd, SlurmrestdHistory
 from tests.lab.jobs import Story
 from tests.lab.slurm_rest import SlurmRest
 

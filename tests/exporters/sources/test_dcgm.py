@@ -9,7 +9,7 @@ from demo.dcgm_text import CardState, InstanceState, Pod
 from demo.fleet import Fleet, card_at_work, card_uuid
 from exporters.model import Field
 from exporters.sources.base import SourceError
-from exporters.sources.dcgm import Dcgm
+from exporters.sources.devices.dcgm import Dcgm
 from tests.conftest import TESTDATA
 from tests.lab.endpoints import Answer, breaks_off, drips, floods, hangs, says, serving
 

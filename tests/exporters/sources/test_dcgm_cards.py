@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from exporters.exposition.reader import Reader
 from exporters.model import Field, Sample
-from exporters.sources.dcgm_cards import merge, plan
-from exporters.sources.dcgm_fields import FIELDS, blanks
-from exporters.sources.dcgm_fleet import Fleet, OutOfRange, Told
+from exporters.sources.devices.dcgm_cards import merge, plan
+from exporters.sources.devices.dcgm_fields import FIELDS, blanks
+from exporters.sources.devices.dcgm_fleet import Fleet, OutOfRange, Told
 from tests.conftest import TESTDATA
 
 CARD_0, CARD_1 = "GPU-604ac76c-d9cf-fef3-62e9-d92044ab6e52", "GPU-1f1c2d3e-0001-4a5b-8c9d-000000000001"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from exporters.sources.discovery import endpoints
+from exporters.sources.devices.discovery import endpoints
 
 
 def pod(address: str | None = "10.0.0.7", **changes: Any) -> dict[str, Any]:

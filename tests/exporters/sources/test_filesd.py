@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exporters.sources.filesd import MAX_FILE, FileSdError, FileTargets, urls
+from exporters.sources.devices.filesd import MAX_FILE, FileSdError, FileTargets, urls
 
 
 def write(path: Path, text: str, at: int) -> Path:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from exporters.sources.kube.claims import Root
-from exporters.sources.kube.nodes import node_facts
-from exporters.sources.kube.telling import PATIENCE, snapshot
+from exporters.sources.kubernetes.claims import Root
+from exporters.sources.kubernetes.nodes import node_facts
+from exporters.sources.kubernetes.watch.snapshot import PATIENCE, snapshot
 from tests.exporters.sources.book_world import FINAL, GRACEFUL, World, interval
 from tests.lab.kube_fake import iso, node
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from exporters.sources.kube.book import Book, Kept
-from exporters.sources.kube.facts import pod_facts
+from exporters.sources.kubernetes.pod_facts import pod_facts
+from exporters.sources.kubernetes.watch.store import Book, Kept
 from tests.exporters.sources.book_world import FINAL, World, interval, restarted, sharing
 from tests.lab.kube_fake import pod
 

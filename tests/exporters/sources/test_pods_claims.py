@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporters.model import LinkKey, LinkKind
-from exporters.sources.kube.claims import (
+from exporters.sources.kubernetes.claims import (
     Held,
     Portion,
     Root,
@@ -19,9 +19,9 @@ from exporters.sources.kube.claims import (
     portions,
     wanted,
 )
-from exporters.sources.kube.devices import Devices
-from exporters.sources.kube.facts import pod_facts
-from exporters.sources.kube.nodes import node_facts
+from exporters.sources.kubernetes.nodes import node_facts
+from exporters.sources.kubernetes.pod_facts import pod_facts
+from exporters.sources.kubernetes.resource_claims import Devices
 from tests.lab.kube_fake import node, pod
 
 SPAN = st.tuples(st.integers(0, 50), st.one_of(st.none(), st.integers(1, 20)))

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporters.sources.kube.facts import effective_request, pod_facts
-from exporters.sources.kube.raw import quantity, seconds
+from exporters.sources.kubernetes.pod_facts import effective_request, pod_facts
+from exporters.sources.kubernetes.raw import quantity, seconds
 from tests.lab.kube_fake import iso, pod
 
 GPU = "nvidia.com/gpu"

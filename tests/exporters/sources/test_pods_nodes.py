@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from exporters.model import Node, NodeKey, Scheduler
-from exporters.sources.kube.nodes import NodeFacts, SlotPool, node_facts, nodes_of
+from exporters.sources.kubernetes.nodes import NodeFacts, SlotPool, node_facts, nodes_of
 from tests.lab.kube_fake import node
 
 H100 = "NVIDIA-H100-80GB-HBM3"

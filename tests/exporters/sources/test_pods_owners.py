@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from exporters.sources.kube.api import ApiError
-from exporters.sources.kube.claims import Root
-from exporters.sources.kube.facts import PodFacts, pod_facts
-from exporters.sources.kube.owners import ATTEMPTS, MAX_DEPTH, Owners
+from exporters.sources.kubernetes.api import ApiError
+from exporters.sources.kubernetes.claims import Root
+from exporters.sources.kubernetes.owners import ATTEMPTS, MAX_DEPTH, Owners
+from exporters.sources.kubernetes.pod_facts import PodFacts, pod_facts
 from tests.lab.kube_fake import pod
 
 KINDS = {

@@ -14,7 +14,7 @@ import pytest
 from kubernetes import client, config
 
 from exporters.model import Snapshot
-from exporters.sources.pods import Pods
+from exporters.sources.kubernetes.pods import Pods
 
 KUBECONFIG = os.environ.get("METERBRIDGE_TEST_KUBECONFIG", "")
 

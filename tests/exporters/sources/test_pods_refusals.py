@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from exporters.sources.base import SourceError
-from exporters.sources.kube.api import KubeApi, resource_of
-from exporters.sources.pods import Pods
+from exporters.sources.kubernetes.api import KubeApi, resource_of
+from exporters.sources.kubernetes.pods import Pods
 from tests.exporters.sources.pods_world import WATCHES, lists, names, until, until_error
 from tests.lab import ports
 from tests.lab.kube_fake import CLAIM_PATH, NODE_PATH, POD_PATH, KubeFake, node, pod

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from exporters.sources.base import SourceError
-from exporters.sources.pods import Pods
+from exporters.sources.kubernetes.pods import Pods
 from tests.exporters.sources.pods_world import FINAL, names, until
 from tests.lab.kube_fake import NODE_PATH, POD_PATH, KubeFake, node, pod
 
@@ -61,7 +61,7 @@ def test_a_restart_after_the_server_forgot_closes_at_its_first_list(
 def test_on_a_quiet_server_the_end_of_the_first_watch_is_the_end_of_the_replay(
     kube: KubeFake, make_pods: Callable[..., Pods], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("exporters.sources.kube.watch.CATCH_UP_SECONDS", 2)
+    monkeypatch.setattr("exporters.sources.kubernetes.watch.collection.CATCH_UP_SECONDS", 2)
     resume = tmp_path / "resume.json"
     kube.put(POD_PATH, pod("gone", node="n", scheduled=1000, started=1010))
     before = make_pods(resume_file=resume)

@@ -12,8 +12,8 @@ import pytest
 
 from exporters.model import Claim, Demand, LinkKind, Snapshot
 from exporters.sources.base import SourceError
-from exporters.sources.kube.facts import HoldFrom
-from exporters.sources.pods import Pods
+from exporters.sources.kubernetes.pod_facts import HoldFrom
+from exporters.sources.kubernetes.pods import Pods
 from tests.exporters.sources.pods_world import until
 from tests.lab.kube_replay import KubeReplay, owner_objects, truth
 

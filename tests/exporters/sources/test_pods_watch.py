@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from exporters.sources.kube.watch import older
-from exporters.sources.pods import Pods
+from exporters.sources.kubernetes.pods import Pods
+from exporters.sources.kubernetes.watch.collection import older
 from tests.exporters.sources.pods_world import FINAL, WATCHES, lists, names, until
 from tests.lab.kube_fake import CLAIM_PATH, NODE_PATH, POD_PATH, SLICE_PATH, KubeFake, node, pod
 from tests.lab.kube_http import HttpError, Query

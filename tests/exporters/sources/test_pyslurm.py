@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from exporters.sources.base import SourceError
-from exporters.sources.pyslurm import PySlurm
+from exporters.sources.slurm.live.pyslurm import PySlurm
 from tests.lab.fake_slurm import script
 
 

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from exporters.collector import Collector, JoinSettings
+from exporters.fabric_model import Port, PortCounter, PortOrigin, PortQuantity, PortSample
+from exporters.join.projects import ProjectMap
 from exporters.model import Snapshot
-from exporters.ports import Port, PortCounter, PortOrigin, PortQuantity, PortSample
-from exporters.projects import ProjectMap
+from exporters.poll.registry import Collector, JoinSettings
 from exporters.sources.base import SourceError
-from exporters.sources.rdma import Rdma
+from exporters.sources.fabric.rdma import Rdma
 from tests.conftest import TESTDATA
 from tests.exporters import world as w
 from tests.lab.endpoints import breaks_off, hangs, says, serving

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from exporters.model import NodeEvent, Record, Reject
 from exporters.sources.base import SourceError
-from exporters.sources.sacct import Sacct
-from exporters.sources.slurm import rows
-from exporters.sources.slurm.events import read_events
-from exporters.sources.slurm.reading import windows
+from exporters.sources.slurm.history import rows
+from exporters.sources.slurm.history.events import read_events
+from exporters.sources.slurm.history.sacct import Sacct
+from exporters.sources.slurm.history.windows import windows
 from tests.lab.fake_slurm import script
 
 ROW = {

@@ -10,7 +10,7 @@ import pytest
 
 from exporters.model import NodeEvent, Record, Reject
 from exporters.sources.base import SourceError
-from exporters.sources.sacct import Sacct
+from exporters.sources.slurm.history.sacct import Sacct
 from tests.lab.jobs import HOSTILE, Story
 
 pytestmark = pytest.mark.server("slurm")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from exporters.sources.base import SourceError
-from exporters.sources.slurm.backoff import Backoff, BusyError, is_busy
-from exporters.sources.slurmctld import Slurmctld
+from exporters.sources.slurm.live.backoff import Backoff, BusyError, is_busy
+from exporters.sources.slurm.live.slurmctld import Slurmctld
 from tests.lab.fake_slurm import script
 
 BUSY = "slurm_load_jobs error: Socket timed out on send/recv operation"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from exporters.sources.base import SourceError
-from exporters.sources.slurm import command
+from exporters.sources.slurm import run_command as command
 from tests.lab.daemons import wait_for
 from tests.lab.fake_slurm import script
 

@@ -18,9 +18,10 @@ import pytest
 
 from exporters.model import Record
 from exporters.node import cgroups
-from exporters.sources.slurm import dbd_rows, runs
-from exporters.sources.slurm.rest_http import RestClient
-from exporters.sources.slurmrestd import Slurmrestd
+from exporters.sources.slurm import runs
+from exporters.sources.slurm.history import dbd_rows
+from exporters.sources.slurm.rest.rest_http import RestClient
+from exporters.sources.slurm.rest.slurmrestd import Slurmrestd
 from tests.exporters.sources.slurm_contract import HISTORIES, LIVES, Site, drained, nouns, opened
 from tests.lab.daemons import wait_for
 from tests.lab.fixtures import SLURM_GROUPS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from exporters.model import Node, Reject
-from exporters.sources.slurm.nodes import read_nodes, state_words
+from exporters.sources.slurm.live.node_text import read_nodes, state_words
 
 NODE = "NodeName=gn01 Gres=gpu:h100:8 NodeAddr=n1 NodeHostName=n1.site State=MIXED ThreadsPerCore=1 Partitions=all"
 

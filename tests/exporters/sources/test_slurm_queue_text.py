@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from exporters.model import Reject
-from exporters.sources.slurm import queue_text
-from exporters.sources.slurm.live import LiveJob
+from exporters.sources.slurm.live import queue_text
+from exporters.sources.slurm.live.live_job import LiveJob
 
 
 def as_text(squeue: dict[str, str], *blocks: str) -> list[LiveJob | Reject]:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from exporters.model import Claim, LinkKind, Record, Reject
-from exporters.sources.sacct import Sacct
-from exporters.sources.slurmctld import Slurmctld
+from exporters.sources.slurm.history.sacct import Sacct
+from exporters.sources.slurm.live.slurmctld import Slurmctld
 from tests.lab import fake_slurm
 from tests.lab.fake_slurm import script
 from tests.lab.jobs import HOSTILE

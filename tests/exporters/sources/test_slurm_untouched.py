@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from exporters.sources.slurm.rest_http import RestClient
-from exporters.sources.slurmctld import Slurmctld
-from exporters.sources.slurmrestd import Slurmrestd
+from exporters.sources.slurm.live.slurmctld import Slurmctld
+from exporters.sources.slurm.rest.rest_http import RestClient
+from exporters.sources.slurm.rest.slurmrestd import Slurmrestd
 from tests.lab.slurm import SlurmLab
 from tests.lab.slurm_files import FIRST_UID
 from tests.lab.slurm_rest import RUNS_AS, SlurmRest

@@ -11,9 +11,9 @@ import pytest
 
 from exporters.model import Snapshot
 from exporters.sources.base import SourceError
-from exporters.sources.slurm.live import LiveJob, nouns, phase_of
+from exporters.sources.slurm.live.live_job import LiveJob, nouns, phase_of
+from exporters.sources.slurm.live.slurmctld import Slurmctld
 from exporters.sources.slurm.runs import PHASES, Phase
-from exporters.sources.slurmctld import Slurmctld
 from tests.lab import fake_slurm
 from tests.lab.fake_slurm import script
 

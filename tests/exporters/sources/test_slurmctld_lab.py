@@ -8,8 +8,8 @@ import pytest
 
 from exporters.model import Claim, Job, Record, Snapshot
 from exporters.sources.base import SourceError
-from exporters.sources.sacct import Sacct
-from exporters.sources.slurmctld import Slurmctld
+from exporters.sources.slurm.history.sacct import Sacct
+from exporters.sources.slurm.live.slurmctld import Slurmctld
 from tests.lab.jobs import HOSTILE, Story
 
 pytestmark = pytest.mark.server("slurm")

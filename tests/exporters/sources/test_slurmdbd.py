@@ -18,9 +18,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from exporters.model import Record
 from exporters.sources.base import SourceError
-from exporters.sources.slurm import dbd_rows, rows
+from exporters.sources.slurm.history import dbd_rows, rows
+from exporters.sources.slurm.history.slurmdbd import Slurmdbd, _lines, read_only_engine
 from exporters.sources.slurm.hostlist import task_list
-from exporters.sources.slurmdbd import Slurmdbd, _lines, read_only_engine
 from tests.lab.slurm import SlurmLab
 
 NAMES = {"1": "cpu", "2": "mem", "1001": "gres/gpu", "1004": "gres/gpu:h100"}
@@ -185,7 +185,7 @@ def test_the_documented_grant_and_a_password_file_are_enough(slurm_lab: SlurmLab
 def test_every_run_is_told_once_day_by_day_wherever_its_row_lies(
     slurm_lab: SlurmLab, monkeypatch: pytest.MonkeyPatch, together: int, packet: int
 ) -> None:
-    monkeypatch.setattr("exporters.sources.slurmdbd._TOGETHER", together)
+    monkeypatch.setattr("exporters.sources.slurm.history.slurmdbd._TOGETHER", together)
     job = slurm_lab.submit("true", "--gres=gpu:1", user="alice", account="vision", name="copied")
     slurm_lab.finish(job)
     first, day, copies = 1_600_000_000, 86_400, 100  # one every 2,700 s: also where a day is cut in two
@@ -202,7 +202,7 @@ def test_every_run_is_told_once_day_by_day_wherever_its_row_lies(
         asked.append(len(found))
         return found
 
-    monkeypatch.setattr("exporters.sources.slurmdbd._lines", lines)
+    monkeypatch.setattr("exporters.sources.slurm.history.slurmdbd._lines", lines)
     with as_root(slurm_lab) as cursor:
         cursor.execute("SELECT @@GLOBAL.max_allowed_packet")
         (usual,) = cursor.fetchone()

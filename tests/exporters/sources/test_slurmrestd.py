@@ -15,9 +15,9 @@ import pytest
 
 from exporters.model import Reject
 from exporters.sources.base import SourceError
-from exporters.sources.slurm.kept import WHOLE
-from exporters.sources.slurm.rest_http import RestClient, RestTooLargeError, named_in
-from exporters.sources.slurmrestd import Slurmrestd, SlurmrestdHistory, newest
+from exporters.sources.slurm.rest.delta import WHOLE
+from exporters.sources.slurm.rest.rest_http import RestClient, RestTooLargeError, named_in
+from exporters.sources.slurm.rest.slurmrestd import Slurmrestd, SlurmrestdHistory, newest
 from tests.exporters.sources.fake_rest import FakeRest
 
 OPENAPI = json.dumps({"paths": {f"/slurm/v0.0.{n}/jobs": {} for n in (36, 37, 38)}}).encode().replace(b"/", b"\\/")

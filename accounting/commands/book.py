@@ -1,0 +1,346 @@
+"""The site's books: settings wired to a ledger, and each of the front door's accounting verbs as one function.
+
+Everything here is plumbing: what the verbs mean is in the rooms they call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import partial
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Engine, func, select
+from sqlalchemy.exc import DBAPIError
+
+from accounting.bulk.readers import readers
+from accounting.bulk.run import AS_FITS, Site, Work, day_inputs, reconcile_whole
+from accounting.bulk.seek import line_named
+from accounting.bulk.shelf import shelf
+from accounting.bulk.statement import many, month_statement
+from accounting.evidence.node_facts import lenders, nodes_seen
+from accounting.intake import rejects as set_aside
+from accounting.intake.backfilled import recovered_time
+from accounting.intake.history import IntakeReport, ingest_history
+from accounting.intake.live_recorder import LedgerRecorder
+from accounting.ledger.reconcile_range import ReconcileReport, reconcile_range, rules_hash
+from accounting.model import Line
+from accounting.periods.check import check as prove
+from accounting.periods.closing import period_states
+from accounting.periods.proofs import Breach
+from accounting.rates.rating import Rates, rate, rate_corrections
+from accounting.reconcile.rule import Rules, reconcile
+from accounting.statements import Basis, Statement, Terms, beancount, compose
+from accounting.statements import write_statement as write_files
+from accounting.statements.explain import explain_usage, render
+from accounting.statements.files import write_atomic
+from accounting.statements.statement_pages import StatedMonth
+from accounting.statements.usage import corrections, usage, usage_of
+from accounting.store.calendar import Period, period_at, period_named
+from accounting.store.database import LedgerError, read
+from accounting.store.schema import open_ledger
+from accounting.store.tables import node_days as booked
+from accounting.store.tables import periods
+from exporters import build
+from exporters.config import Config, SlurmCluster
+from exporters.join.machines import Machines, machines_of
+from exporters.join.shard import WHOLE, Shard
+
+Progress = Callable[[int, int, int], None]
+
+
+def ledger(config: Config) -> Engine:
+    """The ledger of the settings, at this version's schema. Raises `LedgerError` when none is configured."""
+    if config.ledger is None:
+        raise LedgerError("no ledger is configured: add ledger.url, sqlite:///FILE or postgresql://USER@HOST/DATABASE")
+    return open_ledger(config.ledger.url)
+
+
+@contextmanager
+def opened(config: Config) -> Iterator[Engine]:
+    """The ledger for as long as it is needed; what its database refuses is told as `LedgerError`."""
+    engine = ledger(config)
+    try:
+        yield engine
+    except DBAPIError as e:
+        raise LedgerError(f"the ledger {engine.url!r} failed: {e.orig}") from e
+    finally:
+        engine.dispose()
+
+
+def zone(config: Config) -> ZoneInfo:
+    """The time zone in which billing months begin and end."""
+    return ZoneInfo(config.time_zone)
+
+
+def recorder(config: Config, shard: Shard = WHOLE) -> LedgerRecorder:
+    """The recorder for an exporter whose settings name a ledger; each shard has its own."""
+    gap = config.ledger.gap if config.ledger else 0.0
+    name = "exporter" if shard.alone else f"exporter {shard}"
+    return LedgerRecorder(ledger(config), gap=gap, name=name, zone=zone(config))
+
+
+def rules(config: Config) -> Rules:
+    """What reconciling depends on besides records."""
+    return Rules(config.model_names, int(config.link_grace))
+
+
+def rates(config: Config) -> Rates:
+    """The prices of the settings."""
+    return Rates(dict(config.rates.gpu_hour), config.rates.currency, config.rates.default)
+
+
+def terms(config: Config) -> Terms:
+    """The site's choices that a reader of its statements must know."""
+    return Terms(config.time_zone, {k.cluster: k.hold_from for k in config.kubernetes})
+
+
+def machines(config: Config, engine: Engine) -> Machines:
+    """Which nodes are the same machine, from everything the ledger has seen."""
+    return machines_of(nodes_seen(engine), lenders(engine), rule=config.machines.match, names=config.machines.names)
+
+
+def site(config: Config, engine: Engine) -> Site:
+    """Which machines the ledger's nodes are, when they are there, and who pays."""
+    places, projects = machines(config, engine), config.project_map()
+    return Site(places.resolve, projects.project, places.stays, projects.borders, _settings(config))
+
+
+def _settings(config: Config) -> str:
+    """Everything configured that says who pays, and which machine a node is."""
+    return repr((config.projects, config.machines, config.time_zone))
+
+
+def first_second(cluster: SlurmCluster, now: int, config: Config) -> int:
+    """Where the first ingest of a cluster begins: ``history.since``, else the current billing month."""
+    return since_or_month(cluster.history.since, now, config)
+
+
+def since_or_month(since: date | None, now: int, config: Config) -> int:
+    """Where a first reading begins: at a day, else with the current billing month."""
+    if since is None:
+        return period_at(now, zone(config)).start
+    return int(datetime(since.year, since.month, since.day, tzinfo=UTC).timestamp())
+
+
+def ingest(config: Config, cluster: SlurmCluster, now: int, tick: Progress | None = None) -> IntakeReport:
+    """Read one Slurm cluster's history into the ledger, from its cursor to now."""
+    h = cluster.history
+    with opened(config) as engine:
+        return ingest_history(
+            engine,
+            build.history(cluster),
+            now=now,
+            start=first_second(cluster, now, config),
+            overlap=int(h.overlap),
+            step=int(h.window),
+            progress=tick,
+        )
+
+
+def ingested(report: IntakeReport) -> str:
+    """What an ingest did, in one line: everything read is in exactly one of the four counts."""
+    why = ", ".join(f"{reason} {count}" for reason, count in report.excluded.items())
+    excluded = f"{sum(report.excluded.values())} excluded" + (f" ({why})" if why else "")
+    until = datetime.fromtimestamp(report.position, UTC).isoformat(timespec="seconds")
+    return (
+        f"{report.source} {report.cluster}: {report.read} records read = {report.charged} charged + {excluded}"
+        f" + {report.pending} pending + {report.rejected} rejected; {report.events} node events; read up to {until}"
+    )
+
+
+def reconciled(report: ReconcileReport) -> str:
+    """What a reconcile did, in one line."""
+    return (
+        f"{report.node_days} node-days: {report.posted} posted, {report.reposted} posted anew, "
+        f"{report.corrected} corrected, {report.unchanged} unchanged; {report.unplaced} claims without known capacity"
+    )
+
+
+def reconcile_period(
+    config: Config,
+    name: str | None,
+    now: int,
+    tick: Progress | None = None,
+    *,
+    unfinished: bool = True,
+    work: Work = AS_FITS,
+) -> ReconcileReport:
+    """Reconcile a billing month; without a name the last one and the current one, which late records may change.
+
+    ``unfinished`` also books the day that is not over, which every later call then books anew: for people who want to
+    see today, not for a service that runs often. ``work`` says where it is done.
+    """
+    with opened(config) as engine:
+        current = period_at(now, zone(config))
+        if name is None:
+            start, end = period_at(current.start - 1, zone(config)).start, current.end
+        else:
+            asked = period_named(name, zone(config))
+            start, end = asked.start, asked.end
+        return reconcile_between(config, engine, start, end, now, tick=tick, unfinished=unfinished, work=work)
+
+
+def reconcile_between(
+    config: Config,
+    engine: Engine,
+    start: int,
+    end: int,
+    now: int,
+    *,
+    only: Collection[str] | None = None,
+    tick: Progress | None = None,
+    unfinished: bool = True,
+    work: Work = AS_FITS,
+) -> ReconcileReport:
+    """Reconcile all node-days that touch ``[start, end)``, or those of ``only`` these machines.
+
+    ``work`` says where; few machines are done one by one, here.
+    """
+    r = rules(config)
+    if only is None:
+        whole = site(config, engine)
+        return reconcile_whole(
+            engine, start, end, whole, r, now=now, zone=zone(config), unfinished=unfinished, progress=tick, work=work
+        )
+    places = machines(config, engine)
+    return reconcile_range(
+        engine,
+        start,
+        end,
+        places.resolve,
+        partial(reconcile, rules=r),
+        projects=config.project_map().project,
+        rules_hash=rules_hash(r.text()),
+        now=now,
+        zone=zone(config),
+        unfinished=unfinished,
+        machines=only,
+        progress=tick,
+        present=places.stays,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What a month is rated with: those it was closed with, else the settings'; and those of the months before it."""
+
+    rates: Rates
+    terms: Terms
+    closed: bool
+    earlier: Mapping[str, Rates]
+
+
+def prices(config: Config, engine: Engine, period: Period) -> Prices:
+    """The prices and terms of a month. What a month was closed with never changes, whatever the settings say."""
+    closed = {s.name: s.closed_with for s in period_states(engine) if not s.is_open}
+    earlier = {name: kept.rates if kept else rates(config) for name, kept in closed.items() if name < period.name}
+    own = closed.get(period.name)
+    if own is not None:
+        return Prices(own.rates, own.terms, closed=True, earlier=earlier)
+    return Prices(rates(config), terms(config), period.name in closed, earlier)
+
+
+def lines(config: Config, engine: Engine, period: Period, at: Prices | None = None) -> list[Line]:
+    """The priced lines of a period, and after them the corrections of closed months that are booked in it."""
+    at = at or prices(config, engine, period)
+    own = rate(usage(engine, period.start, period.end), at.rates, period.name)
+    return own + corrected(engine, period, at)
+
+
+def corrected(engine: Engine, period: Period, at: Prices) -> list[Line]:
+    """The priced corrections of closed months that are booked in a period."""
+    return rate_corrections(corrections(engine, period.name), at.earlier, at.rates, period.name)
+
+
+def statement(config: Config, engine: Engine, period: Period, at: Prices | None = None) -> Statement:
+    """The statement of a billing month."""
+    at = at or prices(config, engine, period)
+    return compose(lines(config, engine, period, at), at.rates, period.name)
+
+
+def stated(engine: Engine, period: Period, at: Prices) -> StatedMonth:
+    """The statement of a billing month, however many lines it has: they are read when they are asked for."""
+    with readers(engine, much=many(engine, period)) as some:
+        month = month_statement(engine, some, period, at.rates, corrected(engine, period, at))
+    return StatedMonth(engine, month, at.rates)
+
+
+def write_statement(config: Config, name: str, folder: Path) -> Sequence[Path]:
+    """Write a month's chargeback, summary and notes; the paths of the files."""
+    with opened(config) as engine:
+        period = period_named(name, zone(config))
+        at = prices(config, engine, period)
+        closed_at = next((s.closed_at for s in period_states(engine) if s.name == name and not s.is_open), None)
+        owed = recovered_time(engine, period.start, period.end, closed_at)
+        later, much = corrected(engine, period, at), many(engine, period)
+        with readers(engine, much=much) as some, shelf(folder) if much else nullcontext() as shared:
+            month = month_statement(engine, some, period, at.rates, later, shared)
+            earlier = {line.corrects: at.earlier[line.corrects] for line in month.statement.lines}
+            basis = Basis(at.closed, earlier, owed)
+            return write_files(folder, month.statement, at.rates, at.terms, basis, month.csv_parts(some))
+
+
+def explain(config: Config, line_id: str, name: str | None, *, escape: bool) -> bytes:
+    """The evidence chain of a line, raw records byte for byte; ``escape`` makes them fit for a terminal.
+
+    Raises `LedgerError` when no month (or not that one) has such a line.
+    """
+    with opened(config) as engine:
+        months = [name] if name else list(reversed(month_names(engine)))
+        for month in months:
+            period = period_named(month, zone(config))
+            for line in corrected(engine, period, prices(config, engine, period)):
+                if line.line_id == line_id:
+                    about = period_named(line.corrects, zone(config))
+                    chain = explain_usage(engine, about.start, about.end, line.usage, period.name)
+                    return render(chain, escape=escape)
+            with read(engine) as connection:
+                group = line_named(connection, period, line_id)
+                used = usage_of(connection, period.start, period.end, group) if group else None
+            if used is not None:
+                return render(explain_usage(engine, period.start, period.end, used), escape=escape)
+    raise LedgerError(
+        f"no line {line_id} in {', '.join(months) or 'an empty ledger'}; line_id is the CSV's last column"
+    )
+
+
+def export_beancount(config: Config, name: str, file: Path) -> None:
+    """Write a month's books as a Beancount ledger."""
+    with opened(config) as engine:
+        write_atomic(file, beancount.export(engine, period_named(name, zone(config)), zone(config)))
+
+
+def month_names(engine: Engine) -> list[str]:
+    """The billing months that were booked in, oldest first."""
+    with read(engine) as connection:
+        return list(connection.scalars(select(periods.c.name).order_by(periods.c.start_at)))
+
+
+def check(config: Config, now: int) -> list[Breach]:
+    """Every breach of an invariant, also against the evidence the node-days were booked from."""
+    with opened(config) as engine:
+        with read(engine) as connection:
+            first, last = connection.execute(select(func.min(booked.c.start_at), func.max(booked.c.end_at))).one()
+        if first is None:
+            return prove(engine)
+        days = day_inputs(engine, site(config, engine), first, min(last, now), zone(config))
+        return prove(engine, evidence=days, models=config.model_names)
+
+
+def rejects(config: Config, limit: int) -> list[tuple[str, str, str, str]]:
+    """What was set aside and is not mended: when, source, reason, and the record as far as it fits a line."""
+    with opened(config) as engine:
+        found = set_aside.rejects(engine)[-limit:]
+    return [
+        (
+            datetime.fromtimestamp(r.seen_at, UTC).isoformat(timespec="seconds"),
+            f"{r.source} {r.cluster}".strip(),
+            r.reason,
+            r.record.decode(errors="backslashreplace")[:200],
+        )
+        for r in reversed(found)
+    ]

@@ -1,0 +1,183 @@
+"""The site's months and disputes: each of the front door's verbs about them as one function."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from sqlalchemy import Engine, func, select
+
+from accounting.bulk.run import day_inputs
+from accounting.bulk.statement import month_sums, refuse_unpriced
+from accounting.commands import book
+from accounting.ledger.disputes import Dispute, disputes, reach, rule
+from accounting.ledger.reconcile_range import ReconcileReport, rules_hash
+from accounting.periods.closing import ClosedWith, period_state, period_states
+from accounting.periods.proofs import Breach
+from accounting.periods.sealing import seal
+from accounting.periods.settling import Open, Sources, still_open, unreconciled
+from accounting.rates.rating import RatingError
+from accounting.statements.chargeback import money
+from accounting.statements.hours import hours_text, micro_hours
+from accounting.store.calendar import Period, close, period_named
+from accounting.store.database import LedgerError, read
+from accounting.store.tables import node_days
+from exporters.config import Config
+from exporters.model import Disposition
+
+
+class NotSettledError(Exception):
+    """A month cannot be closed yet. ``todo`` says what must be done first."""
+
+    def __init__(self, name: str, todo: Sequence[Open]) -> None:
+        super().__init__(f"{name} cannot be closed yet: {'; '.join(o.what for o in todo)}")
+        self.todo = todo
+
+
+def settle(config: Config, name: str, now: int) -> list[Open]:
+    """What is still open before a month may be closed; nothing for a month that is closed already."""
+    with book.opened(config) as engine:
+        return _settle(config, engine, period_named(name, book.zone(config)), now)
+
+
+def _settle(config: Config, engine: Engine, period: Period, now: int) -> list[Open]:
+    if not period_state(engine, period.name).is_open:
+        return []
+    zone, wait = book.zone(config), int(config.ledger.settle) if config.ledger else 0
+    sources = Sources([c.cluster for c in config.slurm if c.history.enabled], [k.cluster for k in config.kubernetes])
+    found = list(still_open(engine, period, sources, settle=wait, now=now, zone=zone))
+    site, rules = book.site(config, engine), book.rules(config)
+    inputs = day_inputs(engine, site, period.start, min(period.end, now), zone, rules)
+    found += unreconciled(engine, period, inputs, rules_hash(rules.text()), zone=zone)
+    try:
+        at = book.prices(config, engine, period)
+        refuse_unpriced(engine, period, at.rates)
+        book.corrected(engine, period, at)
+    except RatingError as e:
+        found.append(Open(must=True, what=str(e)))
+    return sorted(found, key=lambda o: not o.must)
+
+
+def close_month(config: Config, name: str, now: int, *, force: bool = False) -> ClosedWith | None:
+    """Close a month with the prices and terms of the settings. Closing it again changes nothing.
+
+    Raises `NotSettledError` while something must be done first, unless ``force``; and then `LedgerError` for what
+    cannot be passed over (the month is not over, an earlier one is open), `RatingError` for a model without a price.
+    """
+    with book.opened(config) as engine:
+        zone = book.zone(config)
+        period = period_named(name, zone)
+        todo = [] if force else [o for o in _settle(config, engine, period, now) if o.must]
+        if todo:
+            raise NotSettledError(name, todo)
+        close(engine, name, now=now, zone=zone, closed_with=lambda: _closed_with(config, engine, period).text())
+        return period_state(engine, name).closed_with
+
+
+def _closed_with(config: Config, engine: Engine, period: Period) -> ClosedWith:
+    at = book.prices(config, engine, period)
+    capacity, charged, minor = month_sums(engine, period, at.rates)
+    later = [line for line in book.corrected(engine, period, at) if line.usage.disposition is not None]
+    capacity += sum(line.usage.charged for line in later)
+    charged += sum(line.usage.charged for line in later if line.usage.disposition is Disposition.CHARGED)
+    amount = sum((line.amount for line in later), Decimal(minor).scaleb(-at.rates.minor_digits))
+    return ClosedWith(at.rates, at.terms, capacity, charged, amount)
+
+
+def seal_month(config: Config, name: str, now: int) -> str:
+    """Seal a closed month; its seal in hexadecimal. Sealing it again changes nothing."""
+    with book.opened(config) as engine:
+        return seal(engine, name, now=now, zone=book.zone(config)).hex()
+
+
+def month_rows(config: Config) -> list[tuple[str, ...]]:
+    """Every month: name, state, GPU-hours of capacity, charged GPU-hours, amount, currency, seal.
+
+    A month that cannot be priced has no amount.
+    """
+    rows: list[tuple[str, ...]] = []
+    with book.opened(config) as engine:
+        for state in period_states(engine):
+            kept = state.closed_with
+            if kept is None:
+                try:
+                    kept = _closed_with(config, engine, period_named(state.name, book.zone(config)))
+                except RatingError:
+                    rows.append((state.name, state.state, "", "", "", "no price", state.seal.hex()))
+                    continue
+            hours = (hours_text(micro_hours(q)) for q in (kept.capacity, kept.charged))
+            amount = money(kept.amount, kept.rates.minor_digits)
+            rows.append((state.name, state.state, *hours, amount, kept.rates.currency, state.seal.hex()))
+    return rows
+
+
+def recheck(config: Config) -> list[Breach]:
+    """Rate every closed month again: see `amounts_hold`."""
+    with book.opened(config) as engine:
+        return amounts_hold(config, engine)
+
+
+def amounts_hold(config: Config, engine: Engine) -> list[Breach]:
+    """Closed months that do not come to what they were closed with when they are rated again."""
+    found = []
+    for state in period_states(engine):
+        if state.closed_with is None:
+            continue
+        again = _closed_with(config, engine, period_named(state.name, book.zone(config)))
+        if again != state.closed_with:
+            told = f"closed with {state.closed_with.amount}, now {again.amount} {again.rates.currency}"
+            found.append(Breach("a closed period rates to the same cents", f"period {state.name}", told))
+    return found
+
+
+def list_disputes(config: Config, name: str | None = None) -> list[Dispute]:
+    """Every dispute, or those of a month."""
+    with book.opened(config) as engine:
+        projects = config.project_map().project
+        if name is None:
+            return disputes(engine, projects)
+        period = period_named(name, book.zone(config))
+        return disputes(engine, projects, start=period.start, end=period.end)
+
+
+def rule_on(
+    config: Config, name: str, to: str | None, *, why: str, author: str, now: int
+) -> tuple[Dispute, ReconcileReport]:
+    """Decide a dispute (``to`` None: revoke the decision), and book it: the node-days concerned are reconciled anew."""
+    with book.opened(config) as engine:
+        projects = config.project_map().project
+        dispute, _ = rule(engine, name, to, author=author, why=why, now=now, projects=projects)
+        start, end = reach(engine, dispute)
+        with read(engine) as connection:
+            d = node_days.c
+            query = select(func.min(d.start_at), func.max(d.end_at)).where(d.machine == dispute.machine)
+            first, last = connection.execute(query).one()
+        if first is None:
+            raise LedgerError(f"nothing is booked of {dispute.machine}: run meterbridge reconcile")
+        report = book.reconcile_between(config, engine, max(start, first), min(end, last), now, only={dispute.machine})
+        return next((d for d in disputes(engine, projects) if d.name == name), dispute), report
+
+
+def dispute_lines(dispute: Dispute) -> list[str]:
+    """A dispute as text for people: what, who, why, and the evidence."""
+    hours = hours_text(micro_hours(dispute.quantity))
+    when = f"{_at(dispute.start)} to {_at(dispute.end)}" if dispute.end else "no stretch of time any more"
+    lines = [f"{dispute.name}  {dispute.state.value}  {dispute.machine}  {when}  {hours} GPU-hours"]
+    for party in dispute.parties:
+        job = party.job
+        names = f"{job.display_id or job.native_id} {job.name!r} of {job.user or '-'}, {job.account or '-'}"
+        lines.append(f"  {job.key}: {names}, project {party.project}")
+        lines += [f"    key {k.kind.value} {k.cluster}/{k.value} {k.evidence}".rstrip() for k in party.keys]
+        lines += [f"    record of {source} {cluster} sha256 {digest}" for source, cluster, digest in party.records]
+    if dispute.reason:
+        lines.append(f"  why: {dispute.reason}")
+    if dispute.ruling is not None:
+        r = dispute.ruling
+        word = "revoked" if r.to is None else f"ruled to {r.to}"
+        lines.append(f"  {word} by {r.author} at {_at(r.at)}: {r.why}")
+    return lines
+
+
+def _at(moment: int) -> str:
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"

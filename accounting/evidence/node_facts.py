@@ -1,0 +1,166 @@
+"""What changes rarely, read once per range: each node's sightings and events, and which time is covered."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Engine, Select, func, select
+
+from accounting.evidence.capacity import Event, NodeFacts, Sighting
+from accounting.intake.coverage import HISTORY, LIVE, ROUND, counts, covered_until
+from accounting.store.database import chunks, read
+from accounting.store.rows import CLAIM_COLUMNS, claim_of
+from accounting.store.tables import capacity as capacity_table
+from accounting.store.tables import claim_keys
+from accounting.store.tables import claims as claims_table
+from accounting.store.tables import coverage as coverage_table
+from accounting.store.tables import jobs as jobs_table
+from accounting.store.tables import node_events as events_table
+from accounting.store.tables import nodes as nodes_table
+from exporters.model import Claim, JobKey, LinkKind, Node, NodeKey, Scheduler
+
+Place = tuple[Scheduler, str]
+"""A scheduler's cluster."""
+
+Spans = Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Nodes by key; the time over which each cluster's claims are known, and the last second of it."""
+
+    nodes: Mapping[NodeKey, NodeFacts]
+    covered: Mapping[Place, Spans]
+    until: Mapping[Place, int]
+
+
+def load_facts(connection: Connection, start: int, end: int) -> Facts:
+    """Everything about nodes that matters to ``[start, end)``, also what was seen before and is carried into it."""
+    keys = node_keys(connection)
+    sightings = _sightings(connection, end)
+    late = _first_sightings(connection, [n for n in keys if n not in sightings], end)
+    sightings.update(late)
+    events = _events(connection, end)
+    unsure = [n for n in keys if min((s.start for s in sightings.get(n, ())), default=start + 1) > start]
+    mentioned = _first_mentions(connection, unsure)
+    covered = _spans(connection, select(coverage_table).where(counts()))
+    read_at = _spans(connection, select(coverage_table).where(coverage_table.c.kind == HISTORY))
+    nodes = {
+        key: NodeFacts(
+            key,
+            sightings.get(number, ()),
+            events.get(number, ()),
+            read_at.get((key.scheduler, key.cluster), ()),
+            mentioned.get(number),
+        )
+        for number, key in keys.items()
+    }
+    return Facts(nodes, covered, covered_until(connection))
+
+
+def node_keys(connection: Connection) -> dict[int, NodeKey]:
+    """Every node the ledger knows, by id."""
+    c = nodes_table.c
+    rows = connection.execute(select(c.id, c.scheduler, c.cluster, c.name))
+    return {number: NodeKey(Scheduler(s), cluster, name) for number, s, cluster, name in rows}
+
+
+def live_ends(connection: Connection) -> dict[tuple[str, str], int]:
+    """Up to when what was seen and did not end since is known to last, by source and cluster (or recorder and "")."""
+    c = coverage_table.c
+    query = select(c.source, c.cluster, func.max(c.end_at)).where(c.kind.in_((LIVE, ROUND)))
+    return {(s, cluster): int(end) for s, cluster, end in connection.execute(query.group_by(c.source, c.cluster))}
+
+
+def _read_sightings(connection: Connection, query: Select[tuple[object, ...]]) -> dict[int, list[Sighting]]:
+    ends = live_ends(connection)
+    found: dict[int, list[Sighting]] = defaultdict(list)
+    for r in connection.execute(query.join(nodes_table, nodes_table.c.id == capacity_table.c.node_id)):
+        end = ends.get((r.source, r.cluster), r.start_at) if r.end_at is None else r.end_at
+        found[r.node_id].append(Sighting(r.start_at, end, r.model, r.milligpu, bool(r.up), r.reason, r.end_basis))
+    return found
+
+
+_SIGHTING = select(capacity_table, nodes_table.c.cluster)
+
+
+def _sightings(connection: Connection, end: int) -> dict[int, list[Sighting]]:
+    return _read_sightings(connection, _SIGHTING.where(capacity_table.c.start_at < end))
+
+
+def _first_sightings(connection: Connection, node_ids: Sequence[int], end: int) -> dict[int, list[Sighting]]:
+    """The first sightings of nodes that were only seen later."""
+    c = capacity_table.c
+    firsts = select(c.node_id, func.min(c.start_at).label("first")).where(c.start_at >= end).group_by(c.node_id)
+    sub = firsts.subquery()
+    found: dict[int, list[Sighting]] = {}
+    for part in chunks(node_ids):
+        query = _SIGHTING.join(sub, (sub.c.node_id == c.node_id) & (sub.c.first == c.start_at))
+        found.update(_read_sightings(connection, query.where(c.node_id.in_(part))))
+    return found
+
+
+def _events(connection: Connection, end: int) -> dict[int, list[Event]]:
+    c = events_table.c
+    found: dict[int, list[Event]] = defaultdict(list)
+    query = select(c.node_id, c.start_at, c.end_at, c.up, c.milligpu, c.reason, c.seen_at).where(c.current)
+    for number, start, stop, up, milligpu, reason, seen in connection.execute(query.where(c.start_at < end)):
+        found[number].append(Event(start, stop, bool(up), milligpu, reason, seen))
+    return found
+
+
+def _first_mentions(connection: Connection, node_ids: Sequence[int]) -> dict[int, int]:
+    c = claims_table.c
+    found: dict[int, int] = {}
+    for part in chunks(node_ids):
+        query = select(c.node_id, func.min(c.start_at)).where(c.current, c.node_id.in_(part)).group_by(c.node_id)
+        found.update((n, first) for n, first in connection.execute(query))
+    return found
+
+
+def _spans(connection: Connection, query: Select[tuple[object, ...]]) -> dict[Place, list[tuple[int, int]]]:
+    """Covered time by cluster: the union over its sources."""
+    found: dict[Place, list[tuple[int, int]]] = defaultdict(list)
+    for r in connection.execute(query.order_by(coverage_table.c.start_at, coverage_table.c.end_at)):
+        if r.end_at <= r.start_at:
+            continue
+        spans = found[Scheduler(r.scheduler), r.cluster]
+        if spans and r.start_at <= spans[-1][1]:
+            spans[-1] = (spans[-1][0], max(spans[-1][1], r.end_at))
+        else:
+            spans.append((r.start_at, r.end_at))
+    return found
+
+
+def nodes_seen(engine: Engine) -> list[Node]:
+    """Every node the ledger knows, as last seen (a node known only from history: by its name alone). For resolvers."""
+    c = capacity_table.c
+    latest: dict[NodeKey, Node] = {}
+    with read(engine) as connection:
+        keys = node_keys(connection)
+        query = select(c.node_id, c.model, c.milligpu, c.up, c.reason, c.hostnames).order_by(c.start_at, c.id)
+        for number, model, milligpu, up, reason, names in connection.execute(query):
+            hostnames = tuple(json.loads(names)) if names else ()
+            latest[keys[number]] = Node(keys[number], milligpu, bool(up), model, reason, hostnames)
+    return [latest.get(key) or Node(key, 0, up=True) for key in sorted(keys.values())]
+
+
+def lenders(engine: Engine) -> list[Claim]:
+    """Every current claim that lends its cards to a Slurm node: where that node was, and when. For resolvers."""
+    c, j, n = claims_table.c, jobs_table.c, nodes_table.c
+    lending = select(claim_keys.c.claim_id).where(claim_keys.c.kind == LinkKind.LENDS.value)
+    query = (
+        select(j.scheduler, j.cluster, j.run, n.scheduler, n.cluster, n.name, *(c[name] for name in CLAIM_COLUMNS))
+        .join(jobs_table, j.id == c.job_id)
+        .join(nodes_table, n.id == c.node_id)
+        .where(c.current, c.id.in_(lending))
+        .order_by(c.start_at, c.unit)
+    )
+    with read(engine) as connection:
+        return [
+            claim_of(JobKey(Scheduler(js), jc, run), NodeKey(Scheduler(ns), nc, name), values)
+            for js, jc, run, ns, nc, name, *values in connection.execute(query)
+        ]

@@ -1,0 +1,274 @@
+"""Proves the invariants of `accounting.ledger` and `accounting.intake` on a live ledger, and names every breach.
+
+The rows themselves are asked, not the code that wrote them: sums are taken anew, digests are computed anew, and every
+pointer is followed. Nothing is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Select, and_, case, func, or_, select
+from sqlalchemy.sql.expression import FromClause
+
+from accounting.evidence.fingerprints import DayInputs
+from accounting.ledger.booking import CAPACITY, CORRECTION, POST, REVERSAL
+from accounting.ledger.books import inputs_hash
+from accounting.model import CapacityStretch, NodeDay
+from accounting.periods.proofs import Breach, altered_records, doubtful_marks, misfiled_keys, misread_records
+from accounting.periods.sealing import closed_in_order, seals_hold
+from accounting.store.database import read
+from accounting.store.tables import (
+    claims,
+    jobs,
+    node_days,
+    nodes,
+    periods,
+    postings,
+    records,
+    rulings,
+    transactions,
+    windows,
+)
+from exporters.join.pools import Pool, merge_pools
+from exporters.model import Disposition, Scheduler
+
+_T, _P, _D, _W = transactions.c, postings.c, node_days.c, windows.c
+_ACCOUNTS = [d.value for d in Disposition]
+
+Inputs = NodeDay | DayInputs
+"""The evidence of a node-day."""
+
+
+def check(
+    engine: Engine, *, evidence: Iterable[Inputs] | None = None, models: Mapping[str, str] | None = None
+) -> list[Breach]:
+    """Every breach of an invariant, sorted; none when the ledger is sound.
+
+    With ``evidence`` (`accounting.bulk.run.day_inputs`, or `accounting.evidence.node_days.node_days`) it is also proved
+    that what was booked as capacity is the known capacity times the seconds, for each node-day whose evidence is still
+    what it was booked from; ``models`` are the site's names of GPU models, as reconciling was given them.
+    """
+    with read(engine) as connection:
+        return breaches(connection, evidence, models)
+
+
+def breaches(
+    connection: Connection,
+    evidence: Iterable[Inputs] | None = None,
+    models: Mapping[str, str] | None = None,
+) -> list[Breach]:
+    """Like `check`, in the caller's transaction."""
+    found = [breach for proof in _PROOFS for breach in proof(connection)]
+    if evidence is not None:
+        found += _capacity(connection, evidence, models or {})
+    return sorted(set(found))
+
+
+def _place(machine: str, start: int) -> str:
+    return f"node-day {machine} {datetime.fromtimestamp(start, UTC):%Y-%m-%dT%H:%MZ}"
+
+
+def _balance(connection: Connection) -> Iterator[Breach]:
+    query = select(_P.transaction_id, _P.model, func.sum(_P.quantity)).group_by(_P.transaction_id, _P.model)
+    for number, model, total in connection.execute(query.having(func.sum(_P.quantity) != 0)):
+        yield Breach(
+            "a transaction sums to zero", f"transaction {number}", f"{model or 'unknown model'} sums to {total}"
+        )
+
+
+def _accounts(connection: Connection) -> Iterator[Breach]:
+    """What stands: known accounts, nothing negative, the six dispositions together the capacity."""
+    odd = select(_P.id, _P.account).where(_P.account.not_in([*_ACCOUNTS, CAPACITY, ""]))
+    for number, account in connection.execute(odd):
+        yield Breach("the accounts are the six dispositions and capacity", f"posting {number}", f"account {account!r}")
+    standing = select(_D.machine, _D.start_at).join(postings, _P.transaction_id == _D.transaction_id)
+    negative = standing.add_columns(_P.account, _P.quantity).where(_P.account != CAPACITY, _P.quantity < 0)
+    for machine, start, account, quantity in connection.execute(negative):
+        yield Breach("no disposition is negative", _place(machine, start), f"{account} holds {quantity}")
+    parts = func.sum(case((_P.account.in_(_ACCOUNTS), _P.quantity), else_=0))
+    whole = func.sum(case((_P.account == CAPACITY, -_P.quantity), else_=0))
+    query = standing.add_columns(_P.model, parts, whole).group_by(_D.machine, _D.start_at, _P.model)
+    for machine, start, model, total, capacity in connection.execute(query.having(parts != whole)):
+        yield Breach(
+            "the six dispositions sum to the capacity",
+            _place(machine, start),
+            f"{model or 'unknown model'}: {total} of {capacity}",
+        )
+
+
+def _dangling(connection: Connection) -> Iterator[Breach]:
+    """Pointers that lead nowhere."""
+    t = transactions.alias("amended")
+    pointers: list[tuple[str, FromClause, Any, Any]] = [
+        ("record", records, records.c.job_id, jobs.c.id),
+        ("claim", claims, claims.c.record_id, records.c.id),
+        ("claim", claims, claims.c.job_id, jobs.c.id),
+        ("claim", claims, claims.c.node_id, nodes.c.id),
+        ("posting", postings, _P.job_id, jobs.c.id),
+        ("posting", postings, _P.linked_id, jobs.c.id),
+        ("posting", postings, _P.transaction_id, _T.id),
+        ("transaction", transactions, _T.period, periods.c.name),
+        ("transaction", transactions, _T.amends, t.c.id),
+        ("ruling", rulings, rulings.c.job_id, jobs.c.id),
+        ("ruling", rulings, rulings.c.other_id, jobs.c.id),
+        ("ruling", rulings, rulings.c.ruled_to, jobs.c.id),
+    ]
+    for what, table, column, target in pointers:
+        query = (
+            select(table.c.id, column)
+            .select_from(table.outerjoin(target.table, column == target))
+            .where(column.is_not(None), target.is_(None))
+        )
+        for number, value in connection.execute(query):
+            yield Breach("every reference leads somewhere", f"{what} {number}", f"no {column.name} {value}")
+    for column in (_D.transaction_id, _D.correction_id):
+        lost = (
+            select(_D.machine, _D.start_at, column)
+            .select_from(node_days.outerjoin(transactions, column == _T.id))
+            .where(column.is_not(None), _T.id.is_(None))
+        )
+        for machine, start, value in connection.execute(lost):
+            yield Breach("every reference leads somewhere", _place(machine, start), f"no {column.name} {value}")
+
+
+def _reversals(connection: Connection) -> Iterator[Breach]:
+    """In its own period a node-day's reversals undo all but what stands."""
+    d, t = node_days, transactions
+    net = (
+        select(_T.machine, _T.start_at, _P.account, _P.model)
+        .add_columns(
+            func.sum(_P.quantity - case((_T.id == _D.transaction_id, _P.quantity), else_=0)).label("quantity"),
+            func.sum(_P.held - case((_T.id == _D.transaction_id, _P.held), else_=0)).label("held"),
+        )
+        .select_from(
+            t.join(postings, _P.transaction_id == _T.id).outerjoin(
+                d, and_(_D.machine == _T.machine, _D.start_at == _T.start_at)
+            )
+        )
+        .where(_T.kind != CORRECTION)
+        .group_by(_T.machine, _T.start_at, _P.account, _P.model)
+        .subquery()
+    )
+    query = select(net).where(or_(net.c.quantity != 0, net.c.held != 0))
+    for machine, start, account, model, quantity, _ in connection.execute(query):
+        yield Breach(
+            "what no longer stands is reversed",
+            _place(machine, start),
+            f"{quantity} of {model or 'unknown model'} on {account or 'records shown'} is left over",
+        )
+    twice = select(_T.amends, func.count()).where(_T.kind == REVERSAL).group_by(_T.amends).having(func.count() > 1)
+    for number, times in connection.execute(twice):
+        yield Breach("a transaction is reversed at most once", f"transaction {number}", f"reversed {times} times")
+
+
+def _periods(connection: Connection) -> Iterator[Breach]:
+    """Postings and reversals are booked in the node-day's own period, corrections in a later one."""
+    c = periods.c
+    query = select(_T.id, _T.kind, _T.machine, _T.start_at, _T.period).join(periods, c.name == _T.period)
+    outside = or_(_T.start_at < c.start_at, _T.end_at > c.end_at)
+    misplaced = or_(and_(_T.kind != CORRECTION, outside), and_(_T.kind == CORRECTION, _T.start_at >= c.start_at))
+    for number, kind, machine, start, period in connection.execute(query.where(misplaced)):
+        yield Breach(
+            "a node-day is booked in its own period, and corrected in a later one",
+            f"transaction {number}",
+            f"{kind} of {_place(machine, start)} is booked in {period}",
+        )
+    own = select(c.name, c.closed_at, func.max(_T.posted_at)).join(transactions, _T.period == c.name)
+    late = own.where(c.closed_at.is_not(None), _T.posted_at > c.closed_at).group_by(c.name, c.closed_at)
+    for name, closed, posted in connection.execute(late):
+        yield Breach("a closed period never changes", f"period {name}", f"closed at {closed}, booked at {posted}")
+
+
+def _overlaps(connection: Connection) -> Iterator[Breach]:
+    """No second of a machine is in two node-days that stand."""
+    query = (
+        select(_D.machine, _D.start_at, _D.end_at)
+        .where(_D.transaction_id.in_(select(_P.transaction_id)))
+        .order_by(_D.machine, _D.start_at)
+    )
+    for one, other in pairwise(connection.execute(query)):
+        if one.machine == other.machine and other.start_at < one.end_at:
+            yield Breach(
+                "no second is in two node-days",
+                _place(one.machine, one.start_at),
+                f"overlaps {_place(other.machine, other.start_at)}",
+            )
+
+
+def _intake(connection: Connection) -> Iterator[Breach]:
+    counted = _W.charged + _W.excluded + _W.pending + _W.rejected
+    query: Select[Any] = select(_W.id, _W.source, _W.cluster, _W.start_at, _W.read, counted).where(_W.read != counted)
+    for number, source, cluster, start, was_read, total in connection.execute(query):
+        yield Breach(
+            "read = charged + excluded + pending + rejected",
+            f"window {number} of {source} {cluster} from {datetime.fromtimestamp(start, UTC):%Y-%m-%dT%H:%MZ}",
+            f"{was_read} read, {total} accounted for",
+        )
+
+
+def _kinds(connection: Connection) -> Iterator[Breach]:
+    for number, kind in connection.execute(select(_T.id, _T.kind).where(_T.kind.not_in([POST, REVERSAL, CORRECTION]))):
+        yield Breach("a transaction posts, reverses or corrects", f"transaction {number}", f"kind {kind!r}")
+
+
+_PROOFS = (
+    _balance,
+    _accounts,
+    _dangling,
+    _reversals,
+    _periods,
+    _overlaps,
+    _intake,
+    _kinds,
+    altered_records,
+    doubtful_marks,
+    misread_records,
+    misfiled_keys,
+    closed_in_order,
+    seals_hold,
+)
+
+
+def _capacity(connection: Connection, evidence: Iterable[Inputs], models: Mapping[str, str]) -> Iterator[Breach]:
+    # what stands, and the corrections of it: together they are what the newest evidence says
+    stands = or_(_T.id == _D.transaction_id, _T.kind == CORRECTION)
+    query = (
+        select(_D.machine, _D.start_at, _D.inputs_hash, _P.model, func.sum(_P.quantity))
+        .join(transactions, and_(_T.machine == _D.machine, _T.start_at == _D.start_at))
+        .join(postings, _P.transaction_id == _T.id)
+        .where(_P.account == CAPACITY, stands)
+        .group_by(_D.machine, _D.start_at, _D.inputs_hash, _P.model)
+    )
+    booked: dict[tuple[str, int, bytes], dict[str, int]] = {}
+    for machine, start, digest, model, total in connection.execute(query):
+        sums = booked.setdefault((machine, start, bytes(digest)), {})
+        if total:
+            sums[model] = -int(total)
+    for day in evidence:
+        digest = inputs_hash(day) if isinstance(day, NodeDay) else day.hash
+        was = booked.get((day.machine, day.start, digest))
+        known = known_capacity(day, models)
+        if was is not None and was != known:
+            yield Breach("capacity is the known capacity times the seconds", _place(day.machine, day.start),
+                         f"{was} is booked, {known} is known")  # fmt: skip
+
+
+def known_capacity(day: Inputs, models: Mapping[str, str]) -> dict[str, int]:
+    """What a machine's cards amount to over a node-day, in milliGPU-seconds by model."""
+    moments = {m for s in day.capacity for m in (s.start, s.end) if day.start <= m <= day.end}
+    total: dict[str, int] = {}
+    for a, b in pairwise(sorted(moments)):
+        views: dict[tuple[Scheduler, str], list[Pool]] = {}
+        for s in _at(day.capacity, a):
+            views.setdefault((s.scheduler, s.cluster), []).append(Pool(s.model, s.milligpu))
+        for pool in merge_pools(views, models):
+            total[pool.model] = total.get(pool.model, 0) + pool.milligpu * (b - a)
+    return total
+
+
+def _at(stretches: Iterable[CapacityStretch], moment: int) -> Iterator[CapacityStretch]:
+    return (s for s in stretches if s.start <= moment < s.end)

@@ -1,0 +1,121 @@
+"""What is still open before a month may be closed, in sentences: what must be done first, and what is only told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+
+from sqlalchemy import Connection, Engine, func, select
+
+from accounting.evidence.fingerprints import DayInputs
+from accounting.intake.coverage import covered_until
+from accounting.ledger.books import heads
+from accounting.ledger.reconcile_range import no_evidence
+from accounting.statements.hours import hours_text, micro_hours
+from accounting.store.calendar import OPEN, Period
+from accounting.store.database import read
+from accounting.store.tables import cursors, periods, postings, rejects
+from accounting.store.tables import node_days as booked
+from exporters.model import Disposition, Scheduler
+
+_TOLD = 3
+"""Node-days named in a sentence; of more, their number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """One thing that is open. ``must`` says whether it has to be done before the month is closed."""
+
+    must: bool
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Whose records a month needs: Slurm clusters whose history is ingested, Kubernetes clusters that are recorded."""
+
+    slurm: Sequence[str] = ()
+    kubernetes: Sequence[str] = ()
+
+
+def still_open(
+    engine: Engine, period: Period, sources: Sources, *, settle: int, now: int, zone: tzinfo
+) -> Iterator[Open]:
+    """What the books themselves tell. ``settle`` is how many seconds a month waits for late records."""
+    ready = period.end + settle
+    if now < ready:
+        yield Open(True, f"late records are waited for until {_moment(ready, zone)} (ledger.settle)")
+    with read(engine) as connection:
+        yield from _unread(connection, period, sources, zone)
+        c = periods.c
+        earlier = select(c.name).where(c.state == OPEN, c.start_at < period.start).order_by(c.start_at)
+        for name in connection.scalars(earlier):
+            yield Open(True, f"{name} is open: months are closed in order")
+        yield from _suspense(connection, period)
+        standing = (rejects.c.resolved_at.is_(None), rejects.c.seen_at >= period.start)
+        aside = connection.execute(select(func.count()).select_from(rejects).where(*standing)).scalar_one()
+        if aside:
+            yield Open(False, f"{aside} records are set aside since the month began (meterbridge rejects)")
+
+
+def _unread(connection: Connection, period: Period, sources: Sources, zone: tzinfo) -> Iterator[Open]:
+    c = cursors.c
+    rows = connection.execute(select(c.cluster, func.max(c.position)).group_by(c.cluster))
+    read_to: dict[str, int] = {row[0]: row[1] for row in rows}
+    for cluster in sources.slurm:
+        if (at := read_to.get(cluster)) is None:
+            yield Open(True, f"the records of slurm {cluster} were never read (meterbridge ingest)")
+        elif at < period.end:
+            yield Open(
+                True, f"the records of slurm {cluster} are read only up to {_moment(at, zone)} (meterbridge ingest)"
+            )
+    seen_to = covered_until(connection)
+    for cluster in sources.kubernetes:
+        seen = seen_to.get((Scheduler.KUBERNETES, cluster))
+        if seen is None:
+            yield Open(True, f"kubernetes {cluster} was never recorded (meterbridge exporter)")
+        elif seen < period.end:
+            yield Open(True, f"kubernetes {cluster} was last seen at {_moment(seen, zone)} (meterbridge exporter)")
+
+
+def _suspense(connection: Connection, period: Period) -> Iterator[Open]:
+    """Hours without evidence, and in dispute, in what stands."""
+    p, d = postings.c, booked.c
+    query = (
+        select(p.account, func.sum(p.quantity))
+        .join(booked, d.transaction_id == p.transaction_id)
+        .where(d.start_at >= period.start, d.start_at < period.end)
+        .where(p.account.in_([Disposition.DISPUTED.value, Disposition.UNKNOWN.value]))
+        .group_by(p.account)
+    )
+    hours = {account: hours_text(micro_hours(int(q))) for account, q in connection.execute(query) if q}
+    if (disputed := hours.get(Disposition.DISPUTED)) is not None:
+        yield Open(False, f"{disputed} GPU-hours are in dispute (meterbridge disputes {period.name})")
+    if (unknown := hours.get(Disposition.UNKNOWN)) is not None:
+        yield Open(False, f"{unknown} GPU-hours are unknown: a source could not be read, and nobody is billed for them")
+
+
+def unreconciled(
+    engine: Engine, period: Period, inputs: Iterable[DayInputs], rules_hash: bytes, *, zone: tzinfo
+) -> Iterator[Open]:
+    """Node-days that are not booked from the newest evidence and rules, and those of which no evidence is left.
+
+    ``inputs`` are those of all node-days of the period, as far as it is past.
+    """
+    with read(engine) as connection:
+        left = heads(connection, period.start, period.end)
+    stale = []
+    for day in inputs:
+        head = left.pop((day.machine, day.start), None)
+        if head is None or (head.inputs_hash, head.rules_hash) != (day.hash, rules_hash):
+            stale.append((day.machine, day.start))
+    stale += [place for place, head in left.items() if head.inputs_hash != no_evidence(*place)]
+    if stale:
+        names = [f"{machine} {_moment(start, zone)[:10]}" for machine, start in sorted(stale)[:_TOLD]]
+        more = f" and {len(stale) - _TOLD} more" if len(stale) > _TOLD else ""
+        yield Open(True, f"node-days with newer records: {', '.join(names)}{more} (meterbridge reconcile)")
+
+
+def _moment(at: int, zone: tzinfo) -> str:
+    return datetime.fromtimestamp(at, zone).isoformat(timespec="seconds")

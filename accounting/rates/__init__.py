@@ -1,0 +1,1 @@
+"""Prices: from usage to priced lines."""

@@ -1,0 +1,136 @@
+"""The accounting service of a site: its books behind the HTTP side, and its work on a clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from prometheus_client import CollectorRegistry
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp
+
+from accounting.commands import book
+from accounting.commands import recovery as recovering
+from accounting.periods.check import check
+from accounting.rates.rating import Rates, RatingError
+from accounting.service.app import UnavailableError, UnknownPeriodError, create_service
+from accounting.service.auth import TokenFile, Tokens
+from accounting.service.last_value import Latest
+from accounting.service.loop import Loop, Task
+from accounting.service.metrics import OPEN_FAMILIES, Standing, StandingCollector, Standings, stand
+from accounting.statements.statement_pages import StatedMonth
+from accounting.store.calendar import period_named
+from accounting.store.database import next_id, read
+from accounting.store.tables import transactions
+from exporters.config import Config
+from exporters.http.server import Server
+
+
+class LedgerBooks:
+    """What the HTTP side serves, read from the ledger at each question (`accounting.service.app.Books`)."""
+
+    def __init__(self, config: Config, engine: Engine) -> None:
+        self._config, self._engine = config, engine
+        self._latest: Latest[StatedMonth] = Latest(config.service.interval)
+
+    def periods(self) -> Sequence[str]:
+        """The billing months that have postings, oldest first."""
+        try:
+            return book.month_names(self._engine)
+        except DBAPIError as e:
+            raise self._unreadable(e) from e
+
+    def statement(self, period: str) -> StatedMonth:
+        """The statement of one month as the books have it now; what was measured may be ``service.interval`` old."""
+        if period not in self.periods():
+            raise UnknownPeriodError(period)
+        month = period_named(period, book.zone(self._config))
+        try:
+            at = book.prices(self._config, self._engine, month)
+            with read(self._engine) as connection:
+                booked = next_id(connection, transactions)
+            return self._latest.of((period, at, booked), lambda: book.stated(self._engine, month, at))
+        except RatingError as e:
+            raise UnavailableError(str(e)) from e
+
+    async def unreadable(self, _: Request, error: Exception) -> JSONResponse:
+        """What is answered where the database fails while lines are read: what failed, without the statement in SQL."""
+        told = str(self._unreadable(error)) if isinstance(error, DBAPIError) else str(error)
+        return JSONResponse({"detail": told}, 503)
+
+    def _unreadable(self, error: DBAPIError) -> UnavailableError:
+        return UnavailableError(f"the ledger {self._engine.url!r} cannot be read: {error.orig}")
+
+    def check(self) -> Sequence[str]:
+        """Every breach of an invariant, in a sentence."""
+        return [str(breach) for breach in check(self._engine)]
+
+    def ready(self) -> str:
+        """Why the books cannot be served now, or nothing."""
+        try:
+            self.periods()
+        except UnavailableError as e:
+            return str(e)
+        return ""
+
+
+class Service(Server):
+    """The service's listener; stopping it also releases the ledger's connections."""
+
+    def __init__(self, app: ASGIApp, config: Config, engine: Engine) -> None:
+        super().__init__(app, config.service.listen, config.service.config_file, lifespan=True)
+        self._engine = engine
+
+    def stop(self) -> None:
+        """Answer what was asked, then end. Safe to call twice."""
+        super().stop()
+        self._engine.dispose()
+
+
+def service(config: Config, clock: Callable[[], float] = time.time) -> Service:
+    """The accounting service of these settings, not yet started. ``clock`` tells now in epoch seconds.
+
+    It ingests every Slurm cluster, recovers the gaps of Kubernetes clusters, reconciles every ``service.interval``, and
+    checks the ledger every ``service.check_interval``. Without ``service.tokens_file`` its API lets nobody in; health
+    and metrics are open.
+    """
+    engine = book.ledger(config)
+    tokens = TokenFile(config.service.tokens_file) if config.service.tokens_file else Tokens()
+    registry = CollectorRegistry()
+    tasks = [
+        Task(f"ingest-{c.cluster}", c.history.interval, lambda c=c: book.ingest(config, c, int(clock())))  # type: ignore[misc]
+        for c in config.slurm
+        if c.history.enabled
+    ]
+    tasks += [
+        Task(f"recover-{k.cluster}", k.history.interval, lambda k=k: recovering.recover(config, k, int(clock())))  # type: ignore[misc]
+        for k in config.kubernetes
+        if k.history is not None
+    ]
+    tasks.append(
+        Task(
+            "reconcile",
+            config.service.interval,
+            lambda: book.reconcile_period(config, None, int(clock()), unfinished=False),
+        )
+    )
+    standings = Standings()
+    registry.register(StandingCollector(OPEN_FAMILIES, standings.overall))
+    tasks.append(Task("standing", config.service.interval, lambda: standings.stands(_stand(config, engine))))
+    tasks.append(Task("check", config.service.check_interval, lambda: standings.checked(len(check(engine)), clock())))
+    books = LedgerBooks(config, engine)
+    app = create_service(books, tokens, Loop(tasks, registry, wall=clock), registry, standings)
+    app.add_exception_handler(DBAPIError, books.unreadable)
+    return Service(app, config, engine)
+
+
+def _stand(config: Config, engine: Engine) -> Standing:
+    """Where the books stand now, each month at its own prices."""
+
+    def rates_of(month: str) -> Rates:
+        return book.prices(config, engine, period_named(month, book.zone(config))).rates
+
+    return stand(engine, rates_of)

@@ -1,0 +1,1 @@
+"""The client of endpoints, the listener, its web configuration and its pages."""

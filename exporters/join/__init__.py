@@ -1,0 +1,1 @@
+"""Claims, links and samples into who holds which card. Pure; nothing is dropped."""

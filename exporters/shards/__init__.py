@@ -1,0 +1,1 @@
+"""Parts of a fleet, and their sum."""

@@ -1,0 +1,1 @@
+"""RDMA ports: node_exporter's pages and the node agent's, put together."""

@@ -1,0 +1,264 @@
+"""A pod object, reduced to what metering needs: identity, place, times, GPU request, labels. Pure.
+
+Times. A pod holds its cards from ``scheduled`` (the PodScheduled condition: from then on nobody else can have them); a
+pod bound without a scheduler has no such condition and holds from its creation. It holds until its last container's
+``finishedAt``, once its phase is terminal; a container that is restarted in place ends nothing. ``deletionTimestamp``
+is the moment of the request plus the grace period, in the future: it ends nothing either. Only when the grace is zero
+has it happened (the API server's own clock, at the final delete).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from exporters.sources.kubernetes.raw import Raw, gpu_counts, items, part, seconds, texts
+
+HoldFrom = Literal["scheduled", "started"]
+"""Where a pod's claim begins: when it was bound to its node, or when its first container started."""
+
+_USER_KEYS = (
+    "meterbridge.io/user",
+    "opendatahub.io/username",
+    "opendatahub.io/user",
+    "hub.jupyter.org/username",
+    "slurmjob.slinky.slurm.net/user-id",
+)
+_QUEUE_KEYS = (
+    "kueue.x-k8s.io/queue-name",
+    "kueue.x-k8s.io/local-queue-name",
+    "scheduling.volcano.sh/queue-name",
+    "slurmjob.slinky.slurm.net/partition",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerRef:
+    """An object's controller: the one owner reference that carries ``controller: true``."""
+
+    api_version: str
+    kind: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRef:
+    """A ResourceClaim that a pod uses. ``own``: made for this pod alone (from a template), so nobody shares it."""
+
+    name: str
+    own: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PodFacts:
+    """What a pod object says. Times are epoch seconds, None while they have not happened.
+
+    ``requests`` are the effective GPU requests by resource; ``started`` the first ``startedAt`` that the object still
+    shows; ``finished`` is set only when ``terminal``. ``removed`` is the moment of a final delete. ``finalizers`` says
+    that something keeps the object after that moment.
+    """
+
+    uid: str
+    namespace: str
+    name: str
+    version: str
+    phase: str
+    terminal: bool
+    node: str
+    created: int
+    scheduled: int | None
+    started: int | None
+    finished: int | None
+    removed: int | None
+    finalizers: bool
+    requests: Mapping[str, int]
+    claims: tuple[ClaimRef, ...]
+    owner: OwnerRef | None
+    labels: Mapping[str, str]
+    user: str
+    queue: str
+    priority: str
+    slurm_name: str
+
+    def held_from(self, hold_from: HoldFrom, started: int | None = None) -> int | None:
+        """When the pod began to hold, None while it does not. ``started``: a first start known from earlier."""
+        if not self.node:
+            return None
+        first = self.started if started is None else started
+        if hold_from == "started":
+            return first
+        if self.scheduled is not None:
+            return self.scheduled
+        return self.created if first is None else min(self.created, first)
+
+
+def pod_facts(raw: Raw) -> PodFacts:
+    """Read one pod object. Raises ValueError, naming what is wrong, for an object that cannot be metered."""
+    meta, spec, status = part(raw, "metadata"), part(raw, "spec"), part(raw, "status")
+    uid, name = str(meta.get("uid") or ""), str(meta.get("name") or "")
+    created = seconds(meta.get("creationTimestamp"))
+    if not uid or not name or created is None:
+        raise ValueError("a pod without metadata.uid, name or creationTimestamp")
+    labels = {sys.intern(k): sys.intern(v) for k, v in texts(meta, "labels").items()}
+    annotations = texts(meta, "annotations")
+    phase = str(status.get("phase") or "")
+    terminal = phase in ("Succeeded", "Failed")
+    node = sys.intern(str(spec.get("nodeName") or ""))
+    claims, replaced = _claims(spec, status)
+    requests = {k: v for k, v in effective_request(spec).items() if k not in replaced}
+    gone = meta.get("deletionTimestamp") if meta.get("deletionGracePeriodSeconds") == 0 else None
+    return PodFacts(
+        uid=uid,
+        namespace=sys.intern(str(meta.get("namespace") or "")),
+        name=name,
+        version=str(meta.get("resourceVersion") or ""),
+        phase=sys.intern(phase),
+        terminal=terminal,
+        node=node,
+        created=created,
+        scheduled=_condition(status, "PodScheduled", "True"),
+        started=_started(status),
+        finished=_finished(status) if terminal else None,
+        removed=seconds(gone),
+        finalizers=bool(meta.get("finalizers")),
+        requests=requests,
+        claims=claims,
+        owner=controller(meta),
+        labels=labels,
+        user=_first(_USER_KEYS, annotations, labels),
+        queue=_first(_QUEUE_KEYS, labels, annotations),
+        priority=sys.intern(str(spec.get("priorityClassName") or "")),
+        slurm_name=_slurm_name(name, labels, spec),
+    )
+
+
+def effective_request(spec: Raw) -> dict[str, int]:
+    """GPU resources that the scheduler reserves for a pod: the larger of what its init phase and its main phase need.
+
+    The main phase needs all containers and all sidecars (init containers with ``restartPolicy: Always``). An init
+    container needs itself and the sidecars started before it.
+    """
+    main: dict[str, int] = {}
+    for container in items(spec, "containers"):
+        _add(main, _request(container))
+    sidecars: dict[str, int] = {}
+    peak: dict[str, int] = {}
+    for container in items(spec, "initContainers"):
+        need = _request(container)
+        if container.get("restartPolicy") == "Always":
+            _add(sidecars, need)
+            continue
+        for resource, count in need.items():
+            peak[resource] = max(peak.get(resource, 0), count + sidecars.get(resource, 0))
+    _add(main, sidecars)
+    _add(main, gpu_counts(part(spec, "overhead")))
+    return {k: max(main.get(k, 0), peak.get(k, 0)) for k in sorted(main.keys() | peak.keys())}
+
+
+def controller(meta: Raw) -> OwnerRef | None:
+    """The controller among the owner references; a Node (static pods) is a place, not a workload."""
+    for ref in items(meta, "ownerReferences"):
+        if ref.get("controller") and ref.get("kind") != "Node":
+            return OwnerRef(
+                sys.intern(str(ref.get("apiVersion") or "")),
+                sys.intern(str(ref.get("kind") or "")),
+                str(ref.get("name") or ""),
+                str(ref.get("uid") or ""),
+            )
+    return None
+
+
+def _request(container: Raw) -> dict[str, int]:
+    """A container's GPU requests. For extended resources the limit is the request where only it is given."""
+    return gpu_counts(part(container, "resources", "limits")) | gpu_counts(part(container, "resources", "requests"))
+
+
+def _add(total: dict[str, int], more: Mapping[str, int]) -> None:
+    for resource, count in more.items():
+        total[resource] = total.get(resource, 0) + count
+
+
+def _claims(spec: Raw, status: Raw) -> tuple[tuple[ClaimRef, ...], frozenset[str]]:
+    """The ResourceClaims in use, and the extended resources that such a claim stands for."""
+    made = {str(s.get("name")): str(s.get("resourceClaimName") or "") for s in items(status, "resourceClaimStatuses")}
+    refs: list[ClaimRef] = []
+    for claim in items(spec, "resourceClaims"):
+        named = str(claim.get("resourceClaimName") or "")
+        name = named or made.get(str(claim.get("name")), "")
+        if name:
+            refs.append(ClaimRef(name, own=not named))
+    extended = part(status, "extendedResourceClaimStatus")
+    if extended.get("resourceClaimName"):
+        refs.append(ClaimRef(str(extended["resourceClaimName"]), own=True))
+    replaced = frozenset(str(m.get("resourceName")) for m in items(extended, "requestMappings"))
+    return tuple(refs), replaced
+
+
+def _statuses(status: Raw) -> Iterator[Raw]:
+    for group in ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"):
+        yield from items(status, group)
+
+
+def _started(status: Raw) -> int | None:
+    """The first ``startedAt`` of any container, init and sidecar included.
+
+    A container keeps only its last end: after two restarts the first start is no longer shown, and the kubelet's own
+    ``startTime`` (when it took the pod on) is the nearest evidence.
+    """
+    found: list[int] = []
+    forgotten = False
+    for container in _statuses(status):
+        forgotten |= isinstance(container.get("restartCount"), int) and container["restartCount"] > 1
+        for state in (part(container, "state"), part(container, "lastState")):
+            for phase in ("running", "terminated"):
+                at = seconds(part(state, phase).get("startedAt"))
+                if at is not None and at > 0:  # a container that never ran carries year 1 or 1970
+                    found.append(at)
+    if forgotten and found and (taken := seconds(status.get("startTime"))) is not None:
+        found.append(taken)
+    return min(found, default=None)
+
+
+def _finished(status: Raw) -> int | None:
+    """The last ``finishedAt``; without one (the kubelet is gone) when the pod's conditions turned."""
+    ends = [seconds(part(c, "state", "terminated").get("finishedAt")) for c in _statuses(status)]
+    known = [at for at in ends if at is not None and at > 0]
+    if known:
+        return max(known)
+    turned = (_condition(status, name, value) for name, value in (("Ready", "False"), ("DisruptionTarget", "True")))
+    return max((at for at in turned if at is not None), default=None)
+
+
+def _condition(status: Raw, name: str, value: str) -> int | None:
+    for condition in items(status, "conditions"):
+        if condition.get("type") == name and condition.get("status") == value:
+            return seconds(condition.get("lastTransitionTime"))
+    return None
+
+
+def _first(keys: tuple[str, ...], *maps: Mapping[str, str]) -> str:
+    for key in keys:
+        for found in maps:
+            if found.get(key):
+                return sys.intern(found[key])
+    return ""
+
+
+def _slurm_name(name: str, labels: Mapping[str, str], spec: Raw) -> str:
+    """The Slurm NodeName of a Slinky slurmd pod, else empty.
+
+    The operator writes it as a label; where an older one does not: a StatefulSet-like pod on the host network is named
+    after its node, any other after its hostname or, without one, after itself.
+    """
+    told = labels.get("nodeset.slinky.slurm.net/pod-hostname")
+    if told:
+        return told
+    slinky = "slinky.slurm.net/cluster" in labels or labels.get("app.kubernetes.io/managed-by") == "slurm-operator"
+    if labels.get("app.kubernetes.io/name") != "slurmd" or not slinky:
+        return ""
+    if spec.get("hostNetwork") and labels.get("nodeset.slinky.slurm.net/scaling-mode") == "StatefulSet":
+        return str(spec.get("nodeName") or "")
+    return str(spec.get("hostname") or name)

@@ -1,0 +1,1 @@
+"""Slurm's past: accounting rows and node events, from sacct or straight from slurmdbd's database."""

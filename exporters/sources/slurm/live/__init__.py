@@ -1,0 +1,1 @@
+"""Slurm's present: the queue and the nodes, as slurmctld tells them."""

@@ -1,0 +1,1 @@
+"""Slurm through slurmrestd, for hosts without its commands."""
