@@ -32,6 +32,9 @@ from exporters.model import Claim, JobKey, NodeEvent, Record, Reject, Scheduler
 BATCH = 5000
 """Records per transaction: bounds memory, and how long other writers wait."""
 
+MOST_MILLIGPU = 4_096_000
+"""What one claim can hold on one machine: more is no count."""
+
 Progress = Callable[[int, int, int], None]
 """Called after each window: seconds done, seconds in all, records read so far."""
 
@@ -246,12 +249,14 @@ def _claim_fault(claim: Claim, holder: JobKey, now: int) -> str:
     start, end = claim.start, claim.end
     if claim.job is not holder and claim.job != holder:
         return f"the claim is of another job, {claim.job}"
-    if claim.milligpu <= 0:
-        return f"{claim.milligpu} milliGPU cannot be held"
+    if not 0 < claim.milligpu <= MOST_MILLIGPU:
+        return f"{claim.milligpu} milliGPU cannot be held on one machine"
     if end is not None and end < start:
         return f"ends before it starts: {start} to {end}; correct it in the scheduler"
     if start < 0 or start > now + DAY:
         return f"starts at {start}, which is not a past time; check the clock"
+    if end is not None and end > now + DAY:
+        return f"ends at {end}, which is not a past time; check the clock"
     return ""
 
 

@@ -2,7 +2,8 @@
 
 What maps to nothing is project ``unmapped``: visible, never dropped. A pod's label goes before its namespace, since a
 namespace is the wider net. A Slurm account may be written ``cluster/account`` to bind it to one cluster, likewise a
-namespace; the bound rule goes before the free one.
+namespace; the bound rule goes before the free one. Letter case of an account says nothing: slurmdbd keeps all account
+and cluster names in lower case, whatever an administrator typed (sacctmgr(1)).
 """
 
 from __future__ import annotations
@@ -68,17 +69,19 @@ class ProjectMap:
             start, end = rule.interval
             if start >= end:
                 raise ProjectMapError(f"{rule}: valid_from is not before valid_to, so it never applies")
-            for other in indexed[rule.kind, rule.value]:
+            value = rule.value.lower() if rule.kind == "account" else rule.value
+            for other in indexed[rule.kind, value]:
                 a, b = other.interval
                 if max(a, start) < min(b, end) and other.project != rule.project:
                     raise ProjectMapError(f"{other} and {rule} overlap: give them validity dates that do not")
-            indexed[rule.kind, rule.value].append(rule)
+            indexed[rule.kind, value].append(rule)
         return cls({k: tuple(v) for k, v in indexed.items()})
 
     def project(self, job: Job, at: float) -> str:
         """The project that pays for this job at this moment, or ``unmapped``."""
         if job.key.scheduler is Scheduler.SLURM:
-            tries = [("account", f"{job.key.cluster}/{job.account}"), ("account", job.account)]
+            account = job.account.lower()
+            tries = [("account", f"{job.key.cluster.lower()}/{account}"), ("account", account)]
         else:
             tries = [("label", f"{k}={v}") for k, v in sorted(job.labels.items())]
             tries += [("namespace", f"{job.key.cluster}/{job.account}"), ("namespace", job.account)]

@@ -128,6 +128,7 @@ def test_other_wording_of_the_same_end_is_kept_and_is_no_change(engine: Engine) 
     ("record", "reason"),
     [
         (ended(1, T0 + 60, T0), "ends before it starts"),
+        (ended(1, T0, T0 + 400 * DAY), "which is not a past time"),
         (replace(ended(1, T0, T0 + 60), job=slurm_job(1, T0 + 60, T0)), "ends before it starts"),
         (ended(1, T0, T0 + 60, cards=0), "0 milliGPU cannot be held"),
         (replace(ended(1, T0, T0 + 60), job=slurm_job(2, T0, T0 + 60)), "is of another job"),

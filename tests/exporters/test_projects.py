@@ -44,6 +44,20 @@ def test_an_account_and_a_namespace_map_to_a_project() -> None:
     assert ["vision", "vision"] == [payer(slurm("vis"), *rules), payer(kube("vision-prod"), *rules)]
 
 
+@pytest.mark.parametrize(("written", "stored"), [("VIS", "vis"), ("vis", "VIS"), ("HPC1/Vis", "vis")])
+def test_an_account_is_the_same_in_any_letter_case(written: str, stored: str) -> None:
+    assert "payer" == payer(slurm(stored), rule("payer", "account", written))
+
+
+def test_one_account_in_two_letter_cases_has_one_payer() -> None:
+    with pytest.raises(ProjectMapError, match=r"'VIS'.*'vis'.*overlap"):
+        ProjectMap.of([rule("a", "account", "VIS"), rule("b", "account", "vis")])
+
+
+def test_a_namespace_keeps_its_letters() -> None:
+    assert UNMAPPED == payer(kube("vis"), rule("vision", "namespace", "VIS"))
+
+
 def test_what_nothing_maps_is_unmapped() -> None:
     assert [UNMAPPED, UNMAPPED] == [payer(slurm("vis")), payer(kube("vis"), rule("vision", "account", "vis"))]
 

@@ -26,6 +26,12 @@ _NOTE = re.compile(r"\((IDX|CNT):([^)]*)\)")
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 SHARED = ("shard", "mps")
 
+MOST_UNITS = 100_000_000
+"""Units of one GRES that anything may tell of: more is no count, and its milliGPU would not fit a database."""
+
+MOST_ON_NODE = 4096
+"""Cards or slices that one node may have or give; numbers of cards are below it, too."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cards:
@@ -156,6 +162,8 @@ def _cards(words: list[str], notes: Mapping[str, str]) -> Cards:
         count = int(notes["CNT"])
     elif "IDX" in notes:
         count = len(indices)
+    if count > MOST_ON_NODE:
+        raise ValueError(f"{count} cards of a node: none has more than {MOST_ON_NODE}")
     return Cards(":".join(words), count, indices if len(indices) == count else ())
 
 
@@ -165,11 +173,14 @@ def _indices(text: str) -> tuple[int, ...]:
     numbers: list[int] = []
     for part in text.split(","):
         first, _, last = part.partition("-")
-        numbers += range(int(first), int(last or first) + 1)
+        begin, end = int(first), int(last or first)
+        if end >= MOST_ON_NODE:
+            raise ValueError(f"a card with the number {end}: no node has more than {MOST_ON_NODE}")
+        numbers += range(begin, end + 1)
     return tuple(numbers)
 
 
 def _count(name: str, value: str) -> int:
-    if not value.isdigit():
-        raise ValueError(f"{name}={value!r} is not a count")
+    if not value.isdecimal() or len(value) > 20 or int(value) > MOST_UNITS:
+        raise ValueError(f"{name}={value[:100]!r} is not a count")
     return int(value)

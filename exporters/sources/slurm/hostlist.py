@@ -9,12 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import islice
 
 MAX_HOSTS = 100_000
 """No list names more: a typing error, or somebody's joke, must not take all memory."""
 
+MAX_TASKS = 4_000_001
+"""No array has more tasks, nor one of a higher number: the most that MaxArraySize may be."""
+
 _PART = re.compile(r"([^\[\],]*)(?:\[([^\]]*)\])?")
-_RANGE = re.compile(r"(\d+)(?:-(\d+)(?::(\d+))?)?")
+_RANGE = re.compile(r"(\d{1,20})(?:-(\d{1,20})(?::(\d{1,20}))?)?")
 
 
 @lru_cache(maxsize=4096)  # the same nodes come up again and again
@@ -34,7 +38,10 @@ def expand(text: str) -> tuple[str, ...]:
 def task_count(text: str) -> int:
     """How many tasks an array's task string names: ``0-9%2`` is 10, ``[1,3,5-9:2]`` is 5. Raises ValueError."""
     body = text.split("%", maxsplit=1)[0].strip("[]")
-    return sum(len(numbers) for numbers in map(_numbers, body.split(",")))
+    count = sum(len(_numbers(group, MAX_TASKS)) for group in body.split(","))
+    if count > MAX_TASKS:
+        raise ValueError(f"an array of {count} tasks: no array has more than {MAX_TASKS}")
+    return count
 
 
 def _items(text: str) -> Iterator[str]:
@@ -65,30 +72,33 @@ def _expand_item(item: str, limit: int) -> list[str]:
         position = part.end()
         endings = [""]
         if part.group(2) is not None:
-            endings = [suffix for group in part.group(2).split(",") for suffix in _suffixes(group)]
+            endings = list(islice(_endings(part.group(2)), limit + 1))
         if len(names) * len(endings) > limit:
-            raise ValueError(f"{item!r} names more than {MAX_HOSTS} hosts")
+            raise ValueError(f"{item[:200]!r} names more than {MAX_HOSTS} hosts")
         names = [name + part.group(1) + ending for name in names for ending in endings]
     if names == [""]:
         raise ValueError("a host list has an empty name in it")
     return names
 
 
-def _suffixes(group: str) -> list[str]:
-    """``01-03`` -> 01, 02, 03: as many digits as the first number has."""
-    width = len(group.split("-", maxsplit=1)[0])
-    return [f"{n:0{width}d}" for n in _numbers(group)]
+def _endings(groups: str) -> Iterator[str]:
+    """``01-03,7`` -> 01, 02, 03, 7: as many digits as the first number of a range has."""
+    for group in groups.split(","):
+        width = len(group.split("-", maxsplit=1)[0])
+        for n in _numbers(group, MAX_HOSTS):
+            yield f"{n:0{width}d}"
 
 
-def _numbers(group: str) -> range:
+def _numbers(group: str, most: int) -> range:
+    """The numbers of a range; ValueError for what is none, or for more than ``most`` of them."""
     found = _RANGE.fullmatch(group)
     if not found:
-        raise ValueError(f"{group!r} is not a range of numbers")
+        raise ValueError(f"{group[:200]!r} is not a range of numbers")
     first, last = int(found.group(1)), int(found.group(2) or found.group(1))
-    numbers = range(first, last + 1, int(found.group(3) or 1) or 1)
-    if last < first or len(numbers) > MAX_HOSTS:
-        raise ValueError(f"{group!r} is not a range of numbers")
-    return numbers
+    step = int(found.group(3) or 1) or 1
+    if last < first or (last - first) // step >= most:  # counted before it is made: a range's own length may not fit
+        raise ValueError(f"{group!r} is not a range of at most {most} numbers")
+    return range(first, last + 1, step)
 
 
 def task_list(bitmap: str, limit: int = 0) -> str:
@@ -100,7 +110,7 @@ def task_list(bitmap: str, limit: int = 0) -> str:
     if not bitmap.startswith("0x"):
         return bitmap
     bits = int(bitmap, 16)
-    if bits.bit_length() > MAX_HOSTS:
+    if bits.bit_length() > MAX_TASKS + 1:
         raise ValueError(f"a list of tasks up to number {bits.bit_length()}")
     ranges: list[str] = []
     text = f"{bits:b}"[::-1]

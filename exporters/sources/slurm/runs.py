@@ -19,7 +19,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from exporters.model import Claim, JobKey, LinkKey, LinkKind, NodeKey, Scheduler
-from exporters.sources.slurm.gres import Cards
+from exporters.sources.slurm.gres import MOST_ON_NODE, Cards
 from exporters.thawed import thawed
 
 SLUID_RELEASE = (26, 5)
@@ -94,7 +94,7 @@ def bridge_keys(admin_comment: str) -> tuple[LinkKey, ...]:
         return ()
     try:
         pods = json.loads(admin_comment).get("pods")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return ()
     if not isinstance(pods, list) or not pods or not all(isinstance(pod, str) and pod for pod in pods):
         return ()
@@ -104,10 +104,13 @@ def bridge_keys(admin_comment: str) -> tuple[LinkKey, ...]:
 def deal(cards: Sequence[Cards], nodes: int) -> list[list[Cards]]:
     """Share cards out over nodes when only the total is known: equal parts, the remainder to the first nodes.
 
-    Each node's part is of one number of units; where there are several types they are dealt out in order.
+    Each node's part is of one number of units; where there are several types they are dealt out in order. Raises
+    ValueError for more than nodes have.
     """
     queue = [(item.type, item.count) for item in cards]
     base, rest = divmod(sum(count for _, count in queue), nodes)
+    if base >= MOST_ON_NODE:
+        raise ValueError(f"{base} cards on each node: none has more than {MOST_ON_NODE}")
     hands = []
     for n in range(nodes):
         wanted = base + (n < rest)

@@ -71,6 +71,20 @@ def test_fields_that_nobody_knows_yet_change_nothing(tmp_path: Path) -> None:
     assert (plain.jobs, plain.claims, plain.rejects) == (found.jobs, found.claims, found.rejects)
 
 
+def test_a_pending_array_waits_with_all_its_tasks(tmp_path: Path) -> None:
+    waits = {"job_state": ["PENDING"], "array_task_id": None, "nodes": "", "gres_detail": []}
+    [demand] = poll(tmp_path, array_task_string="0-199999%50", **waits).demands
+
+    assert 200_000 * 3000 == demand.milligpu
+
+
+@pytest.mark.parametrize("state", [["PENDING", "REVOKED"], ["REVOKED"], "REVOKED"])
+def test_a_sibling_that_was_revoked_waits_for_nothing(tmp_path: Path, state: object) -> None:
+    found = poll(tmp_path, job_state=state, nodes="", gres_detail=[])
+
+    assert ((), (), ()) == (found.jobs, found.demands, found.claims)
+
+
 def test_details_are_in_the_order_of_the_allocation(tmp_path: Path) -> None:
     resources = {"nodes": "gn[01-02]", "allocated_nodes": [{"nodename": "gn02"}, {"nodename": "gn01"}]}
     found = poll(tmp_path, job_resources=resources)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from exporters.model import NodeEvent, NodeKey, Reject, Scheduler
 from exporters.sources.slurm import gres
-from exporters.sources.slurm.history.rows import RECORD_LIMIT
+from exporters.sources.slurm.history.rows import RECORD_LIMIT, epoch
 
 SOURCE = "sacctmgr"
 
@@ -53,8 +53,8 @@ def _read(row: str, cluster: str) -> NodeEvent | None:
     if not found:
         raise ValueError("this is not an event row; its times must be epoch seconds (SLURM_TIME_FORMAT=%s)")
     name, began, ended, state, tres, reason = found.groups()
-    end = int(ended) if ended.isdigit() and ended != "0" else None
-    return event(cluster, name, int(began), end, state, tres, reason)
+    end = epoch("End", ended) if ended.isdigit() and ended != "0" else None
+    return event(cluster, name, epoch("Start", began), end, state, tres, reason)
 
 
 def event(cluster: str, name: str, start: int, end: int | None, state: str, tres: str, reason: str) -> NodeEvent | None:

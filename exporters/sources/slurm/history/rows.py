@@ -65,6 +65,9 @@ class Row(NamedTuple):
     original: str = ""
 
 
+TIME_DIGITS = 12
+"""Digits of a time in epoch seconds: more is none."""
+
 _NOT_YET = {"", "Unknown", "None", "0", "N/A", "4294967294", "4294967295"}
 
 
@@ -236,4 +239,11 @@ def _time(name: str, value: str) -> int | None:
             f"{name} {value!r} is not in epoch seconds: SLURM_TIME_FORMAT=%s did not reach sacct. "
             "A command that runs sacct elsewhere must carry it: ssh HOST env SLURM_TIME_FORMAT=%s TZ=UTC sacct"
         )
+    return epoch(name, value)
+
+
+def epoch(name: str, value: str) -> int:
+    """Digits as epoch seconds. Raises ValueError for more than a time can have."""
+    if len(value) > TIME_DIGITS:
+        raise ValueError(f"{name} {value[:100]!r} is not a time")
     return int(value)

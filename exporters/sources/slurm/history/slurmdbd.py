@@ -60,7 +60,8 @@ class Fetched:
 
 
 class Slurmdbd:
-    """A history. ``cluster`` is the cluster's name at this site, and in the database unless ``stored_as`` says other.
+    """A history. ``cluster`` is the cluster's name at this site, and in the database unless ``stored_as`` says other:
+    in any letter case, since slurmdbd names its tables in lower case whatever slurm.conf says.
 
     ``url`` is SQLAlchemy's, ``mariadb+pymysql://user@host:3306/slurm_acct_db``; the password may stand in it or in
     ``password_file``, which is read at each connection. ``timeout`` is seconds for one answer of the server.
@@ -83,7 +84,7 @@ class Slurmdbd:
             raise ValueError(f"step must be a positive number of seconds, not {step}")
         self.cluster = cluster
         self.step = step
-        self._stored_as = stored_as or cluster
+        self._stored_as = (stored_as or cluster).lower()
         self._where = f"the slurmdbd database {masked(url)}"
         self._engine = read_only_engine(url, password_file, timeout)
         self._sluids = runs.by_sluid(identity)

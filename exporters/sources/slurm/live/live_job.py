@@ -101,6 +101,8 @@ def snapshot(queue: Queue, told: Iterable[Node | Reject], now: float) -> Snapsho
 
 def phase_of(states: Sequence[str]) -> Phase:
     """What a state word and its flags mean together. Raises ValueError for words that mean nothing here."""
+    if "REVOKED" in states:  # the sibling of a federated job that runs on another cluster: nothing waits here
+        return Phase.ENDED
     phases = {runs.PHASES.get(word) for word in states} - {None}
     if not phases:
         raise ValueError(f"unknown job state {'+'.join(states)!r}: does this Slurm release have a new one?")

@@ -123,7 +123,7 @@ def _hostnames(hostname: str, comment: str) -> tuple[str, ...]:
     if comment.startswith("{"):
         try:
             told, _ = json.JSONDecoder().raw_decode(comment)
-        except ValueError:
+        except (ValueError, RecursionError):
             told = {}
         node = told.get("node")
         if isinstance(node, str) and node and "podName" in told:

@@ -20,6 +20,7 @@ from exporters.sources.slurm import runs
 from exporters.sources.slurm.hostlist import expand, task_count
 from exporters.sources.slurm.live import live_job as live
 from exporters.sources.slurm.live import node_text as nodes
+from exporters.sources.slurm.live import queue_json
 from exporters.sources.slurm.live.backoff import Backoff
 from exporters.sources.slurm.live.live_job import SOURCE, FormError, LiveJob
 
@@ -102,7 +103,7 @@ class PySlurm:
 def _read(job: Any) -> LiveJob | Reject:
     try:
         return _job(job)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except queue_json.FAULTS as error:
         return Reject(SOURCE, f"pyslurm job {getattr(job, 'id', '?')}", f"a job that does not read: {error}")
 
 

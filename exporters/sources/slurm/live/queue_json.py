@@ -15,6 +15,12 @@ from exporters.sources.slurm import runs
 from exporters.sources.slurm.hostlist import expand, task_count
 from exporters.sources.slurm.live.live_job import RECORD_LIMIT, SOURCE, FormError, LiveJob
 
+FAULTS = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What reading one record may raise where it is not what it should be: that record is rejected, and no other."""
+
+TOO_LARGE = 1 << 63
+"""No number of Slurm's is larger, but identities, which are kept as text."""
+
 
 def read_queue(text: str, *, sluids: bool = True) -> list[LiveJob | Reject]:
     """Every job of the document. Raises `FormError` when it is cut short, or not a job list (`read_jobs`)."""
@@ -60,7 +66,7 @@ def release(document: Mapping[str, Any]) -> tuple[int, int]:
 def _read(job: Any, *, sluids: bool) -> LiveJob | Reject:
     try:
         return _job(job, sluids=sluids)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except FAULTS as error:
         # The keys that matter come first, so that the cut does not lose them behind a long list of cores.
         kept = {k: v for k, v in job.items() if k != "job_resources"} if isinstance(job, dict) else job
         what = f"no {error}" if isinstance(error, KeyError) else str(error)
@@ -129,4 +135,10 @@ def number(value: Any) -> int | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(f"{value!r} is not a number")  # noqa: TRY004 - it is what was read that is wrong
-    return int(value)
+    try:
+        found = int(value)
+    except OverflowError as error:  # 1e999
+        raise ValueError(f"{value!r} is not a number") from error
+    if abs(found) >= TOO_LARGE:
+        raise ValueError("a number of more than 63 bits")
+    return found

@@ -17,7 +17,7 @@ from itertools import pairwise
 
 from exporters.model import Reject
 from exporters.sources.slurm import gres
-from exporters.sources.slurm.history.rows import SEPARATOR, cut
+from exporters.sources.slurm.history.rows import SEPARATOR, cut, epoch
 from exporters.sources.slurm.hostlist import expand, task_count
 from exporters.sources.slurm.live.live_job import RECORD_LIMIT, SOURCE, FormError, LiveJob
 
@@ -168,9 +168,10 @@ def _block(body: str) -> Block | None:
                 details[node] = text
         for text in details.values():
             gres.parse_gres(text)
+        submitted, started, resized = (epoch("a time", told[0]) if told else 0 for told in (submit, start, resize))
     except ValueError:
         return None
-    return Block(int(submit[0]), int(start[0]), int(resize[0]) if resize else 0, details)
+    return Block(submitted, started, resized, details)
 
 
 def _time(value: str) -> int:
@@ -181,4 +182,4 @@ def _time(value: str) -> int:
             f"the time {value!r} is not in epoch seconds: SLURM_TIME_FORMAT=%s did not reach squeue. "
             "A command that runs squeue elsewhere must carry it: ssh HOST env SLURM_TIME_FORMAT=%s squeue"
         )
-    return int(value)
+    return epoch("the time", value)

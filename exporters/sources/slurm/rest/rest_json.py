@@ -51,7 +51,7 @@ def read_nodes(document: Mapping[str, Any], cluster: str) -> Iterator[Node | Rej
     for told in document["nodes"]:
         try:
             yield from nodes.nodes_of(_node(told), cluster)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except queue_json.FAULTS as error:
             yield Reject(SOURCE, _text(told), f"a node that does not read: {_what(error)}")
 
 
@@ -69,7 +69,7 @@ def read_rows(body: bytes, *, sluids: bool = True) -> Iterator[rows.Row | Reject
             )
         try:
             row = _row(told, sluids=named)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except queue_json.FAULTS as error:
             yield Reject(SOURCE, _text(told), f"a job that does not read: {_what(error)}")
             continue
         yield row
