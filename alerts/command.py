@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from alerts.options import threshold_option
-from alerts.replay import Replayed, replay, rows
-from alerts.thresholds import RulesError, load
+from exporters.errors import EXIT_USAGE, OperatorError
 
-USAGE, UNREADABLE = 2, 3
-"""Exit codes, as `meterbridge --help` tells them."""
-
-
-class _Refused(click.ClickException):
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
-        self.exit_code = code  # type: ignore[misc]
-
-
-@contextmanager
-def _refused(code: int) -> Iterator[None]:
-    try:
-        yield
-    except RulesError as e:
-        raise _Refused(str(e), code) from e
+if TYPE_CHECKING:
+    from alerts.replay import Replayed
 
 
 @click.group()
@@ -53,9 +34,14 @@ def replay_recording(
     FILE is OpenMetrics with times, or pages of node_exporter and the node agent, each after a line `# page at=SECONDS`
     (docs/alerts.md). The programs prometheus and promtool must be on PATH: the rules run on their engine.
     """
-    with _refused(USAGE):
+    from alerts.replay import replay
+    from alerts.thresholds import RulesError, load
+
+    try:
         settings = load().override(thresholds)
-    with _refused(UNREADABLE), click.progressbar(length=100, label="alerts", file=sys.stderr, hidden=_unseen()) as bar:
+    except RulesError as e:
+        raise OperatorError(str(e), EXIT_USAGE) from e
+    with click.progressbar(length=100, label="alerts", file=sys.stderr, hidden=_unseen()) as bar:
         found = replay(
             file,
             settings,
@@ -71,6 +57,12 @@ def _unseen() -> bool:
 
 
 def _print(found: Replayed, *, pending: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from alerts.replay import rows
+
     table = Table(title="replay")
     for name in ("alert", "severity", "labels", "pending since", "firing from", "to"):
         table.add_column(name, overflow="fold", no_wrap=name != "labels")

@@ -13,9 +13,10 @@ from typing import Any
 import yaml
 
 from alerts.durations import duration, is_duration, milliseconds
+from exporters.errors import OperatorError
 
 
-class RulesError(Exception):
+class RulesError(OperatorError):
     """The rules cannot be made, or not be replayed. The message names what is wrong and how to mend it."""
 
 

@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import os
-from importlib.resources import files
 from pathlib import Path
 
 import click
-
-
-class Refused(click.ClickException):
-    """Grafana cannot be reached or refuses: one sentence, and exit code 3, as for every system that cannot be read."""
-
-    exit_code = 3
 
 
 @click.group("dashboards")
@@ -51,28 +44,27 @@ def push_boards(
     Grafana cannot be reached or refuses.
     """
     try:
-        from dashboards import push as p  # noqa: PLC0415 - the library comes with the extra only
+        from dashboards import push as p  # the library comes with the extra only
     except ImportError as e:
         raise click.ClickException(f"{e}: install meterbridge[grafana]") from e
     secret = token_file.read_text(encoding="utf-8").strip() if token_file else os.environ.get("GRAFANA_TOKEN", "")
     if not secret:
         raise click.UsageError("no token: give --token-file, or GRAFANA_TOKEN in the environment")
     source = p.Source(datasource, prometheus) if prometheus else None
-    try:
-        grafana = p.connect(url, secret, verify=not insecure)
-        for step in p.push(grafana, p.boards(), folder=folder, source=source, dry_run=dry_run):
-            would = "would be " if dry_run and step.change != "unchanged" else ""
-            click.echo(f"{step.what}: {would}{step.change}")
-            if show and step.difference:
-                click.echo(step.difference, nl=False)
-    except p.PushError as e:
-        raise Refused(str(e)) from e
+    grafana = p.connect(url, secret, verify=not insecure)
+    for step in p.push(grafana, p.boards(), folder=folder, source=source, dry_run=dry_run):
+        would = "would be " if dry_run and step.change != "unchanged" else ""
+        click.echo(f"{step.what}: {would}{step.change}")
+        if show and step.difference:
+            click.echo(step.difference, nl=False)
 
 
 @dashboards.command("write")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 def write_boards(folder: Path) -> None:
     """Write the boards' JSON into FOLDER, for Grafana's file provisioning or a sidecar."""
+    from importlib.resources import files
+
     folder.mkdir(parents=True, exist_ok=True)
     for file in sorted(files("dashboards").joinpath("json").iterdir(), key=lambda f: f.name):
         if file.name.endswith(".json"):

@@ -19,6 +19,8 @@ from grafana_api.grafana_api import GrafanaClientError, GrafanaException, Grafan
 from grafana_api.grafana_face import GrafanaFace
 from requests.exceptions import RequestException
 
+from exporters.errors import OperatorError
+
 FOLDER_UID = "meterbridge"
 ADDED = ("id", "version", "iteration")
 """What Grafana adds to a board by itself."""
@@ -26,7 +28,7 @@ ADDED = ("id", "version", "iteration")
 Change = Literal["created", "changed", "unchanged"]
 
 
-class PushError(Exception):
+class PushError(OperatorError):
     """Grafana could not be asked, or refused. The message names what, where and how to mend it."""
 
 

@@ -49,8 +49,9 @@ def cli_page() -> str:
 
 def _above(words: str, top: click.Context) -> click.Context:
     """The context of the groups that a command is in, so that its usage line says what to type."""
-    for name in words.split()[:-1]:
-        top = click.Context(top.command.commands[name], info_name=name, parent=top)  # type: ignore[attr-defined]
+    *above, _ = words.split()
+    for depth, name in enumerate(above, 1):
+        top = click.Context(commands()[" ".join(above[:depth])], info_name=name, parent=top)
     return top
 
 

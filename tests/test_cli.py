@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
-from meterbridge import main
+from meterbridge import VERBS, main
+from tests.lab.modules import foreign, modules_of
 
 GOOD = """
 site: here
@@ -39,6 +41,29 @@ def test_help_names_every_command_and_the_exit_codes() -> None:
     for word in ("exporter", "ingest", "reconcile", "statement", "explain", "check", "serve", "demo", "rejects"):
         assert f"\n  {word} " in shown
     assert "Exit codes: 0 done; 1 an invariant" in shown
+
+
+@pytest.mark.parametrize("words", [("--version",), ("--help",), *((verb, "--help") for verb in VERBS)], ids=" ".join)
+def test_what_only_tells_loads_click_alone(words: tuple[str, ...]) -> None:
+    assert {"click"} == foreign(modules_of(*words))
+
+
+def test_a_verb_loads_no_other() -> None:
+    loaded = {name for name in modules_of("merge", "--help") if ".commands." in name}
+
+    assert {"exporters.commands.merge", "exporters.commands.running"} == loaded
+
+
+def test_what_is_no_verb_is_refused_with_the_nearest() -> None:
+    result = run("statment")
+
+    assert 2 == result.exit_code
+    assert "No such command 'statment'" in result.output
+    assert "statement" in result.output
+
+
+def test_the_version_is_the_package_s() -> None:
+    assert f"meterbridge, version {metadata.version('meterbridge')}\n" == run("--version").output
 
 
 def test_an_unknown_key_is_refused_with_the_nearest_valid_one(tmp_path: Path) -> None:

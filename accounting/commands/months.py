@@ -24,11 +24,14 @@ from accounting.store.calendar import Period, close, period_named
 from accounting.store.database import LedgerError, read
 from accounting.store.tables import node_days
 from exporters.config import Config
+from exporters.errors import EXIT_BREACH, OperatorError
 from exporters.model import Disposition
 
 
-class NotSettledError(Exception):
+class NotSettledError(OperatorError):
     """A month cannot be closed yet. ``todo`` says what must be done first."""
+
+    exit_code = EXIT_BREACH
 
     def __init__(self, name: str, todo: Sequence[Open]) -> None:
         super().__init__(f"{name} cannot be closed yet: {'; '.join(o.what for o in todo)}")

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from accounting.model import Line, Usage
+from exporters.errors import EXIT_USAGE, OperatorError
 from exporters.model import MILLI_PER_GPU, Disposition, JobKey
 
 MILLIGPU_SECONDS_PER_HOUR = 3600 * MILLI_PER_GPU
@@ -33,8 +34,10 @@ _CURRENCY = re.compile(r"[A-Z]{3}")
 _DISPOSITIONS: dict[Disposition | None, int] = {d: n for n, d in enumerate((*Disposition, None))}
 
 
-class RatingError(ValueError):
+class RatingError(OperatorError):
     """A usage could not be priced, or the prices make no sense. The message names what, and the key to mend."""
+
+    exit_code = EXIT_USAGE
 
 
 @dataclass(frozen=True, slots=True)

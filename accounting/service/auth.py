@@ -27,6 +27,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from exporters.errors import EXIT_USAGE, OperatorError
 from exporters.strict_yaml import YamlError, read
 
 log = logging.getLogger(__name__)
@@ -35,8 +36,10 @@ TOKEN_LIMIT = 1024
 """Longer than any token: what is longer is refused before it is hashed."""
 
 
-class AuthError(Exception):
+class AuthError(OperatorError):
     """The token file cannot be used. The message names the file, the entry and what is wrong with it."""
+
+    exit_code = EXIT_USAGE
 
 
 class Role(StrEnum):

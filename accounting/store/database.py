@@ -35,6 +35,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, RootTransaction, make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 
+from exporters.errors import OperatorError
+
 T = TypeVar("T")
 
 BUSY_SECONDS = 60
@@ -50,7 +52,7 @@ _COPY_FROM = 50
 _POSTGRESQL = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
-class LedgerError(Exception):
+class LedgerError(OperatorError):
     """The ledger cannot be opened or used as asked. The message names what, where and how to mend it."""
 
 

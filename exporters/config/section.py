@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+from exporters.errors import EXIT_USAGE, OperatorError
 
-class ConfigError(Exception):
+
+class ConfigError(OperatorError):
     """The settings cannot be used. The message names the key, what is wrong with it and how to mend it."""
+
+    exit_code = EXIT_USAGE
 
 
 class Section(BaseModel):

@@ -22,6 +22,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from exporters.errors import EXIT_USAGE, OperatorError
 from exporters.exposition.negotiate import accepts_gzip, choose_form
 from exporters.exposition.page import Page
 from exporters.http.landing_page import landing_page
@@ -40,8 +41,10 @@ _STARTUP_SECONDS = 30.0
 _KEEP_ALIVE_SECONDS = 75  # longer than a usual scrape interval, so that scrapers need no new handshake
 
 
-class ListenError(Exception):
+class ListenError(OperatorError):
     """The listener cannot start. The message says where and why."""
+
+    exit_code = EXIT_USAGE
 
 
 def create_app(

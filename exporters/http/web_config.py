@@ -27,6 +27,7 @@ from typing import Any, TypeVar
 import bcrypt
 
 from exporters import strict_yaml as strictyaml
+from exporters.errors import EXIT_USAGE, OperatorError
 
 T = TypeVar("T")
 
@@ -66,8 +67,10 @@ _UNSUPPORTED = (
 )
 
 
-class WebConfigError(Exception):
+class WebConfigError(OperatorError):
     """The web-config file cannot be used. The message names the file, the key, and how to mend it."""
+
+    exit_code = EXIT_USAGE
 
 
 @dataclass(frozen=True, slots=True)

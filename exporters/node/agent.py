@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from exporters.exposition.page import Page
 from exporters.exposition.writer import Writer
@@ -21,6 +21,7 @@ from exporters.node.files import Unread
 from exporters.node.holders import Holders, Holdings
 from exporters.node.mapping import Card, cards, near
 from exporters.node.page import PortReport, Round, families
+from exporters.node.paths import Paths
 from exporters.node.ports import RawPort, read_ports
 
 log = logging.getLogger(__name__)
@@ -31,17 +32,6 @@ FRESH = 1.0
 """Scrapers that come within this many seconds share a round."""
 STALE = 4
 """Holdings this many intervals old are shown no more: the kubelet, or our thread, hangs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Paths:
-    """Where the machine's files are, below the roots that they are mounted on."""
-
-    sysfs: str = "/sys"
-    procfs: str = "/proc"
-    cgroup: str = "/sys/fs/cgroup"
-    spool: str = "/run/meterbridge/jobs"
-    podresources: str = "/var/lib/kubelet/pod-resources/kubelet.sock"
 
 
 class Agent:

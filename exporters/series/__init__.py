@@ -13,10 +13,9 @@ from exporters.exposition.family import Columns, Family, Row
 from exporters.meters.roster import fold
 from exporters.series import cards, fabric, fleet, itself, jobs
 from exporters.series import view as v
-from exporters.series.itself import version
 from exporters.series.row import SeriesRow
 
-__all__ = ["TABLE", "SeriesRow", "families", "markdown", "version"]
+__all__ = ["TABLE", "SeriesRow", "families", "markdown"]
 
 TABLE: tuple[SeriesRow, ...] = (*jobs.ROWS, *fleet.ROWS, *cards.ROWS, *fabric.ROWS, *itself.ROWS)
 

@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 import platform
-from importlib import metadata
 
 from exporters.series import view as v
 from exporters.series.row import SOURCE, SeriesRow
-
-
-def version() -> str:
-    """The installed version, or ``unknown`` in a checkout that is not installed."""
-    try:
-        return metadata.version("meterbridge")
-    except metadata.PackageNotFoundError:
-        return "unknown"
-
+from exporters.version import version
 
 ROWS: tuple[SeriesRow, ...] = (
     SeriesRow(

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from exporters.errors import OperatorError
 from exporters.model import Scheduler, Snapshot
 
 
-class SourceError(Exception):
+class SourceError(OperatorError):
     """A source could not be read. The message names what, where and how to mend it; the operator sees it as is."""
 
 

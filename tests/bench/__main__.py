@@ -16,7 +16,19 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.bench import agent, exposition, intake, ledger, reconciling, rounds, scale, slurm, statements, whole_month
+from tests.bench import (
+    agent,
+    commandline,
+    exposition,
+    intake,
+    ledger,
+    reconciling,
+    rounds,
+    scale,
+    slurm,
+    statements,
+    whole_month,
+)
 from tests.bench.measure import Figure
 
 ROOT = Path(__file__).parent.parent.parent
@@ -32,6 +44,7 @@ PARTS: dict[str, Callable[[], Iterable[Figure]]] = {
     "ledger": ledger.figures,
     "whole_month": whole_month.figures,
     "agent": agent.figures,
+    "commandline": commandline.figures,
     "slurm": slurm.figures,
 }
 

@@ -66,7 +66,12 @@ def _running(root: Path) -> Iterator[tuple[int, str]]:
         "web.listen-address": f"127.0.0.1:{port}",
         "interval": 1,  # a look at the holdings for every scrape, as with 15 s each
     }
-    command = [sys.executable, str(ROOT / "launch.py"), "node", *(f"--{key}={value}" for key, value in options.items())]
+    command = [
+        sys.executable,
+        str(ROOT / "meterbridge.py"),
+        "node",
+        *(f"--{key}={value}" for key, value in options.items()),
+    ]
     with FakeKubelet(root / "kubelet.sock", [_pod(i) for i in range(100)]):
         daemon = Daemon("node", command, root / "log", {"PYTHONPATH": str(ROOT)})
         try:

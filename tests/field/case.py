@@ -21,6 +21,7 @@ from typing import Any
 
 import yaml
 from click.testing import CliRunner
+from exporters.collector import Collector
 
 from accounting.commands import book
 from accounting.service import site_service as office

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -19,15 +17,16 @@ from prometheus_client.parser import text_string_to_metric_families
 from exporters.exposition.page import Page
 from exporters.http.server import Server
 from exporters.node import agent as module
-from exporters.node.agent import Agent, Paths
-from exporters.node.command import small
+from exporters.node.agent import Agent
 from exporters.node.ethtool import Ethtool
 from exporters.node.listener import create_agent_app
-from launch import command_of
+from exporters.node.paths import Paths
+from meterbridge import main
 from tests.exporters.node.fake_kubelet import FakeKubelet
 from tests.exporters.node.fake_nic import FakeNic
 from tests.exporters.node.trees import unpack
 from tests.lab.daemons import Daemon, wait_for
+from tests.lab.modules import modules_of
 from tests.lab.ports import free
 from tests.lab.prometheus import check_metrics
 
@@ -226,7 +225,7 @@ def test_a_device_that_hangs_is_an_answer_in_time_and_one_thread_waits_for_it() 
 
 
 def test_once_prints_the_page(machine: Machine) -> None:
-    result = CliRunner().invoke(small, ["node", "--once", "--all", *machine.options])
+    result = CliRunner().invoke(main, ["node", "--once", "--all", *machine.options])
 
     assert 0 == result.exit_code
     assert [("4711", "2", "GPU-cccc")] == [(r["owner"], r["gpu"], r["uuid"]) for r in rows(result.stdout, HOLDING)]
@@ -242,32 +241,16 @@ def test_once_prints_the_page(machine: Machine) -> None:
     ],
 )
 def test_wrong_options_are_one_sentence_and_exit_2(machine: Machine, options: list[str], says: str) -> None:
-    result = CliRunner().invoke(small, ["node", *options, *machine.options])
+    result = CliRunner().invoke(main, ["node", *options, *machine.options])
 
     assert 2 == result.exit_code
     assert says in result.output
 
 
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        ("node --once", "node"),
-        ("--log-level debug node", "node"),
-        ("--log-level=debug node", "node"),
-        ("--log-format json exporter --once", "exporter"),
-        ("--log-level node", ""),
-        ("--version", ""),
-        ("", ""),
-    ],
-)
-def test_the_console_script_finds_the_command(words: str, expected: str) -> None:
-    assert expected == command_of(words.split())
-
-
 def test_the_agent_as_a_process_stays_small_and_ends_when_told(machine: Machine, tmp_path: Path) -> None:
     (port,) = free()
     url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, str(ROOT / "launch.py"), "--log-format", "json", "node", *machine.options]
+    command = [sys.executable, str(ROOT / "meterbridge.py"), "--log-format", "json", "node", *machine.options]
     daemon = Daemon(
         "node", [*command, f"--web.listen-address=127.0.0.1:{port}"], tmp_path / "log", {"PYTHONPATH": str(ROOT)}
     )
@@ -293,13 +276,9 @@ def answers(url: str) -> bool:
         return False
 
 
-def test_the_agent_loads_nothing_heavy() -> None:
-    script = "import sys, exporters.node.command; print(*sorted(m.partition('.')[0] for m in sys.modules))"
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    loaded = set(
-        subprocess.run(
-            [sys.executable, "-c", script], check=True, capture_output=True, text=True, env=env
-        ).stdout.split()
-    )
+def test_the_agent_loads_nothing_heavy(machine: Machine) -> None:
+    loaded = modules_of("node", "--once", *machine.options)
 
-    assert set() == loaded & {"numpy", "pandas", "sqlalchemy", "kubernetes", "pydantic", "grpc", "google", "accounting"}
+    assert "exporters.node.agent" in loaded
+    top = {name.partition(".")[0] for name in loaded}
+    assert set() == top & {"numpy", "pandas", "sqlalchemy", "kubernetes", "pydantic", "grpc", "google", "accounting"}

@@ -1,20 +1,21 @@
-"""`meterbridge node`, and the small group around it that starts it without the rest of the house."""
+"""``meterbridge node``: the agent on every machine. It loads a tenth of the house's modules, a third of its memory."""
 
 from __future__ import annotations
 
 import logging
 import sys
-from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from exporters.http.server import ListenError, Server
-from exporters.http.web_config import WebConfigError
-from exporters.logs import log_options, set_up_logging, wait_for_signal
-from exporters.node.agent import Agent, Paths
-from exporters.node.ethtool import Ethtool, Kernel
-from exporters.node.listener import create_agent_app
+from exporters.commands.running import running
+from exporters.logs import wait_for_signal
+from exporters.node.paths import Paths
+from exporters.version import version
+
+if TYPE_CHECKING:
+    from exporters.node.agent import Agent
 
 log = logging.getLogger(__name__)
 
@@ -79,12 +80,15 @@ def node(
     It runs on every machine beside node_exporter, reads files and the kubelet's socket, and changes nothing.
     docs/node-agent.md has its series and what it needs.
     """
+    from exporters.node.agent import Agent
+    from exporters.node.ethtool import Ethtool, Kernel
+
     kernel = Kernel()
     try:
         agent = Agent(
             Paths(sysfs, procfs, cgroup, spool, podresources),
             Ethtool(kernel),
-            _version(),
+            version(),
             all_of_them=all_of_them,
             interval=interval,
         )
@@ -98,31 +102,10 @@ def node(
 
 
 def _serve(agent: Agent, listen: str, config_file: Path | None) -> None:
-    try:
-        server = Server(create_agent_app(agent.page), listen, config_file)
-        agent.start()
-        server.start()
-    except (ListenError, WebConfigError) as error:
-        agent.stop()
-        raise click.UsageError(str(error)) from error
-    log.info("serving %s/metrics", server.url)
-    wait_for_signal()
-    server.stop()
-    agent.stop()
+    from exporters.http.server import Server
+    from exporters.node.listener import create_agent_app
 
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@log_options
-def small(log_level: str, log_format: str) -> None:
-    """The front door's own options, for a process that runs `node` alone."""
-    set_up_logging(log_level, log_format)
-
-
-small.add_command(node)
-
-
-def _version() -> str:
-    try:
-        return metadata.version("meterbridge")
-    except metadata.PackageNotFoundError:
-        return "unknown"
+    server = Server(create_agent_app(agent.page), listen, config_file)
+    with running(agent, server):
+        log.info("serving %s/metrics", server.url)
+        wait_for_signal()

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import click
 
-from exporters.http.server import ListenError, Server, create_app
+from exporters.commands.running import running
 from exporters.logs import wait_for_signal
-from exporters.shards.merger import Merger
 
 log = logging.getLogger(__name__)
 
@@ -28,16 +27,12 @@ def merge(
 
     URL is the page of one shard, as in http://shard-0:9810/metrics; give every shard once.
     """
+    from exporters.http.server import Server, create_app
+    from exporters.shards.merger import Merger
+
     headers = {"Authorization": f"Bearer {token_file.read_text().strip()}"} if token_file else None
     merger = Merger(urls, interval, timeout, headers=headers)
-    try:
-        server = Server(create_app(merger.page, merger.ready), listen, web)
-        merger.start()
-        server.start()
-    except ListenError as error:
-        merger.stop()
-        raise click.ClickException(str(error)) from error
-    log.info("serving %s/metrics of %d shards", server.url, len(urls))
-    wait_for_signal()
-    server.stop()
-    merger.stop()
+    server = Server(create_app(merger.page, merger.ready), listen, web)
+    with running(merger, server):
+        log.info("serving %s/metrics of %d shards", server.url, len(urls))
+        wait_for_signal()

@@ -1,0 +1,41 @@
+"""``meterbridge ingest``: the schedulers' history into the ledger."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from exporters.commands.options import config_option
+from exporters.errors import EXIT_BREACH, OperatorError
+
+
+@click.command()
+@config_option
+@click.option("--strict", is_flag=True, help="Exit 1 when a record was rejected.")
+def ingest(config_file: Path, strict: bool) -> None:
+    """Read the schedulers' history into the ledger, from where the last ingest stopped.
+
+    Running it twice changes nothing. Records that cannot be used are set aside (`meterbridge rejects`), the rest goes
+    on.
+    """
+    from accounting.commands import book, recovery
+    from accounting.commands.terminal import progress
+    from exporters.config import load
+
+    config = load(config_file)
+    rejected = 0
+    for cluster in config.slurm:
+        if cluster.history.enabled:
+            with progress(f"sacct {cluster.cluster}") as tick:
+                report = book.ingest(config, cluster, int(time.time()), tick)
+            click.echo(book.ingested(report))
+            rejected += report.rejected
+    for kube in config.kubernetes:
+        if kube.history is not None:
+            done = recovery.recover(config, kube, int(time.time()))
+            click.echo(recovery.recovered(done))
+            rejected += done.rejected
+    if strict and rejected:
+        raise OperatorError(f"{rejected} records were rejected; see meterbridge rejects", EXIT_BREACH)

@@ -1,0 +1,4 @@
+"""The ground floor's verbs of the command line, one or a family in a file.
+
+A verb's file declares its options with click alone, so that `--help` is quick; what it runs is imported where it runs.
+"""
