@@ -21,7 +21,6 @@ from typing import Any
 
 import yaml
 from click.testing import CliRunner
-from exporters.collector import Collector
 
 from accounting.commands import book
 from accounting.service import site_service as office
