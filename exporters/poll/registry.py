@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import TypeVar
 
 from exporters.exposition.page import Page
@@ -189,15 +190,13 @@ class Collector:
             shard=self.settings.shard,
         )
         projects = self.settings.projects.projects(picture.jobs, now)
-        for h in picture.shown:  # the remainder of an external job stays with the project its pods pay for
-            if h.link and h.outer and h.link.kind is LinkKind.SAME:
-                projects[h.outer.job] = projects.get(h.claim.job, "")
-        for h in picture.held:
-            if h.link and h.outer and h.link.kind is LinkKind.SAME and h.claim.job in projects:
-                projects[h.outer.job] = projects[h.claim.job]
+        for h in chain(picture.shown, picture.held):  # jobs that their source no longer describes, or never did
             if h.claim.job not in projects:
                 job = self._jobs.get(h.claim.job) or _nameless(h.claim)
                 projects[h.claim.job] = self.settings.projects.project(job, now)
+        for h in chain(picture.shown, picture.held):  # the remainder of an external job is its pods' project's
+            if h.link and h.outer and h.link.kind is LinkKind.SAME:
+                projects[h.outer.job] = projects[h.claim.job]
         self._jobs = self._with_shown(self._jobs, picture.jobs)
         self._projects = self._with_shown(self._projects, projects)
         return View(picture, self._jobs, self._projects, self.meter, tuple(self.statuses()), names=self._names)

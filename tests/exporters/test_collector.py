@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from exporters.fabric_model import PortCounter, PortQuantity
 from exporters.join.projects import ProjectMap, ProjectRule
-from exporters.model import Field, Reject, Snapshot
+from exporters.join.shard import Shard
+from exporters.model import Claim, Field, LinkKey, Reject, Snapshot
 from exporters.poll.registry import Collector, JoinSettings
 from exporters.recorder import Round
 from exporters.sources.base import SourceError
@@ -21,7 +23,7 @@ ACCOUNTS = (ProjectRule("vision", "account", "vision"), ProjectRule("chat", "nam
 class Site:
     """Two schedulers and a device source under a clock that the test drives."""
 
-    def __init__(self, rules: Sequence[ProjectRule] = ACCOUNTS) -> None:
+    def __init__(self, rules: Sequence[ProjectRule] = ACCOUNTS, intervals: Mapping[str, float] | None = None) -> None:
         self.now = 2000.0
         self.slurm = w.StubSource("slurmctld", "lab", w.SLURM)
         self.kube = w.StubSource("pods", "k1", w.KUBE)
@@ -33,9 +35,13 @@ class Site:
         self.kube.says = Snapshot(0, jobs=(pod,), claims=(w.pod_claim(pod, "k01", 4000),), nodes=(w.kube_node("k01"),))
         self.rounds: list[Round] = []
         self.broken = False
-        self.collector = Collector(
-            [self.slurm, self.kube, self.dcgm], JoinSettings(ProjectMap.of(rules)), self, lambda: self.now
-        )
+        sources = [self.slurm, self.kube, self.dcgm]
+        for name, interval in (intervals or {}).items():
+            if name == "rdma":
+                sources.append(w.StubSource(name, "", None, interval))
+            for source in sources:
+                source.interval = interval if source.name == name else source.interval
+        self.collector = Collector(sources, JoinSettings(ProjectMap.of(rules)), self, lambda: self.now)
 
     def record(self, round_: Round) -> None:
         if self.broken:
@@ -46,15 +52,20 @@ class Site:
         pass
 
     def step(self, seconds: float = 15.0) -> str:
-        self.now += seconds
+        """One round in which dcgm-exporter tells the cards of gn01, where it is not away."""
         if not isinstance(self.dcgm.says, Exception):
             values = {
                 Field.ENGINE_ACTIVE: 0.5,
                 Field.POWER: 300.0,
                 Field.MEMORY_USED: 2e9,
-                Field.ENERGY: self.now * 300,
+                Field.ENERGY: (self.now + seconds) * 300,
             }
-            self.dcgm.says = Snapshot(0, samples=w.samples("gn01", self.now, values))
+            self.dcgm.says = Snapshot(0, samples=w.samples("gn01", self.now + seconds, values))
+        return self.join(seconds)
+
+    def join(self, seconds: float = 15.0) -> str:
+        """One round in which every source says what it was told to say."""
+        self.now += seconds
         self.collector.poll_all()
         self.collector.join()
         page = self.collector.page()
@@ -109,6 +120,46 @@ def test_once_too_old_a_dead_schedulers_free_cards_are_unknown(site: Site) -> No
     assert 4 == value(text, "meterbridge_node_gpus", 'node="k01"', 'disposition="idle"')
 
 
+def test_what_cards_and_ports_did_vanishes_once_their_source_is_too_old(site: Site) -> None:
+    site.dcgm.says = Snapshot(
+        0,
+        samples=w.samples("gn01", 2015.0, {Field.TEMPERATURE: 40.0, Field.ENGINE_ACTIVE: 0.5}),
+        ports=(w.port("gn01", 2015.0, {PortCounter(PortQuantity.TRANSMIT_BYTES): 5.0}),),
+    )
+    site.join(15.0)
+    site.dcgm.says = SourceError("dcgm-exporter died")
+
+    at_the_border = site.join(45.0)
+    beyond = site.join(1.0)
+
+    assert 8 == at_the_border.count("\nmeterbridge_card_temperature_celsius{")
+    assert 8 == at_the_border.count("\nmeterbridge_card_engine_active_ratio{")
+    assert 1 == at_the_border.count("\nmeterbridge_rdma_port_up{")
+    assert "\nmeterbridge_card_" not in beyond
+    assert 2 == value(beyond, "meterbridge_job_gpus", 'scheduler="slurm"')  # who holds them is not dcgm's to say
+
+
+def test_a_port_that_is_not_read_is_shown_for_as_long_as_a_card_would_be(site: Site) -> None:
+    port = w.port("gn01", 2015.0, {PortCounter(PortQuantity.TRANSMIT_BYTES): 5.0})
+    site.dcgm.says = Snapshot(0, ports=(port,))
+    site.join(15.0)
+    site.dcgm.says = SourceError("node-exporter died")
+
+    shown = ["\nmeterbridge_rdma_port_up{" in site.join(15.0) for _ in range(8)]
+
+    assert [True] * 6 + [False] * 2 == shown  # three rounds until it is too old, and three in which it is carried
+
+
+def test_an_interval_between_readings_counts_up_to_three_of_the_slowest_source_of_devices() -> None:
+    seconds = []
+    for apart in (90.0, 91.0):
+        site = Site(intervals={"slurmctld": 300.0, "dcgm": 30.0, "rdma": 10.0})
+        site.step()
+        seconds.append(value(site.step(apart), "meterbridge_job_gpu_observed_seconds_total", 'job_id="18@900"'))
+
+    assert [180.0, 0.0] == seconds  # of two cards
+
+
 def test_a_fault_of_ours_in_one_source_does_not_stop_the_others(site: Site) -> None:
     site.step()
     site.kube.says = KeyError("spec")
@@ -137,6 +188,136 @@ def test_an_ended_job_stays_with_the_project_that_paid_for_it() -> None:
         assert 1 == value(text, "meterbridge_job_final", 'job_id="18@900"')
         assert 1 == value(text, "meterbridge_job_info", 'job_id="18@900"', 'project="vision"')
         assert 1 == value(text, "meterbridge_job_info", 'job_id="19@900"', 'project="sight"')
+
+
+def test_a_claim_whose_job_nobody_described_pays_by_no_rule_and_is_shown(site: Site) -> None:
+    assert isinstance(site.slurm.says, Snapshot)
+    site.slurm.says = replace(site.slurm.says, jobs=())
+
+    text = site.step()
+
+    assert 2 == value(text, "meterbridge_job_gpus", 'job_id="18@900"')
+    assert 2 == value(text, "meterbridge_project_gpus", 'project="unmapped"')
+
+
+def test_a_job_that_its_source_forgets_while_it_holds_cards_stays_with_its_project(site: Site) -> None:
+    site.step()
+    assert isinstance(site.slurm.says, Snapshot)
+    site.slurm.says = replace(site.slurm.says, jobs=())
+
+    assert 2 == value(site.step(), "meterbridge_project_gpus", 'project="vision"')
+
+
+OPS = (*ACCOUNTS, ProjectRule("operations", "account", "ops"))
+
+
+def external_job(site: Site, *keys: LinkKey, described: bool = True) -> str:
+    """A page of a site whose Slurm job 5, of account ops, has all of k01; ``keys`` are those of its pod."""
+    job, lent, pod = w.slurm_job(5, "ops"), w.slurm_job(6), w.pod_job("vllm")
+    site.slurm.says = Snapshot(
+        0,
+        jobs=(job, lent),
+        claims=(w.slurm_claim(job, "k01", 8000), w.slurm_claim(lent, "gn05", 4000)),
+        nodes=(w.slurm_node("k01"),),
+    )
+    claims = (w.pod_claim(pod, "k01", 4000, w.same(job), *keys),)
+    site.kube.says = Snapshot(0, jobs=(pod,) if described else (), claims=claims, nodes=(w.kube_node("k01"),))
+    return site.step()
+
+
+def test_the_remainder_of_an_external_job_is_its_pods_projects() -> None:
+    text = external_job(Site(OPS))
+
+    assert 4 == value(text, "meterbridge_project_gpus", 'project="chat"', 'scheduler="kubernetes"')
+    assert 4 == value(text, "meterbridge_project_gpus", 'project="chat"', 'scheduler="slurm"')
+
+
+def test_so_it_is_while_the_pods_source_no_longer_describes_their_job() -> None:
+    site = Site(OPS)
+    external_job(site)
+
+    text = external_job(site, described=False)
+
+    assert 4 == value(text, "meterbridge_project_gpus", 'project="chat"', 'scheduler="slurm"')
+
+
+def test_so_it_is_where_the_pods_hold_nothing_of_their_own() -> None:
+    text = external_job(Site(OPS), w.lends("gn05"))  # all that the pod has is job 6's
+
+    assert 4 == value(text, "meterbridge_job_gpus", 'job_id="6@900"')
+    assert 1 == value(text, "meterbridge_job_info", 'job_id="5@900"', 'project="chat"')
+
+
+def test_a_job_that_only_lives_inside_another_leaves_it_its_project() -> None:
+    site = Site(OPS)
+    job, pod = w.slurm_job(5, "ops"), w.pod_job("vllm")
+    site.slurm.says = Snapshot(0, jobs=(job,), claims=(w.slurm_claim(job, "k01", 8000),), nodes=(w.slurm_node("k01"),))
+    claims = (w.pod_claim(pod, "k01", 4000, w.inside(job)),)
+    site.kube.says = Snapshot(0, jobs=(pod,), claims=claims, nodes=(w.kube_node("k01"),))
+
+    assert 8 == value(site.step(), "meterbridge_project_gpus", 'project="operations"')
+
+
+def lender(node: str, name: str, start: int, end: int | None = None) -> Claim:
+    """A NodeSet pod that is, or was, Slurm node gn05."""
+    return w.pod_claim(w.pod_job(name), node, 8000, w.lends("gn05"), start=start, end=end)
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        pytest.param((lender("k02", "new", 1500), lender("k01", "old", 1000)), id="the one that began last"),
+        pytest.param((lender("k02", "new", 1500), lender("k01", "old", 1900, 1950)), id="the one that is still there"),
+        pytest.param(
+            (lender("k02", "new", 1500, 1990), lender("k01", "old", 1600, 1950)), id="the one that ended last"
+        ),
+    ],
+)
+def test_a_slurm_node_is_where_the_latest_of_its_nodeset_pods_was_in_whatever_order(
+    site: Site, claims: tuple[Claim, ...]
+) -> None:
+    lent = w.slurm_job(6)
+    site.slurm.says = Snapshot(0, jobs=(lent,), claims=(w.slurm_claim(lent, "gn05", 4000),))
+    nodes = tuple(w.kube_node(name) for name in ("k01", "k02"))
+    for says in (claims, claims[::-1]):
+        running = tuple(c for c in says if c.end is None)
+        ended = tuple(c for c in says if c.end is not None)
+        site.kube.says = Snapshot(0, claims=running, ended=ended, nodes=nodes)
+
+        text = site.join()
+
+        assert 1 == text.count("\nmeterbridge_job_nodes{")
+        assert 4 == value(text, "meterbridge_node_gpus", 'node="k02"', 'disposition="charged"')
+
+
+def test_a_nodeset_pod_that_is_gone_still_tells_where_its_slurm_node_is(site: Site) -> None:
+    lent = w.slurm_job(6)
+    site.slurm.says = Snapshot(0, jobs=(lent,), claims=(w.slurm_claim(lent, "gn05", 4000),))
+    site.kube.says = Snapshot(0, claims=(lender("k01", "old", 1000),), nodes=(w.kube_node("k01"),))
+    site.join()
+    site.kube.says = Snapshot(0, nodes=(w.kube_node("k01"),))
+
+    assert 4 == value(site.join(), "meterbridge_node_gpus", 'node="k01"', 'disposition="charged"')
+
+
+def test_a_shards_sources_of_devices_leave_out_what_is_on_machines_of_other_shards() -> None:
+    class Endpoints(w.StubSource):
+        """A source of devices that may leave out endpoints."""
+
+        def leave_out(self, elsewhere: Callable[[str], bool]) -> None:
+            self.elsewhere = elsewhere
+
+    left_out = {}
+    for shard in (Shard(0, 2), Shard(1, 2), Shard()):
+        slurm, dcgm = w.StubSource("slurmctld", "lab", w.SLURM), Endpoints("dcgm", "", None)
+        slurm.says = Snapshot(0, nodes=(w.slurm_node("gn04"), w.slurm_node("gn01", hostnames=("IP-10-0-0-1",))))
+        collector = Collector([slurm, dcgm], JoinSettings(ProjectMap.of([]), shard=shard))
+        collector.poll_all()
+        collector.join()
+        ask = getattr(dcgm, "elsewhere", None)
+        left_out[str(shard)] = ask and [ask(host) for host in ("GN04", "gn01", "ip-10-0-0-1", "nobody")]
+
+    assert {"0/2": [False, True, True, False], "1/2": [True, False, False, False], "0/1": None} == left_out
 
 
 def test_a_scrape_reads_no_source(site: Site) -> None:
