@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from itertools import chain, groupby
 from operator import attrgetter
 
-from exporters.join.card_owners import Shares, by_index, known_hands, owners_of_cards
+from exporters.join.card_owners import Shares, known_hands, owners_of_cards
 from exporters.join.cards import Card
 from exporters.join.links import find_links
 from exporters.join.machines import Machines
@@ -225,7 +225,7 @@ def _join_machine(
     down = {(n.key.cluster, n.key.name) for n, _ in slurm if not n.up}
     unread = {n.key.cluster for n, fresh in slurm if not fresh}
     nested = nest(active, claims, links, hands, capacity=capacity, down=down, unread=unread)
-    cards = {i: tuple(sorted(hand.cards, key=by_index)) for i, hand in nested.cards.items()}
+    cards = {i: tuple(hand.cards) for i, hand in nested.cards.items()}
     reasons = nested.reasons
     for pool, leaves in zip(pools, allot(pools, nested.leaves, claims, models), strict=True):
         canvas.capacity.append((pool.model, pool.milligpu))
@@ -237,7 +237,7 @@ def _join_machine(
                 canvas.held.append(_held(part, machine, pool, claims, nested, cards, reasons))
         canvas.rest.append((pool.model, rest, left))
     for i in nested.shown:
-        if i in nested.within and claims[i].milligpu > 0:
+        if i in nested.within:
             link = nested.within[i]
             part = Part(Disposition.CHARGED, i, claims[i].milligpu)
             pool = pools[pool_of(claims[i], pools, models)]

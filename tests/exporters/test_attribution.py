@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporters.join.attribution import attribute
+from exporters.join.attribution import attribute, host_names, nodes_up
 from exporters.join.machines import machines_of
 from exporters.join.site_picture import Picture, Reading
-from exporters.model import Claim, Disposition, Field, Job, LinkKey, Node, Sample
+from exporters.model import Claim, Disposition, Field, Job, LinkKey, LinkKind, Node, NodeKey, Sample
 from tests.exporters import world as w
 
 NOW = 2000.0
@@ -173,6 +176,120 @@ def test_evidence_for_more_cards_than_the_claim_holds_is_not_used() -> None:
     picture = join([w.pod_claim(pod, "gn01", 2000)], [w.kube_node("gn01")], w.samples("gn01", NOW, {}, pods=labels))
 
     assert () == picture.held[0].cards
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_two_claims_that_do_not_fit_the_later_has_to_explain_itself_to_the_earlier(order: int) -> None:
+    early, late = w.pod_job("early"), w.pod_job("late")
+    claims = [w.pod_claim(early, "k01", 5000, start=1000), w.pod_claim(late, "k01", 5000, start=1001)]
+
+    picture = join(claims[::order], [w.kube_node("k01")])
+
+    told = [(h.claim.job, h.disposition, h.milligpu, h.opponent and h.opponent.job, h.reason) for h in picture.held]
+    assert [
+        (early.key, Disposition.CHARGED, 3000, None, ""),
+        (late.key, Disposition.CHARGED, 3000, None, ""),
+        (late.key, Disposition.DISPUTED, 2000, early.key, ""),
+    ] == sorted(told, key=lambda row: (row[1], row[0]))
+
+
+def test_a_card_in_dispute_is_in_nobodys_hands() -> None:
+    job, pod = w.slurm_job(18), w.pod_job("vllm")
+    claims = [w.slurm_claim(job, "gn01", 2000, (2, 3)), w.pod_claim(pod, "gn01", 1000)]
+    readings = w.samples("gn01", NOW, {}, pods={3: (("llm", "vllm-0", ""),)})
+
+    picture = join(claims, [w.slurm_node("gn01"), w.kube_node("gn01")], readings)
+
+    rows = [(job_id, gpu) for _, _, job_id, _, gpu, _ in picture.card_rows]
+    assert [(job.key.id, "2"), (job.key.id, "3")] == rows
+
+
+def test_what_pods_leave_unused_of_their_job_is_summed_over_its_machines() -> None:
+    job, pod = w.slurm_job(5120), w.pod_job("bert", "vision")
+    machines = {"gn01": 5000, "gn02": 6000}
+    claims = [w.slurm_claim(job, name, 8000) for name in machines]
+    claims += [w.pod_claim(pod, name, used, w.inside(job), pod=name) for name, used in machines.items()]
+
+    picture = join(claims, [w.slurm_node(name) for name in machines])
+
+    assert {job.key: 3000 + 2000} == picture.orphaned
+
+
+def test_a_claim_on_nothing_is_held_by_nobody_and_misses_no_machine() -> None:
+    job, pod, lent = w.slurm_job(18), w.pod_job("none"), w.pod_job("lent")
+    nothing = [w.pod_claim(pod, "k01", 0, w.inside(job)), w.pod_claim(pod, "k99", 0), w.slurm_claim(job, "k01", 0)]
+
+    picture = join([*nothing, w.pod_claim(lent, "k01", 500, profile="shared")], [w.kube_node("k01")])
+
+    assert [lent.key] == [h.claim.job for h in picture.held]
+    assert () == picture.shown
+    assert () == picture.unplaced
+
+
+def test_an_external_job_all_of_whose_cards_are_its_pods_is_not_shown_inside_anything() -> None:
+    job, pod, stand_in = w.slurm_job(6001), w.pod_job("solo", "vision"), w.pod_job("wlm", "vision")
+    key = LinkKey(LinkKind.STAND_IN, "lab", job.native_id, "node label type=virtual-kubelet")
+    claims = [
+        w.slurm_claim(job, "gn05", 8000),
+        w.pod_claim(pod, "gn05", 8000, w.same(job)),
+        w.pod_claim(stand_in, "gn05", 2000, key),
+    ]
+
+    picture = join(claims, [w.slurm_node("gn05"), w.kube_node("gn05")])
+
+    assert {pod.key: 8000} == {h.claim.job: h.milligpu for h in picture.held}
+    assert () == picture.shown
+
+
+@pytest.mark.parametrize("stale", [True, False])
+def test_the_rest_of_a_lender_is_none_of_a_kubernetes_cluster_that_is_named_as_the_slurm_cluster(stale: bool) -> None:
+    nodeset = w.pod_job("worker", "slurm")
+    claim = w.pod_claim(nodeset, "k01", 8000, w.lends("h100-0"))
+    host = NodeKey(w.KUBE, "lab", "h100-0")
+    other = Node(host, 8000, up=stale, model="h100")
+
+    picture = join([replace(claim, node=host)], [w.slurm_node("h100-0"), other], kube_fresh=not stale)
+
+    assert Disposition.RESERVED in summed(picture)
+
+
+def test_a_node_without_cards_says_nothing_of_a_machines_cards() -> None:
+    stale = join([], [w.slurm_node("gn01"), w.kube_node("gn01", 0)], kube_fresh=False)
+    up = join([], [w.slurm_node("gn01", up=False), w.kube_node("gn01", 0)])
+
+    assert {Disposition.IDLE: 8000} == summed(stale)
+    assert {Disposition.DOWN: 8000} == summed(up)
+
+
+def test_a_machine_takes_work_where_one_of_its_nodes_does_of_a_scheduler_that_was_read_lately() -> None:
+    up, down = w.slurm_node("a"), w.slurm_node("b", up=False)
+    place = ("m", "slurm", "lab")
+
+    assert {place: True} == nodes_up({"m": [(up, True), (down, True)]})
+    assert {place: True} == nodes_up({"m": [(down, True), (up, True)]})
+    assert {place: False} == nodes_up({"m": [(down, True), (up, False)]})
+    assert {} == nodes_up({"m": [(up, False)]})
+
+
+def test_a_host_name_is_known_in_any_letters_and_one_of_two_machines_names_neither() -> None:
+    nodes = [
+        w.slurm_node("gn01", hostnames=("IP-10-0-0-1", "localhost")),
+        w.slurm_node("GN02", hostnames=("localhost",)),
+    ]
+
+    names = host_names(nodes, machines_of(nodes, []))
+
+    assert {"gn01": "gn01", "ip-10-0-0-1": "gn01", "gn02": "gn02"} == names
+
+
+def test_a_reading_is_on_the_machine_that_its_host_names_or_by_rule_on_one_of_that_name() -> None:
+    nodes = [w.slurm_node("gn01", hostnames=("ip-10-0-0-1",))]
+    hosts = ("IP-10-0-0-1", "GN02.cluster.example", "10.0.0.9")
+    readings = tuple(s for host in hosts for s in w.samples(host, NOW, {Field.POWER: 300.0}, count=1))
+
+    picture = join([], [*nodes, w.slurm_node("gn02"), w.slurm_node("10.0.0.9")], readings)
+
+    assert ["10.0.0.9", "gn01", "gn02"] == [use.machine for use in picture.cards]
 
 
 amounts = st.integers(min_value=1, max_value=9).map(lambda n: n * 1000)
