@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 Labels = tuple[tuple[str, str], ...]
 
@@ -24,13 +24,18 @@ class Episode:
 
 
 def episodes(
-    rule: Mapping[str, object], found: Iterable[tuple[Labels, Sequence[float]]], steps: Sequence[float], lasting: float
+    rule: Mapping[str, object],
+    found: Iterable[tuple[Labels, Sequence[float]]],
+    steps: Sequence[float],
+    lasting: float,
+    kept: float = 0.0,
 ) -> list[Episode]:
     """The episodes of one rule.
 
     ``found`` tells for each series at which of the evaluations ``steps`` the condition held; ``lasting`` is the rule's
-    ``for`` in seconds. An alert fires at the first evaluation that is ``lasting`` or more after the one that found it,
-    and starts anew after any evaluation that did not.
+    ``for`` and ``kept`` its ``keep_firing_for``, in seconds. An alert fires at the first evaluation that is ``lasting``
+    or more after the one that found it, and starts anew after any evaluation that did not; one that fires ends only
+    when nothing was found for as long as it is ``kept``.
     """
     following = dict(zip(steps, [*steps[1:], None], strict=True))
     severity = str(dict(rule["labels"])["severity"]) if isinstance(rule["labels"], Mapping) else ""
@@ -43,7 +48,28 @@ def episodes(
                 runs[-1].append(at)
             else:
                 runs.append([at])
+        own: list[Episode] = []
         for run in runs:
+            before = own[-1] if own else None
+            if before and before.fired is not None and (before.ended is None or run[0] < before.ended):
+                own[-1] = replace(before, ended=_ended(following[run[-1]], steps, kept))  # it still fires
+                continue
             fired = next((at for at in run if at - run[0] >= lasting), None)
-            done.append(Episode(run[0], str(rule["alert"]), severity, labels, fired, following[run[-1]]))
+            end = following[run[-1]]
+            own.append(
+                Episode(
+                    run[0],
+                    str(rule["alert"]),
+                    severity,
+                    labels,
+                    fired,
+                    end if fired is None else _ended(end, steps, kept),
+                )
+            )
+        done += own
     return done
+
+
+def _ended(missed: float | None, steps: Sequence[float], kept: float) -> float | None:
+    """The evaluation that ends what fires: the first that is ``kept`` or more after the first that found nothing."""
+    return None if missed is None else next((at for at in steps if at - missed >= kept), None)

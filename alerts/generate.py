@@ -6,6 +6,7 @@ An alert's source says what it looks for in one expression; what all alerts have
   the condition hurts in its labels, one for ports and cards without a job, a severity lower and marked ``jobs="none"``.
 - ``about: job`` (scheduler, cluster, job_id) is given the job's project and the name that people know.
 - ``levels`` (severity: name of a threshold) becomes one rule per severity.
+- ``{xid:hardware}`` in a condition is "the card's last XID is one of these", by the table `xids.yaml`.
 - ``{port}``, ``{card}``, ``{job}``, ``{value}`` and ``{percent}`` in the texts become Prometheus' own templates.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -35,7 +37,7 @@ GROUPS = (
 )
 """The rule files, in the order in which Prometheus should load them. Any but the first may be left out."""
 
-LOWER = {"page": "warning", "warning": "info", "info": "info"}
+LOWER = {"critical": "warning", "warning": "info", "info": "info"}
 """The severity of a port or card without a job."""
 
 JOB_KEY = "scheduler, cluster, job_id"
@@ -59,7 +61,19 @@ _HURT = (
 )
 _SHARED = '{{ if eq $labels.shared "true" }}, with other jobs{{ end }}'
 _OWNER = f"{_NAME} ({{{{ $labels.job_id }}}}, {{{{ $labels.scheduler }}}} {{{{ $labels.cluster }}}})"
-_KEYS = {"alert", "about", "when", "unless_job", "for", "levels", "severity", "board", "summary", "description"}
+_KEYS = {
+    "alert",
+    "about",
+    "when",
+    "unless_job",
+    "for",
+    "keep_firing_for",
+    "levels",
+    "severity",
+    "board",
+    "summary",
+    "description",
+}
 
 
 def groups(settings: Settings) -> dict[str, dict[str, Any]]:
@@ -93,8 +107,9 @@ def _alert(row: Mapping[str, Any], group: str, settings: Settings) -> Iterator[d
         own = fill(row["unless_job"], settings, named) if "unless_job" in row else ""
         for expr, lowered, joined in _joined(row["about"], condition, own):
             rule = {"alert": row["alert"], "expr": expr}
-            if "for" in row:
-                rule["for"] = fill(row["for"], settings)
+            for key in ("for", "keep_firing_for"):
+                if key in row:
+                    rule[key] = fill(row[key], settings)
             rule["labels"] = {"severity": LOWER[severity] if lowered else severity, "area": group.partition("-")[0]}
             if lowered:  # without it the lowered page and the warning would be one alert to Prometheus
                 rule["labels"]["jobs"] = "none"
@@ -144,4 +159,19 @@ def fill(text: str, settings: Settings, named: Mapping[str, str] | None = None) 
         value = (named or {}).get(name) or settings.word(name)
         return f"{milliseconds(value) / 1000:g}" if form else value
 
-    return re.sub(r"\$\{(\w+)(:seconds)?\}", word, text)
+    return re.sub(r"\{xid:(\w+)\}", lambda found: _any_of(found[1]), re.sub(r"\$\{(\w+)(:seconds)?\}", word, text))
+
+
+def _any_of(kind: str) -> str:
+    """The condition that a card's last XID is one of a kind of `xids.yaml`."""
+    codes = xids()
+    if kind not in codes:
+        raise RulesError(f"no kind {kind} of XIDs in xids.yaml: {', '.join(codes)}")
+    return "\n      or ".join(f"max by (node, gpu) (meterbridge_card_xid_error_code) == {code}" for code in codes[kind])
+
+
+@cache
+def xids() -> dict[str, list[int]]:
+    """Who has to act on an XID: the codes of each kind, as NVIDIA's catalogue sorts them. No code is of two kinds."""
+    found: dict[str, list[int]] = yaml.safe_load((files("alerts") / "xids.yaml").read_text("utf-8"))
+    return found

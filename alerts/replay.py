@@ -1,7 +1,8 @@
 """Which alerts recorded counters would have fired, and when: the rules themselves, on Prometheus' own engine.
 
 Every alert's expression is asked at every evaluation over the whole recording, with recorded series (which a replay
-does not record) as the expressions that they stand for; ``for`` is applied as Prometheus applies it.
+does not record) as the expressions that they stand for; ``for`` and ``keep_firing_for`` are applied as Prometheus
+applies them.
 """
 
 from __future__ import annotations
@@ -64,8 +65,8 @@ def replay(
         with engine(recording.openmetrics, folder, min(LONGEST_LOOKBACK, math.ceil(3 * recording.interval))) as running:
             for done, rule in enumerate(rules):
                 tick(done, len(rules))
-                lasting = milliseconds(rule.get("for", "0s")) / 1000
-                found += episodes(rule, running.held(rule["expr"], steps).items(), steps, lasting)
+                lasting, kept = (milliseconds(rule.get(key, "0s")) / 1000 for key in ("for", "keep_firing_for"))
+                found += episodes(rule, running.held(rule["expr"], steps).items(), steps, lasting, kept)
         tick(len(rules), len(rules))
     return Replayed(steps[0], steps[-1], gap, tuple(sorted(found, key=lambda e: (e.since, e.alert, e.labels))))
 

@@ -40,7 +40,7 @@ def test_amtool_accepts_the_example() -> None:
 
 @pytest.mark.server("alertmanager")
 @pytest.mark.parametrize(
-    ("severity", "receiver"), [("page", "pager"), ("warning", "working-hours"), ("info", "nobody")]
+    ("severity", "receiver"), [("critical", "pager"), ("warning", "working-hours"), ("info", "nobody")]
 )
 def test_only_pages_wake_somebody(severity: str, receiver: str) -> None:
     command = [program("amtool"), "config", "routes", "test", f"--config.file={EXAMPLE}", f"severity={severity}"]
@@ -62,66 +62,106 @@ def lab() -> Iterator[Alertmanager]:
 
 CASES = {
     "a page and its warning": (
-        alert("RdmaSlowReceiver", "page", PORT, JOB),
+        alert("RdmaSlowReceiver", "critical", PORT, JOB),
         alert("RdmaSlowReceiver", "warning", PORT, JOB),
     ),
-    "a storm and a victim of another job": (
-        alert("RdmaPauseStorm", "page", PORT, JOB),
-        alert("RdmaPortPaused", "page", ELSEWHERE, OTHER),
+    "a storm and a victim of its job": (
+        alert("RdmaPauseStorm", "critical", PORT, JOB),
+        alert("RdmaPortPaused", "critical", ELSEWHERE, JOB),
     ),
-    "a slow receiver without a job and its victim": (
-        alert("RdmaSlowReceiver", "warning", PORT),
-        alert("RdmaPortStuckInPause", "page", ELSEWHERE, JOB),
+    "a slow receiver and the job that it stops": (
+        alert("RdmaSlowReceiver", "critical", PORT, JOB),
+        alert("RdmaJobStopped", "critical", JOB),
+    ),
+    "a slow receiver for working hours and a pause for working hours": (
+        alert("RdmaSlowReceiver", "warning", PORT, JOB),
+        alert("RdmaPortPaused", "warning", ELSEWHERE, JOB),
+    ),
+    "a job that is stopped and one of its ports": (
+        alert("RdmaJobStopped", "critical", JOB),
+        alert("RdmaPortStuckInPause", "critical", PORT, JOB),
+    ),
+    "a card that is gone and what it said last": (
+        alert("GpuLost", "critical", {"node": "gn01", "gpu": "0"}, JOB),
+        alert("GpuXidHardware", "critical", {"node": "gn01", "gpu": "0"}, JOB),
     ),
     "a storm and the slow receiver it is": (
-        alert("RdmaPauseStorm", "page", PORT, JOB),
-        alert("RdmaSlowReceiver", "page", PORT, JOB),
+        alert("RdmaPauseStorm", "critical", PORT, JOB),
+        alert("RdmaSlowReceiver", "critical", PORT, JOB),
     ),
     "a slow receiver and the congestion of its job": (
-        alert("RdmaSlowReceiver", "page", PORT, JOB),
-        alert("RdmaCongestion", "page", ELSEWHERE, JOB),
+        alert("RdmaSlowReceiver", "critical", PORT, JOB),
+        alert("RdmaCongestion", "critical", ELSEWHERE, JOB),
     ),
     "a broken connection and its timeouts": (
-        alert("RdmaRetriesExceeded", "page", PORT, JOB),
+        alert("RdmaRetriesExceeded", "critical", PORT, JOB),
         alert("RdmaAckTimeouts", "warning", ELSEWHERE, JOB),
     ),
     "a broken connection and the stall of its job": (
-        alert("RdmaRetriesExceeded", "page", PORT, JOB),
-        alert("RdmaJobStalled", "page", JOB),
+        alert("RdmaRetriesExceeded", "critical", PORT, JOB),
+        alert("RdmaJobStalled", "critical", JOB),
     ),
     "a lost machine and its job elsewhere": (
-        alert("NodeLost", "page", {"node": "gn01"}, JOB),
-        alert("RdmaRetriesExceeded", "page", ELSEWHERE, JOB),
+        alert("NodeLost", "critical", {"node": "gn01"}, JOB),
+        alert("RdmaRetriesExceeded", "critical", ELSEWHERE, JOB),
     ),
     "congestion control that is off and its pauses": (
         alert("RdmaCnpIgnored", "warning", PORT, JOB),
         alert("RdmaPauseWithoutEcn", "warning", ELSEWHERE, JOB),
     ),
     "an old source and its failures": (
-        alert("SourceStale", "page", {"source": "dcgm"}),
+        alert("SourceStale", "critical", {"source": "dcgm"}),
         alert("SourceFailing", "warning", {"source": "dcgm"}),
     ),
 }
 APART = {
     "a slow receiver and another one": (
-        alert("RdmaSlowReceiver", "page", PORT, JOB),
-        alert("RdmaSlowReceiver", "page", ELSEWHERE, JOB),
+        alert("RdmaSlowReceiver", "critical", PORT, JOB),
+        alert("RdmaSlowReceiver", "critical", ELSEWHERE, JOB),
+    ),
+    "a storm and a victim of another job": (
+        alert("RdmaPauseStorm", "critical", PORT, JOB),
+        alert("RdmaPortPaused", "critical", ELSEWHERE, OTHER),
+    ),
+    "a slow receiver for working hours and another job that stands still": (
+        alert("RdmaSlowReceiver", "warning", PORT, JOB),
+        alert("RdmaPortStuckInPause", "critical", ELSEWHERE, OTHER),
+    ),
+    "a slow receiver for working hours and a page of its own job": (
+        alert("RdmaSlowReceiver", "warning", PORT, JOB),
+        alert("RdmaPortStuckInPause", "critical", ELSEWHERE, JOB),
+    ),
+    "a slow receiver without a job and a port without a job": (
+        alert("RdmaSlowReceiver", "critical", PORT),
+        alert("RdmaPortStuckInPause", "critical", ELSEWHERE),
+    ),
+    "a slow receiver without a job and the page of a job": (
+        alert("RdmaSlowReceiver", "warning", PORT),
+        alert("RdmaPortStuckInPause", "critical", ELSEWHERE, JOB),
+    ),
+    "a job that is stopped and another one": (
+        alert("RdmaJobStopped", "critical", JOB),
+        alert("RdmaPortStuckInPause", "critical", ELSEWHERE, OTHER),
+    ),
+    "a card that is gone and another one": (
+        alert("GpuLost", "critical", {"node": "gn01", "gpu": "0"}, JOB),
+        alert("GpuXidHardware", "critical", {"node": "gn01", "gpu": "1"}, JOB),
     ),
     "a storm and the congestion of another job": (
-        alert("RdmaPauseStorm", "page", PORT, JOB),
-        alert("RdmaCongestion", "page", ELSEWHERE, OTHER),
+        alert("RdmaPauseStorm", "critical", PORT, JOB),
+        alert("RdmaCongestion", "critical", ELSEWHERE, OTHER),
     ),
     "a lost machine and another job": (
-        alert("NodeLost", "page", {"node": "gn01"}, JOB),
-        alert("RdmaRetriesExceeded", "page", ELSEWHERE, OTHER),
+        alert("NodeLost", "critical", {"node": "gn01"}, JOB),
+        alert("RdmaRetriesExceeded", "critical", ELSEWHERE, OTHER),
     ),
     "a page and the warning of another port": (
-        alert("RdmaCongestion", "page", PORT, JOB),
+        alert("RdmaCongestion", "critical", PORT, JOB),
         alert("RdmaCongestion", "warning", ELSEWHERE, JOB),
     ),
     "a storm on another fabric": (
-        alert("RdmaPauseStorm", "page", PORT, JOB, {"fabric": "a"}),
-        alert("RdmaPortPaused", "page", ELSEWHERE, OTHER, {"fabric": "b"}),
+        alert("RdmaPauseStorm", "critical", PORT, JOB, {"fabric": "a"}),
+        alert("RdmaPortPaused", "critical", ELSEWHERE, OTHER, {"fabric": "b"}),
     ),
 }
 

@@ -136,14 +136,28 @@ def test_another_threshold_shows_what_it_would_have_done(recorded: Callable[[str
     file = recorded(openmetrics(TROUBLE))
 
     page = {
-        value: [e for e in replay(file, load().override({"pausing_page": value})).episodes if e.severity == "page"]
+        value: [
+            e for e in replay(file, load().override({"pausing_critical": value})).episodes if e.severity == "critical"
+        ]
         for value in ("0.1", "0.9")
     }
     assert {"0.1": 1, "0.9": 0} == {v: len([e for e in p if e.alert == "RdmaSlowReceiver"]) for v, p in page.items()}
 
 
+def test_what_fires_goes_on_for_as_long_as_it_is_kept() -> None:
+    rule = {"alert": "A", "labels": {"severity": "critical"}}
+    steps = [float(n) for n in range(0, 200, 10)]
+
+    held = [0.0, 10.0, 20.0, 50.0, 90.0, 100.0, 190.0]
+    found = episodes(rule, [((), held)], steps, 20.0, 30.0)
+
+    assert [(0.0, 20.0, 60.0 + 30.0), (90.0, None, 110.0), (190.0, None, None)] == [
+        (e.since, e.fired, e.ended) for e in found
+    ]
+
+
 def test_an_alert_waits_its_time_and_starts_anew_after_a_gap() -> None:
-    rule = {"alert": "A", "labels": {"severity": "page"}}
+    rule = {"alert": "A", "labels": {"severity": "critical"}}
     steps = [float(n) for n in range(0, 100, 10)]
 
     found = episodes(rule, [((), [0.0, 10.0, 30.0, 40.0, 50.0, 90.0])], steps, 20.0)
@@ -210,7 +224,7 @@ def test_a_truncated_recording_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_threshold_is_wrong_usage(recorded: Callable[[str], Path]) -> None:
-    result = run(recorded(""), "--threshold", "pause_page=1")
+    result = run(recorded(""), "--threshold", "paused_crit=1")
 
     assert 2 == result.exit_code
-    assert "did you mean paused_page?" in result.output
+    assert "did you mean paused_critical?" in result.output

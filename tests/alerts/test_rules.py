@@ -88,7 +88,7 @@ def test_an_alert_says_what_where_and_how_to_go_on(rule: dict[str, Any]) -> None
     text = notes["summary"] + notes["description"]
 
     assert {"summary", "description", "runbook_url", "dashboard_url"} == set(notes)
-    assert rule["labels"]["severity"] in {"page", "warning", "info"}
+    assert rule["labels"]["severity"] in {"critical", "warning", "info"}
     assert notes["runbook_url"].endswith(f"/{rule['alert']}.md")
     assert re.search(r"/d/meterbridge-(fleet|project|job|fabric|chargeback|self)(\?|$)", notes["dashboard_url"])
     assert "$value" in text

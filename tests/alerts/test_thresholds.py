@@ -31,7 +31,7 @@ def test_every_threshold_is_used() -> None:
 
 
 def test_another_threshold_changes_the_rules_and_nothing_else() -> None:
-    before, after = groups(SHIPPED), groups(SHIPPED.override({"pausing_page": "0.5"}))
+    before, after = groups(SHIPPED), groups(SHIPPED.override({"pausing_critical": "0.5"}))
 
     changed = [
         (old["alert"], new["expr"].splitlines()[0])
@@ -39,15 +39,15 @@ def test_another_threshold_changes_the_rules_and_nothing_else() -> None:
         for old, new in zip(before[name]["groups"][0]["rules"], after[name]["groups"][0]["rules"], strict=True)
         if old != new
     ]
-    assert [("RdmaSlowReceiver", "(meterbridge_port:rdma_pausing:ratio > 0.5)")] * 2 == changed
+    assert [("RdmaSlowReceiver", "((meterbridge_port:rdma_pausing:ratio > 0.5)")] * 2 == changed
 
 
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"paused_pag": "1"}, "no threshold paused_pag; did you mean paused_page?"),
-        ({"paused_page": "much"}, "threshold paused_page is a number, written like 0.25, not much"),
-        ({"paused_page": "nan"}, "threshold paused_page is a number, written like 0.25, not nan"),
+        ({"paused_critica": "1"}, "no threshold paused_critica; did you mean paused_critical?"),
+        ({"paused_critical": "much"}, "threshold paused_critical is a number, written like 0.25, not much"),
+        ({"paused_critical": "nan"}, "threshold paused_critical is a number, written like 0.25, not nan"),
         ({"brief": "2"}, "threshold brief is a duration, written like 2m, not 2"),
     ],
 )
@@ -62,7 +62,7 @@ def test_scaling_shortens_every_duration_and_no_number() -> None:
     assert {"window": "5s", "brief": "2s", "idle_for": "1m"} == {
         n: scaled.word(n) for n in ("window", "brief", "idle_for")
     }
-    assert SHIPPED.word("paused_page") == scaled.word("paused_page")
+    assert SHIPPED.word("paused_critical") == scaled.word("paused_critical")
 
 
 @pytest.mark.parametrize(

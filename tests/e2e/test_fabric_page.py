@@ -134,7 +134,7 @@ class Story:
 
     def crossing(self, scenario: Scenario) -> tuple[float, float]:
         """When the alert's condition first held, by the data that Prometheus has, and how long it must last."""
-        severity = "page" if scenario.receiver == "pager" else "warning"
+        severity = "critical" if scenario.receiver == "pager" else "warning"
         rule = next(
             r
             for g in self.rules.values()
@@ -204,6 +204,8 @@ def story() -> Iterator[Story]:
                     fabric.machines[node].run(s.rates.get(node), s.steps.get(node))
             told = Story(began, troubles, inbox, {}, prometheus, rules, since)
             wait_for(lambda: all(_arrived(told, s) for s in troubles), 60, "all four alerts", poll=0.2)
+            slowest = sum(milliseconds(load().scale(SCALE).word(name)) for name in ("window", "burst")) / 1000
+            wait_for(lambda: time.time() - began > slowest, 60, "what is told last", poll=0.2)
             wait_for(lambda: _quiet_since(inbox, 3 * EVALUATION), 60, "end of the news", poll=0.2)
             for alert in alertmanager.alerts():
                 if alert["status"]["inhibitedBy"]:
