@@ -30,7 +30,7 @@ from exporters.exposition.reader import ExpositionError, Reader
 from exporters.join.projects import ProjectMap
 from exporters.model import Scheduler, Snapshot
 from exporters.poll.registry import Collector, JoinSettings
-from exporters.sources.base import SourceError
+from exporters.sources.base import Source, SourceError
 from exporters.sources.fabric.rdma_fields import WANTED
 from exporters.sources.fabric.rdma_join import join
 from exporters.sources.fabric.rdma_pages import Page, plan, read
@@ -139,7 +139,7 @@ def _rounds(pages: list[RecordedPage]) -> list[tuple[float, list[RecordedPage]]]
     return found
 
 
-class RecordedPorts:
+class RecordedPorts(Source):
     """A source that reads recorded pages in the place of endpoints; the clock is the recording's."""
 
     name = "rdma"
@@ -171,9 +171,6 @@ class RecordedPorts:
             raise SourceError(self.error)
         joined = join(pages, now, MAX_PORTS)
         return Snapshot(at=now, ports=joined.ports, samples=joined.samples, problems=joined.problems)
-
-    def close(self) -> None:
-        """Nothing is held open."""
 
 
 def _write_samples(text: str, file: Path, out: Path) -> list[float]:

@@ -44,10 +44,10 @@ from accounting.store.database import LedgerError, read
 from accounting.store.schema import open_ledger
 from accounting.store.tables import node_days as booked
 from accounting.store.tables import periods
-from exporters import build
 from exporters.config import Config, SlurmCluster
 from exporters.join.machines import Machines, machines_of
 from exporters.join.shard import WHOLE, Shard
+from exporters.sources.slurm import wiring as slurm
 
 Progress = Callable[[int, int, int], None]
 
@@ -132,7 +132,7 @@ def ingest(config: Config, cluster: SlurmCluster, now: int, tick: Progress | Non
     with opened(config) as engine:
         return ingest_history(
             engine,
-            build.history(cluster),
+            slurm.history(cluster),
             now=now,
             start=first_second(cluster, now, config),
             overlap=int(h.overlap),

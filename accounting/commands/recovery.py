@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from accounting.commands import book
 from accounting.intake import backfill as recovery
-from exporters import build
 from exporters.config import Config, KubernetesCluster
+from exporters.sources.kubernetes import wiring as kubernetes
 
 
 def recover(config: Config, cluster: KubernetesCluster, now: int) -> recovery.RecoveryReport:
     """Recover what nobody recorded of a Kubernetes cluster, where its settings name a history."""
-    source = build.past(cluster)
+    source = kubernetes.past(cluster)
     if source is None or cluster.history is None:
         return recovery.RecoveryReport("", cluster.cluster)
     gap = int(config.ledger.gap) if config.ledger else 0

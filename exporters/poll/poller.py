@@ -46,8 +46,7 @@ class Polled:
     def status(self) -> SourceStatus:
         """How it is doing."""
         s = self.snapshot
-        targets = getattr(self.source, "targets", None)
-        known = targets() if targets is not None else None
+        known = self.source.targets()
         failed = sum(1 for t in known or () if t.error)
         return SourceStatus(
             self.source.name,

@@ -60,9 +60,8 @@ class Handover:
 
     def _acknowledge(self, round_: Round) -> None:
         for p in self._polled:
-            acknowledge = getattr(p.source, "acknowledge", None)
             polled_at = next((r.polled_at for r in round_.readings if r.source == p.name), None)
             if not self._first and p.snapshot is not None:
                 polled_at = p.snapshot.at  # what ended is for the first shard to record
-            if acknowledge is not None and polled_at is not None:
-                acknowledge(polled_at)
+            if polled_at is not None:
+                p.source.acknowledge(polled_at)

@@ -36,8 +36,7 @@ from exporters.recorder import Forget, Later, Recorder
 from exporters.series import families
 from exporters.series.job_names import JobNames
 from exporters.series.view import SourceStatus, View
-from exporters.sources.base import Source
-from exporters.sources.devices.fanout import Target
+from exporters.sources.base import Source, Target
 from exporters.stages import Stages
 
 log = logging.getLogger(__name__)
@@ -97,10 +96,9 @@ class Collector:
         self._jobs: dict[JobKey, Job] = {}
         self._projects: dict[JobKey, str] = {}
         self._hosts: dict[str, str] = {}
-        for p in self._polled:
-            leave_out = getattr(p.source, "leave_out", None)
-            if leave_out is not None and not settings.shard.alone:
-                leave_out(self._elsewhere)
+        if not settings.shard.alone:
+            for p in self._polled:
+                p.source.leave_out(self._elsewhere)
         self._lenders: dict[tuple[str, str], Claim] = {}
         self._handover = Handover(self.recorder, self._polled, first=settings.shard.first)
         self._said: set[str] = set()
@@ -122,8 +120,8 @@ class Collector:
 
     def targets(self) -> list[tuple[str, Sequence[Target]]]:
         """How every endpoint of every source that reads many is doing, by the source's name."""
-        many = [(p.source.name, getattr(p.source, "targets", None)) for p in self._polled]
-        return [(name, targets()) for name, targets in many if targets is not None]
+        many = [(p.source.name, p.source.targets()) for p in self._polled]
+        return [(name, targets) for name, targets in many if targets is not None]
 
     def join(self) -> View:
         """Join the last good data of all sources, write the page, and hand the round to the recorder."""
@@ -142,7 +140,7 @@ class Collector:
                 recorder_pending=self._handover.waiting,
                 recorder_last=self._handover.last,
                 folded=self.roster.folded,
-                stages=self.stages.plus(s for p in self._polled if (s := getattr(p.source, "stages", None))),
+                stages=self.stages.plus(s for p in self._polled if (s := p.source.stages) is not None),
             )
             with self.stages.timed("write"):
                 page = Page(self._writer.render(families(view)), self.stages)

@@ -26,6 +26,7 @@ from accounting.store.tables import metadata
 from exporters.join.projects import ProjectMap
 from exporters.model import Scheduler, Snapshot
 from exporters.poll.registry import Collector, JoinSettings
+from exporters.sources.base import Source
 from tests.accounting.lives import EVENTS, FIRST, LATER, SETTLED, Told, contents, ingest, opened, seen_at, watch
 from tests.accounting.october import HOUR, Site
 from tests.accounting.site import kn, node, pod, pod_job
@@ -209,7 +210,7 @@ def test_a_commit_of_which_nobody_knows_whether_it_was_done_is_done_once(
         assert expected == told(new_ledger(), lost)
 
 
-class Pods:
+class Pods(Source):
     """A live source that shows one pod, from the first poll to the last but one."""
 
     name, cluster, scheduler, interval = "pods", "kube", Scheduler.KUBERNETES, 15.0

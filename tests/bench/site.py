@@ -6,6 +6,7 @@ from collections import deque
 
 from exporters.join.projects import ProjectMap, ProjectRule
 from exporters.model import Claim, Job, JobKey, Node, NodeKey, Scheduler, Snapshot
+from exporters.sources.base import Source
 from tests.bench.fleet import CARDS, name
 
 CLUSTER = "hall"
@@ -13,7 +14,7 @@ ACCOUNTS = 40
 BEGAN = 1_790_000_000
 
 
-class Queue:
+class Queue(Source):
     """A scheduler source: ``jobs`` jobs of equal size fill ``nodes`` machines; ``turnover`` of them change per poll."""
 
     def __init__(self, nodes: int, jobs: int, turnover: int = 0, interval: float = 15.0) -> None:

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from exporters import build
 from exporters.config import SlurmCluster
-from exporters.sources.slurm import runs
+from exporters.sources.slurm import runs, wiring
 from exporters.sources.slurm.history.sacct import Sacct
 from exporters.sources.slurm.history.slurmdbd import Slurmdbd
 from exporters.sources.slurm.live.pyslurm import PySlurm
@@ -27,14 +26,14 @@ def cluster(**settings: Any) -> SlurmCluster:
 
 @pytest.mark.parametrize(("via", "kind"), [("commands", Slurmctld), ("slurmrestd", Slurmrestd), ("pyslurm", PySlurm)])
 def test_the_present_is_read_as_the_settings_say(via: str, kind: type) -> None:
-    source = build.present(cluster(live={"via": via, "interval": "20s"}, slurmrestd=REST))
+    source = wiring.present(cluster(live={"via": via, "interval": "20s"}, slurmrestd=REST))
 
     assert (kind, "hall", 20.0, "slurmctld") == (type(source), source.cluster, source.interval, source.name)
 
 
 @pytest.mark.parametrize(("via", "kind"), [("sacct", Sacct), ("slurmrestd", SlurmrestdHistory), ("slurmdbd", Slurmdbd)])
 def test_the_past_is_read_as_the_settings_say(via: str, kind: type) -> None:
-    source = build.history(cluster(history={"via": via}, slurmrestd=REST, slurmdbd=DATABASE))
+    source = wiring.history(cluster(history={"via": via}, slurmrestd=REST, slurmdbd=DATABASE))
 
     assert (kind, "hall", via) == (type(source), source.cluster, source.name)
 
@@ -65,8 +64,8 @@ def test_all_sources_of_a_cluster_name_runs_in_one_way(via: str, monkeypatch: py
     site = cluster(
         identity="submit", history={"via": via}, live={"via": ways.get(via, via)}, slurmrestd=REST, slurmdbd=DATABASE
     )
-    build.history(site)
-    build.present(site)
+    wiring.history(site)
+    wiring.present(site)
 
     assert ["submit", "submit"] == asked
 

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 from exporters.fabric_model import Port, PortCounter, PortOrigin, PortReading, PortSample
 from exporters.model import Claim, Field, Job, JobKey, LinkKey, LinkKind, Node, NodeKey, Sample, Scheduler, Snapshot
+from exporters.sources.base import Source
 
 SLURM, KUBE = Scheduler.SLURM, Scheduler.KUBERNETES
 
 
-class StubSource:
+class StubSource(Source):
     """A source that says what it was told to say: a stand-in for a system, for tests of the registry."""
 
     def __init__(self, name: str, cluster: str, scheduler: Scheduler | None, interval: float = 15.0) -> None:

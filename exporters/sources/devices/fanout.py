@@ -13,7 +13,7 @@ from typing import Generic, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from exporters.http.fetch import Answer, ClosedError, Fetcher, FetchError
-from exporters.sources.base import SourceError
+from exporters.sources.base import SourceError, Target
 from exporters.stages import Stages
 
 _NAMED = 3  # endpoints named in a sentence about many
@@ -42,21 +42,6 @@ class Endpoint(Protocol[P_co]):
     def read(self, body: bytes, now: float) -> P_co:
         """What a body says. Raises FetchError or ValueError for one that cannot be used at all."""
         ...
-
-
-@dataclass(slots=True)
-class Target:
-    """How one endpoint is doing, for people: ``last_success`` is epoch seconds (0 = never), ``error`` its last failure.
-
-    ``seconds`` and ``size`` (bytes) are of its last answer. ``found`` is how it is known: listed, or discovered.
-    """
-
-    url: str
-    found: str = ""
-    last_success: float = 0.0
-    seconds: float = 0.0
-    size: int = 0
-    error: str = "not read yet"
 
 
 Discovery = Callable[[], Sequence[str] | Mapping[str, str]]

@@ -19,6 +19,7 @@ from typing import Any
 from kubernetes.client import ApiClient
 
 from exporters.model import Scheduler, Snapshot
+from exporters.sources.base import Source
 from exporters.sources.kubernetes.api import MAX_RESPONSE, KubeApi, connect
 from exporters.sources.kubernetes.owners import Owners
 from exporters.sources.kubernetes.pod_facts import HoldFrom
@@ -35,7 +36,7 @@ SAVE_EVERY = 60.0
 """How often the resume point is written when only its position has moved. The server remembers about five minutes."""
 
 
-class Pods:
+class Pods(Source):
     """One Kubernetes cluster.
 
     ``kubeconfig`` None: the service account of the own pod; an ``api_client`` goes before both. ``hold_from``: when a

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from exporters.model import Node, Reject, Scheduler, Snapshot
-from exporters.sources.base import SourceError
+from exporters.sources.base import Source, SourceError
 from exporters.sources.slurm import run_command as command
 from exporters.sources.slurm import runs
 from exporters.sources.slurm.hostlist import expand, task_count
@@ -27,7 +27,7 @@ from exporters.sources.slurm.live.live_job import SOURCE, FormError, LiveJob
 MEND = "Read this cluster through the commands or slurmrestd instead (slurm.live.via)"
 
 
-class PySlurm:
+class PySlurm(Source):
     """A live source. ``scontrol`` tells the site's release; ``library`` is the module, without it the installed one."""
 
     name = "slurmctld"  # what is read is the same, whoever carries it
@@ -66,9 +66,6 @@ class PySlurm:
             return live.snapshot(queue, _nodes(found.values(), self.cluster), now)
         except FormError as error:
             raise SourceError(f"pyslurm's list of nodes: {error}. {MEND}") from error
-
-    def close(self) -> None:
-        """Nothing is held open between polls."""
 
     def _matching(self) -> Any:
         """The library, after its release was found to be the site's."""

@@ -16,7 +16,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 
 from exporters.model import Reject, Scheduler, Snapshot
-from exporters.sources.base import SourceError
+from exporters.sources.base import Source, SourceError
 from exporters.sources.slurm import run_command as command
 from exporters.sources.slurm import runs
 from exporters.sources.slurm.live import live_job as live
@@ -31,7 +31,7 @@ MEND = (
 )
 
 
-class Slurmctld:
+class Slurmctld(Source):
     """A live source. ``cluster`` is the cluster's name at this site; the commands ask the one of slurm.conf.
 
     ``scontrol`` and ``squeue`` may be wrapped (``("ssh", "login1", "env", "SLURM_TIME_FORMAT=%s", "squeue")``);
@@ -85,9 +85,6 @@ class Slurmctld:
             return live.snapshot(queue, told, now)
         except FormError as error:
             raise SourceError(f"{' '.join(self._scontrol)} show node: {error}. {MEND}") from error
-
-    def close(self) -> None:
-        """Nothing is held open between polls."""
 
     def _jobs(self) -> list[LiveJob | Reject]:
         """The queue, in the form that worked last, or in the other where that cannot be had any more."""

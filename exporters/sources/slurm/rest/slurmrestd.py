@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from exporters.model import NodeEvent, Record, Reject, Scheduler, Snapshot
-from exporters.sources.base import SourceError
+from exporters.sources.base import Source, SourceError
 from exporters.sources.slurm import runs
 from exporters.sources.slurm.history import rows
 from exporters.sources.slurm.history import windows as reading
@@ -82,7 +82,7 @@ def _window(start: int, end: int, number: int) -> str:
     return f"?start_time=uts{start}&end_time=uts{end}&skip_steps=true{options}"
 
 
-class Slurmrestd:
+class Slurmrestd(Source):
     """A live source: slurmctld's present. ``cluster`` is the cluster's name at this site; ``identity`` as for sacct."""
 
     name = "slurmctld"  # what is read is the same, whoever carries it
@@ -109,9 +109,6 @@ class Slurmrestd:
 
     def _jobs_since(self, since: int) -> bytes:
         return self._api.ask("slurm", "jobs", lambda _: f"?update_time={since}" if since else "")
-
-    def close(self) -> None:
-        """Nothing is held open between polls."""
 
 
 class SlurmrestdHistory:
