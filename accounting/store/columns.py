@@ -1,0 +1,228 @@
+"""Large answers of the ledger as Arrow tables, out of both databases through one function.
+
+    with read(engine) as connection, columns(connection) as ledger:
+        table = ledger.table(select(jobs.c.id, jobs.c.run).where(among(jobs.c.id, ids)))
+
+`Columns.table` gives a `pyarrow.Table` whose columns are named as those of the query and typed by them, whatever the
+database and however many rows: whole numbers are ``int64``, truths ``bool``, `Float` ``float64`` (to the last bit),
+`Text` ``string``, `LargeBinary` ``binary``; NULL is null. ``polars.from_arrow`` takes it without a copy. The rows come
+in any order, also where the query has one. A sum is a NUMERIC to PostgreSQL: ``cast(func.sum(c), BigInteger)``. What is
+too large to be in memory twice is asked for in pieces (a day, a range of ids): `Columns.tables` gives a table for each,
+and reads the next one while the caller works on the one before.
+
+What is read is what ``connection`` sees: in SQLite, whose own library makes one text of each column
+(docs/adr/0018-columns-out-of-sqlite.md), it is the connection itself. PostgreSQL is asked through ADBC, by a second
+connection on the snapshot of the first, which therefore must be one of `accounting.store.database.read`; what a
+transaction has written itself and not committed is not in it.
+
+Raises `LedgerError` in one sentence where the database fails, or where there is no driver for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    ColumnElement,
+    Connection,
+    Float,
+    Integer,
+    LargeBinary,
+    Select,
+    Text,
+    cast,
+    column,
+    func,
+    literal,
+    literal_column,
+    select,
+)
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.types import TypeEngine
+
+from accounting.store.database import LedgerError
+
+_NULL = -(1 << 63)
+"""What stands for NULL among whole numbers on their way out of SQLite, where nothing we count comes near."""
+
+_TYPES: tuple[tuple[type[TypeEngine[Any]], pa.DataType], ...] = (
+    (Boolean, pa.bool_()),
+    (Integer, pa.int64()),
+    (Float, pa.float64()),
+    (LargeBinary, pa.binary()),
+    (Text, pa.string()),
+)
+
+
+class Columns(Protocol):
+    """Reads tables in one snapshot. Not to be used by two threads at once."""
+
+    def table(self, query: Select[Any]) -> pa.Table:
+        """All rows of a query, in any order."""
+        ...
+
+    def tables(self, queries: Iterable[Select[Any]]) -> Iterator[pa.Table]:
+        """The rows of each of some queries; one is read while the caller works on the one before."""
+        ...
+
+
+@contextmanager
+def columns(connection: Connection) -> Iterator[Columns]:
+    """Read the ledger as tables, as ``connection`` sees it."""
+    if connection.dialect.name == "sqlite":
+        yield _Sqlite(connection)
+        return
+    reader = _postgres(connection)
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+def among(wanted: ColumnElement[Any], values: Sequence[int] | Sequence[str], dialect: str) -> ColumnElement[bool]:
+    """Whether a column is one of some numbers or texts, however many they are: they are looked up in its index."""
+    told = literal(json.dumps(list(values), ensure_ascii=False), Text)
+    if dialect == "sqlite":
+        return wanted.in_(select(func.json_each(told).table_valued("value").c.value))
+    each = func.json_array_elements_text(cast(told, JSON)).table_valued(column("value", Text)).c.value
+    return wanted.in_(select(each if isinstance(wanted.type, Text) else cast(each, wanted.type)))
+
+
+class _Reader:
+    """What both have in common: one is read ahead."""
+
+    def table(self, query: Select[Any]) -> pa.Table:
+        raise NotImplementedError
+
+    def tables(self, queries: Iterable[Select[Any]]) -> Iterator[pa.Table]:
+        """The rows of each of some queries; one is read while the caller works on the one before."""
+        with ThreadPoolExecutor(1, "columns") as beside:
+            waiting = None
+            for query in queries:
+                following = beside.submit(self.table, query)
+                if waiting is not None:
+                    yield waiting.result()
+                waiting = following
+            if waiting is not None:
+                yield waiting.result()
+
+
+def _fields(query: Select[Any]) -> list[tuple[str, pa.DataType]]:
+    """The names and types of a query's columns."""
+    found = []
+    for told in query.selected_columns:
+        kind = next((arrow for own, arrow in _TYPES if isinstance(told.type, own)), None)
+        if kind is None:
+            raise TypeError(f"column {told!s} is of type {told.type!r}: cast it to one that a table can have")
+        found.append((str(getattr(told, "key", "") or told), kind))
+    return found
+
+
+class _Sqlite(_Reader):
+    """Each column as one text, which SQLite makes: to hand over every row by itself takes four times as long."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def table(self, query: Select[Any]) -> pa.Table:
+        """All rows of a query, in any order."""
+        fields = _fields(query)
+        rows = query.subquery("told")
+        texts = [_told(inner, kind) for inner, (_, kind) in zip(rows.c, fields, strict=True)]
+        try:
+            told = self.connection.execute(select(*texts)).one()
+        except DBAPIError as error:
+            raise _unreadable(self.connection, error.orig or error) from error
+        return pa.table([_column(t, kind) for t, (_, kind) in zip(told, fields, strict=True)], pa.schema(fields))
+
+
+def _told(told: ColumnElement[Any], kind: pa.DataType) -> ColumnElement[Any]:
+    """A column of all rows as one text."""
+    if kind == pa.string():
+        return func.json_group_array(told)
+    if kind == pa.binary():
+        return func.json_group_array(func.hex(told))
+    if kind == pa.float64():
+        return func.group_concat(func.coalesce(func.printf("%!.17g", told), literal_column("'nan'")))
+    return func.group_concat(func.coalesce(told, literal_column(str(_NULL))))
+
+
+def _column(text: str | None, kind: pa.DataType) -> pa.Array:
+    """The column behind such a text."""
+    if kind == pa.string():
+        return pa.array(json.loads(text or "[]"), kind)
+    if kind == pa.binary():
+        return pa.array(map(bytes.fromhex, json.loads(text or "[]")), kind)
+    if kind == pa.float64():
+        numbers = np.fromstring(text or "", dtype=np.float64, sep=",")
+        return pa.array(numbers, mask=np.isnan(numbers))
+    numbers = np.fromstring(text or "", dtype=np.int64, sep=",")
+    nothing = numbers == _NULL
+    return pa.array(numbers if kind == pa.int64() else numbers != 0, kind, mask=nothing if nothing.any() else None)
+
+
+class _Postgres(_Reader):
+    """Through ADBC, on a snapshot that another connection holds open."""
+
+    def __init__(self, connection: Connection, driver: Any) -> None:
+        self.connection, self._driver = connection, driver
+        self._own: Any = None
+
+    def table(self, query: Select[Any]) -> pa.Table:
+        """All rows of a query, in any order."""
+        schema = pa.schema(_fields(query))
+        text = str(query.compile(dialect=_postgres_text(), compile_kwargs={"literal_binds": True}))
+        try:
+            with self._connected().cursor() as cursor:
+                cursor.execute(text)
+                found = cursor.fetch_arrow_table()
+        except self._driver.Error as error:
+            raise _unreadable(self.connection, error) from error
+        return found.rename_columns(schema.names).cast(schema)
+
+    def _connected(self) -> Any:
+        if self._own is None:
+            snapshot = self.connection.exec_driver_sql("SELECT pg_export_snapshot()").scalar_one()
+            address = self.connection.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+            self._own = self._driver.connect(address, autocommit=True)
+            with self._own.cursor() as cursor:
+                cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                cursor.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+        return self._own
+
+    def close(self) -> None:
+        """Let go of the second connection."""
+        if self._own is not None:
+            self._own.close()
+
+
+def _postgres(connection: Connection) -> _Postgres:
+    try:
+        from adbc_driver_postgresql import dbapi  # noqa: PLC0415 - an extra, which a ledger in SQLite does not need
+    except ImportError as error:
+        raise LedgerError(
+            f"the ledger {connection.engine.url!r} is read by adbc-driver-postgresql, which is not installed: "
+            "pip install 'meterbridge[postgres]'"
+        ) from error
+    return _Postgres(connection, dbapi)
+
+
+@cache
+def _postgres_text() -> Any:
+    """The dialect for a text that is sent as it is; that of a driver would write each ``%`` twice."""
+    return postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
+
+
+def _unreadable(connection: Connection, error: BaseException) -> LedgerError:
+    why = " ".join(str(error).split())
+    return LedgerError(f"the ledger {connection.engine.url!r} cannot be read: {why}")
