@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from exporters.join.card_owners import known_hands
+from exporters.join.card_owners import known_hands, owners_of_cards
 from exporters.join.pools import Pool
 from exporters.model import Claim, JobKey, NodeKey, Sample, Scheduler
+from tests.exporters import records
 
 SLUID = "sEKNKTV3WPV500"
 
@@ -36,3 +39,39 @@ def test_another_jobs_card_is_not_its_own(named: str) -> None:
     found = known_hands([claim(SLUID)], [told(named, 2)], [Pool("h100", 4000)])
 
     assert {} == found
+
+
+def test_a_card_that_nobody_read_is_not_known_by_its_uuid() -> None:
+    pod = records.pod("vllm", 2000)
+
+    assert {} == known_hands([replace(pod, uuids=("GPU-9", "MIG-1"))], [told("72", 0)], [Pool("h100", 4000)])
+
+
+def shares(claim: Claim, samples: list[Sample]) -> list[dict[str, int]]:
+    """What each reading is of: milliGPU by pod."""
+    nest = records.nested([claim])
+    return [{c.native_id: n for c, n in use} for use in owners_of_cards([claim], nest, {}, samples)]
+
+
+def labelled(index: int, uuid: str = "", instance: str = "", name: str = "a") -> Sample:
+    return Sample(
+        "gn01", uuid or f"GPU-{index}", index, "", {}, 0.0, mig_instance=instance, pods=(("vision", name, ""),)
+    )
+
+
+def test_replicas_on_two_cards_are_shared_out_between_their_readings() -> None:
+    claim = records.pod("a", 501, profile="shared")
+
+    assert [{"vision/a": 250}, {"vision/a": 250}, {}] == shares(
+        claim, [labelled(0), labelled(1), labelled(2, name="b")]
+    )
+
+
+def test_a_cards_reading_is_a_slices_by_the_part_of_its_instances_that_lie_there() -> None:
+    claim = records.pod("a", 426, profile="1g.10gb")
+    instances = [labelled(0, instance="1"), labelled(0, instance="2"), labelled(1, instance="1")]
+    cards = [labelled(0), replace(labelled(1), pods=()), replace(labelled(2), pods=())]
+
+    found = shares(claim, [*instances, *cards])
+
+    assert [{"vision/a": 142}] * 3 + [{"vision/a": 284}, {"vision/a": 142}, {}] == found

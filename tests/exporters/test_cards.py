@@ -78,6 +78,18 @@ def test_what_is_left_of_a_card_that_others_have_part_of() -> None:
     assert {} == less(whole(0, 1), [Hand({0: 142})], 1700)  # somebody inside is on cards that are not known
 
 
+def test_a_claim_on_whole_cards_has_all_of_each_however_often_it_names_it() -> None:
+    told = named(replace(pod("a", 2000), uuids=("GPU-a::0", "GPU-a::1", "GPU-b")))
+
+    assert ((Told(-1, "GPU-a", 1000), Told(-1, "GPU-b", 1000)), False) == told
+
+
+def test_who_names_a_card_by_its_index_alone_does_not_hide_its_uuid() -> None:
+    found = hands({0: [Told(3, "", 1000)], 1: [Told(3, "GPU-3", 1000)], 2: [Told(-1, "GPU-3", 1000)]})
+
+    assert [whole(3)] * 3 == [*found.values()]
+
+
 # dividing a pool
 
 

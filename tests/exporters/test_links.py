@@ -226,3 +226,17 @@ def test_a_stand_in_needs_no_job_to_be_one() -> None:
 
 def test_the_end_of_a_claim_still_held_is_after_every_other() -> None:
     assert (FOREVER, 7) == (end_of(pod("web", 1000)), end_of(pod("web", 1000, 0, 7)))
+
+
+@pytest.mark.parametrize("moment", [100, 150, 200])
+def test_a_pod_of_no_length_touches_the_job_that_it_lies_in_borders_and_all(moment: int) -> None:
+    (link,) = find_links([run(5120, 8000, 100, 200), pod("w", 1000, moment, moment, made_by(5120))], grace=0)
+
+    assert (0, True) == (link.outer, link.verified)
+
+
+@pytest.mark.parametrize("moment", [99, 201])
+def test_a_pod_of_no_length_outside_of_its_job_is_not_inside_it(moment: int) -> None:
+    (link,) = find_links([run(5120, 8000, 100, 200), pod("w", 1000, moment, moment, made_by(5120))], grace=60)
+
+    assert not link.verified

@@ -277,3 +277,18 @@ def test_a_claim_of_no_length_is_placed_too() -> None:
 
 def test_a_claim_that_begins_after_now_is_placed_where_its_node_will_be() -> None:
     assert [("gn09", 500, None)] == [(m, c.start, c.end) for m, c in slinky().place(run(18, 8000, 500), now=300)]
+
+
+def test_a_node_of_another_scheduler_does_not_move_with_the_pod_though_its_cluster_has_the_same_name() -> None:
+    node = kube("h100-0", cluster="hpc1")
+
+    assert "h100-0" == machines_of([node], [pod("worker-0", 8000, 0, None, lends("h100-0"), node="k01")]).at(
+        node.key, 5
+    )
+
+
+def test_of_two_kubernetes_nodes_that_have_a_slurm_nodes_name_it_is_the_last_in_whatever_order() -> None:
+    told = slurm("gn01"), kube("k01", "gn01"), kube("k02", "gn01")
+
+    for nodes in (told, told[::-1]):
+        assert "k02" == resolve(*nodes)["slurm/hpc1/gn01"]

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporters.join.nesting import rest_of_lender
+from exporters.join.cards import Hand
+from exporters.join.links import find_links
+from exporters.join.nesting import nest, rest_of_lender
 from exporters.model import Claim, Disposition
 from tests.exporters.records import bridged, lends, made_by, nested, pod, run, stands_in
 
@@ -103,3 +108,56 @@ def test_a_link_holds_only_between_two_claims_that_are_there(claims: list[Claim]
             assert claims[i].start <= at
             assert claims[i].end is None or at < (claims[i].end or 0)
     assert set(found.reasons).isdisjoint(found.within)
+
+
+def test_of_two_pods_that_do_not_both_fit_the_older_is_inside_whatever_their_order() -> None:
+    job, old, young = run(5120, 2000), pod("old", 2000, 10, None, made_by(5120)), pod("young", 2000, 20, None)
+    young = replace(young, keys=old.keys)
+
+    for claims in ((job, old, young), (job, young, old)):
+        found = nested(claims)
+
+        assert [claims.index(old)] == [*found.within]
+        assert [claims.index(young)] == [*found.reasons]
+
+
+def test_pods_of_the_same_second_are_taken_in_the_order_of_their_names() -> None:
+    job, a, b = run(5120, 2000), pod("a", 2000, 10, None, made_by(5120)), pod("b", 2000, 10, None, made_by(5120))
+
+    for claims in ((job, a, b), (job, b, a)):
+        assert [claims.index(a)] == [*nested(claims).within]
+
+
+@pytest.mark.parametrize(
+    ("number", "capacity", "held"),
+    [(3, 8000, True), (4, 8000, False), (3, 4000, False)],
+    ids=["may be the pod's", "one more than the pod has", "the pod has the whole machine"],
+)
+def test_a_slurm_nodes_number_may_be_any_of_its_pods_cards_where_the_pod_has_so_many(
+    number: int, capacity: int, held: bool
+) -> None:
+    claims = (pod("worker-0", 4000, 0, None, lends("h1")), run(18, 1000, node="h1"))
+    cards = {0: Hand(dict.fromkeys((10, 11, 12, 13), 1000)), 1: Hand({number: 1000, "GPU-x": 0}, numbered=True)}
+
+    found = nest({0, 1}, claims, find_links(claims, grace=0), cards, capacity=capacity)
+
+    assert held is (1 not in found.cards)
+    assert held is (1 not in found.reasons)
+
+
+def test_numbers_tell_no_card_where_one_of_two_lenders_has_part_of_the_machine() -> None:
+    part, all_of_it = pod("part", 4000, 0, None, lends("h1")), pod("all", 8000, 0, None, lends("h1"))
+    claims = (part, all_of_it, run(18, 1000, node="h1"))
+    cards = {2: Hand({0: 1000}, numbered=True)}
+
+    found = nest({0, 1, 2}, claims, find_links(claims, grace=0), cards, capacity=8000)
+
+    assert {} == found.cards
+
+
+def test_the_cards_of_a_refusal_are_named_in_order() -> None:
+    claims = (run(5120, 2000), pod("bert-0", 2000, 0, None, made_by(5120)))
+
+    found = nested(claims, cards={0: (1, 0), 1: (10, 9)})
+
+    assert {1: "holds cards 9, 10, which Slurm job 5120 does not: it holds cards 0, 1"} == found.reasons

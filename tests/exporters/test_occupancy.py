@@ -244,3 +244,9 @@ def test_a_leaf_disputes_a_stranger_before_its_own_family() -> None:
 
     assert {CHARGED: 2000} == of(parts, 0)
     assert Part(DISPUTED, 2, 3000, 1) in parts
+
+
+def test_a_leaf_that_holds_nothing_has_no_part() -> None:
+    nothing, other = Leaf(0, SLURM, 0, CHARGED), Leaf(1, KUBE, 1000, CHARGED)
+
+    assert [Part(CHARGED, 1, 1000), Part(IDLE, -1, 1000)] == divide(2000, [nothing, other], IDLE)

@@ -92,6 +92,33 @@ def test_slices_that_slurm_tells_apart_are_cards_that_kubernetes_counts_whole() 
     assert {"1g.10gb": 1000, "a100": 7000} == merged((SLURM, mig), (KUBE, [Pool("NVIDIA-A100", 8000)]))
 
 
+def test_pools_are_in_the_order_of_their_models() -> None:
+    views: dict[tuple[Scheduler, str], Sequence[Pool]] = {SLURM: [Pool("h100", 4000), Pool("a100", 4000)]}
+
+    assert ["a100", "h100"] == [pool.model for pool in merge_pools(views, {})]
+
+
+def test_a_view_of_fewer_cards_takes_none_from_a_finer_one() -> None:
+    three = (*TWO, Pool("l4", 1000))
+
+    assert {"a100": 4000, "h100": 4000, "l4": 1000} == merged((SLURM, three), (KUBE, TWO))
+    assert {"a100": 4000, "h100": 4000} == merged((SLURM, TWO), (KUBE, [Pool("a100", 2000)]))
+
+
+def test_cards_beyond_the_total_are_the_first_models_by_name_as_far_as_that_view_has_more_of_it() -> None:
+    three = [Pool("a100", 1000), Pool("h100", 1000), Pool("l4", 1000)]
+
+    assert {"a100": 3000, "h100": 2000, "l4": 1000} == merged(
+        (SLURM, three), (KUBE, [Pool("h100", 3000), Pool("a100", 3000)])
+    )
+
+
+def test_cards_by_another_name_are_those_of_the_largest_pool_that_the_view_does_not_name() -> None:
+    two = [Pool("a100", 1000), Pool("h100", 2000)]
+
+    assert {"a100": 1000, "h100": 3000} == merged((SLURM, two), (KUBE, [Pool("gpu", 4000)]))
+
+
 _views = st.dictionaries(
     st.sampled_from([SLURM, KUBE, OTHER]),
     st.lists(
