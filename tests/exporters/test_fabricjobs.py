@@ -68,3 +68,14 @@ def test_who_left_long_ago_is_forgotten() -> None:
 
     assert ([second], [second]) == presence.owners("gn01", 1)
     assert {} == presence._left
+
+
+def test_a_pod_that_keeps_its_cards_is_there_though_another_of_its_workload_lends_them_on() -> None:
+    job, workload = w.slurm_job(18), w.pod_job("worker")
+    claims = [
+        w.slurm_claim(job, "slinky-0", 2000),
+        w.pod_claim(workload, "k01", 4000, w.lends("slinky-0")),
+        w.pod_claim(workload, "k01", 1000, pod="worker-1"),
+    ]
+
+    assert {"k01": (workload.key, job.key)} == jobs_by_machine(picture(claims, [w.kube_node("k01")]))

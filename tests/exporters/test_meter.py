@@ -94,6 +94,59 @@ def test_a_gap_is_not_zero_use_it_is_missing_readings() -> None:
     assert (3, 4) == (use(meter).samples_seen, use(meter).samples_expected)
 
 
+@pytest.mark.parametrize(("apart", "observed"), [(45.0, 45.0), (45.5, 0.0)], ids=["at the border", "beyond"])
+def test_an_interval_as_long_as_a_gap_is_still_believed_and_a_longer_one_is_not(apart: float, observed: float) -> None:
+    claims = [w.slurm_claim(JOB, "gn01", 1000, (0,), start=1000)]
+    busy = {Field.ENGINE_ACTIVE: 1.0, Field.POWER: 100.0}
+
+    meter = run((1000.0, claims, busy), (1000.0 + apart, claims, busy))
+
+    assert observed == use(meter).observed_seconds
+    assert observed == use(meter).active_seconds
+    assert 100.0 * observed == use(meter).energy_joules
+    assert apart == use(meter).gpu_seconds
+
+
+def test_a_counter_bridges_a_gap() -> None:
+    claims = [w.slurm_claim(JOB, "gn01", 1000, (0,), start=1000)]
+
+    meter = run((1000.0, claims, {Field.ENERGY: 0.0}), (9000.0, claims, {Field.ENERGY: 7000.0}))
+
+    assert 7000.0 == use(meter).energy_joules
+
+
+def test_a_source_that_was_not_read_again_leaves_its_cards_counters_and_owners_as_they_were() -> None:
+    first, second = (w.slurm_claim(job, "gn01", 1000, (n,), start=1000) for n, job in enumerate((JOB, OTHER)))
+    last = w.slurm_claim(w.slurm_job(20), "gn01", 1000, (1,), start=1006)
+    meter = Meter(gap=45, linger=300)
+    joules = {at: w.samples("gn01", at, {Field.ENERGY: at, Field.POWER: 1e6}, count=2) for at in (1000.0, 1015.0)}
+    rounds = [(1000.0, 1000.0, second), (1007.0, 1000.0, last), (1015.0, 1015.0, second)]
+    projects = dict.fromkeys((JOB.key, OTHER.key, last.job), "p")
+    for at, read, other in rounds:
+        meter.step(picture(at, [first, other], joules[read]), projects)
+
+    assert {JOB.key: 15.0, OTHER.key: 15.0} == {
+        key: use.energy_joules for key, use in meter.jobs.items() if use.measured
+    }
+
+
+def test_cards_of_which_only_the_owner_is_told_are_in_nobody_elses_way() -> None:
+    told, read = (
+        w.slurm_claim(OTHER, "aa01", 1000, (0,), start=1000),
+        w.slurm_claim(JOB, "gn01", 1000, (0,), start=1000),
+    )
+    meter = Meter(gap=45, linger=300)
+    for at in (1000.0, 1015.0, 1030.0):
+        samples = (*w.samples("aa01", at, {}, count=3), *w.samples("gn01", at, {Field.ENERGY: at}, count=1))
+        nodes = [w.slurm_node("aa01"), w.slurm_node("gn01")]
+        readings = [Reading(w.SLURM, "lab", True, (), [told, read], nodes), Reading(None, "", True, samples=samples)]
+        machines = machines_of(nodes, [])
+        meter.step(attribute(readings, machines, {}, grace=60, now=at), {JOB.key: "p", OTHER.key: "p"})
+
+    assert 30.0 == use(meter).energy_joules
+    assert 0 == meter.jobs[OTHER.key].samples_seen
+
+
 def test_the_same_reading_twice_is_counted_once() -> None:
     claims = [w.slurm_claim(JOB, "gn01", 1000, (0,), start=1000)]
     meter = Meter(gap=45, linger=300)

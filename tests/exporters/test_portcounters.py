@@ -79,6 +79,36 @@ def test_a_port_that_is_gone_for_a_while_has_lost_nothing() -> None:
     assert (0.0, 40.0) == (first[OOS], totals(counters, [sample(6.0, {OOS: 140})])[OOS])
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "counted", "kept"),
+    [
+        (WRAP - 1, 2**30 - 2, 2**30 - 1, False),  # the last that is near enough to have wrapped
+        (WRAP - 1, 2**30 - 1, 2**30 - 1, False),  # one more: it began anew
+        (WRAP + 7, 7, 0, False),  # the sum of two of which one wrapped at this very reading
+        (WRAP + 8, 7, 7, False),  # by more than a wrap: it began anew
+        (1000, 900, 0, True),  # a tenth less: added up badly
+        (1000, 899, 899, False),  # more: it began anew
+        (1000, 1000, 0, False),
+    ],
+)
+def test_what_a_fall_means_at_its_borders(before: int, after: int, counted: int, kept: bool) -> None:
+    grown, back = increases(np.array([[float(before)]]), np.array([[float(after)]]), np.array([True]))
+
+    assert (float(counted), kept) == (grown[0, 0], back[0, 0])
+
+
+def test_a_port_that_is_gone_for_as_long_as_it_is_kept_is_known_when_it_comes_back() -> None:
+    found = []
+    for missed in (9, 10):
+        counters = PortCounters(keep=10)
+        counters.step([sample(0.0, {OOS: 5.0})])
+        for _ in range(missed):
+            counters.step([])
+        found.append(totals(counters, [sample(99.0, {OOS: 12.0})])[OOS])
+
+    assert [7.0, 0.0] == found
+
+
 def test_a_port_that_is_gone_for_long_begins_anew() -> None:
     counters = PortCounters(keep=10)
     counters.step([sample(0.0, {OOS: 100})])
