@@ -16,6 +16,7 @@ from exporters.join.shard import Shard, ShardError
 from exporters.model import Claim, Demand, Field, Snapshot
 from exporters.poll.registry import Collector, JoinSettings
 from exporters.recorder import Round
+from exporters.series import TABLE
 from exporters.shards.merging import NAMES, Pages, Part, merge
 from exporters.sources.devices.dcgm import Dcgm
 from exporters.sources.fabric.rdma import Rdma
@@ -36,6 +37,7 @@ OF_THE_PROCESS = (
     "meterbridge_build_info",
 )
 SENT = PortCounter(PortQuantity.TRANSMIT_BYTES)
+NAMES_OF = {row.name: row.labels for row in TABLE}
 Rows = Mapping[tuple[str, ...], float]
 
 
@@ -183,3 +185,62 @@ def test_the_command_line_refuses_it_too(tmp_path_factory: pytest.TempPathFactor
 
     assert 2 == done.exit_code
     assert "INDEX/COUNT" in done.output
+
+
+def merged(parts: list[dict[str, tuple[tuple[str, ...], float]]]) -> dict[str, Rows]:
+    """The families of shards whose pages are these."""
+    made = [Part() for _ in parts]
+    for part, page in zip(made, parts, strict=True):
+        part.step({(name, labels): value for name, (labels, value) in page.items()})
+    return {f.name: dict(f.rows) for f in merge(made)}
+
+
+@pytest.mark.parametrize(
+    ("name", "together"),
+    [
+        ("meterbridge_source_success", 2.0),
+        ("meterbridge_source_last_success_timestamp_seconds", 2.0),
+        ("meterbridge_source_age_seconds", 5.0),
+        ("meterbridge_source_rejects_total", 7.0),
+    ],
+)
+def test_of_a_source_that_several_shards_read_the_sum_tells_the_worst(name: str, together: float) -> None:
+    key = ("pods", "k1")
+
+    for one, other in ((2.0, 5.0), (5.0, 2.0)):
+        assert {key: together} == merged([{name: (key, one)}, {name: (key, other)}])[name]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_job_has_one_info_and_it_is_that_of_the_latest_page(order: int) -> None:
+    labels = NAMES_OF["meterbridge_job_info"]
+    pages = []
+    for at, state in ((100.0, "RUNNING"), (90.0, "PENDING")):
+        values = tuple(
+            {"scheduler": "slurm", "cluster": "lab", "job_id": "1", "state": state}.get(n, "") for n in labels
+        )
+        pages.append({"meterbridge_job_info": (values, 1.0), "meterbridge_join_timestamp_seconds": ((), at)})
+
+    (row,) = merged(pages[::order])["meterbridge_job_info"].items()
+
+    assert ("RUNNING", 1.0) == (row[0][labels.index("state")], row[1])
+
+
+def test_a_job_that_some_shard_still_counts_cards_of_is_not_final() -> None:
+    job = ("slurm", "lab", "1")
+    final = {"meterbridge_job_final": (job, 1.0)}
+
+    assert {job: 1.0} == merged([final, {}])["meterbridge_job_final"]
+    assert {} == merged([final, {"meterbridge_job_gpus": ((*job, "h100"), 4.0)}])["meterbridge_job_final"]
+
+
+def test_silence_is_told_only_where_every_shard_with_machines_of_the_job_tells_it() -> None:
+    job = ("slurm", "lab", "1")
+    silent: dict[str, tuple[tuple[str, ...], float]] = {
+        "meterbridge_job_fabric_stalled_seconds": (job, 60.0),
+        "meterbridge_job_nodes": (job, 2.0),
+    }
+    name = "meterbridge_job_fabric_stalled_seconds"
+
+    assert {job: 60.0} == merged([silent, {}])[name]
+    assert {} == merged([silent, {"meterbridge_job_nodes": (job, 1.0)}])[name]

@@ -83,6 +83,14 @@ def test_tls_is_at_least_1_2_by_default() -> None:
             "needs a client_ca_file",
         ),
         (
+            "tls_server_config: {cert_file: c, key_file: k, client_auth_type: VerifyClientCertIfGiven}",
+            "VerifyClientCertIfGiven needs a client_ca_file",
+        ),
+        (
+            "tls_server_config: {cert_file: c, key_file: k, client_ca_file: a, client_auth_type: NoClientCert}",
+            "client_ca_file without a client_auth_type",
+        ),
+        (
             "tls_server_config: {cert_file: c, key_file: k, client_auth_type: RequireAnyClientCert}",
             "RequireAnyClientCert is not supported; one of NoClientCert",
         ),
@@ -117,3 +125,17 @@ def test_a_file_that_is_missing_or_binary_says_which(tmp_path: Path) -> None:
     (tmp_path / "binary.yml").write_bytes(b"\xff\xfe")
     with pytest.raises(WebConfigError, match=r"binary\.yml cannot be read"):
         read_web_config(tmp_path / "binary.yml")
+
+
+def test_one_version_may_be_the_only_one() -> None:
+    tls = parse("tls_server_config: {cert_file: c, key_file: k, min_version: TLS13, max_version: TLS13}").tls
+
+    assert tls is not None
+    assert (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_3) == (tls.min_version, tls.max_version)
+
+
+def test_every_file_of_tls_is_watched() -> None:
+    tls = Tls(Path("c"), Path("k"), Path("a"), ssl.CERT_OPTIONAL)
+
+    assert (Path("c"), Path("k"), Path("a")) == tls.files()
+    assert (Path("c"), Path("k")) == Tls(Path("c"), Path("k")).files()

@@ -11,8 +11,8 @@ from exporters.fabric_model import PortQuantity as Q
 from exporters.node.agent import Agent, Paths
 from exporters.node.ethtool import Ethtool
 from exporters.node.mapping import Card, Place, near
-from exporters.node.page import PortReport, Round
-from exporters.node.ports import parse_counter, parse_rate, parse_state
+from exporters.node.page import PortReport, Round, families
+from exporters.node.ports import RawPort, parse_counter, parse_rate, parse_state
 from tests.exporters.node.fake_nic import FakeNic
 from tests.exporters.node.trees import NAMES, unpack
 
@@ -251,3 +251,15 @@ def test_what_is_no_state_is_refused(text: str) -> None:
 def test_what_is_no_rate_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         parse_rate(text)
+
+
+def test_ports_are_in_the_order_of_their_numbers() -> None:
+    def port(device: str, number: str, numa: str = "-1") -> PortReport:
+        place = Place("0000:18:00.0", (), numa)
+        return PortReport(RawPort(device, number, place), (), {})
+
+    (info, *_) = families(Round((port("mlx5_1", "1", "1"), port("mlx5_0", "10"), port("mlx5_0", "2"))), "0")
+
+    assert [("mlx5_0", "2", ""), ("mlx5_0", "10", ""), ("mlx5_1", "1", "1")] == [
+        (labels[0], labels[1], labels[6]) for labels, _ in info.rows
+    ]

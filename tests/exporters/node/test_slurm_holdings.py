@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import exporters.node.slurm
-from exporters.node.cgroups import find_parents, read_jobs
+from exporters.node.cgroups import allowed_cards, find_parents, read_jobs
 from exporters.node.holders import Holders
 from exporters.node.holding import Basis, Holding
 from exporters.node.spool import LIMIT, SpoolError, parse, read_spool
@@ -283,3 +283,17 @@ def test_a_machine_without_slurm_has_no_basis_for_it(tmp_path: Path) -> None:
     cgroup(tmp_path, "system.slice/sshd.service")
 
     assert {} == Holders(str(tmp_path), str(tmp_path / "no"), str(tmp_path / "no"), "/proc").read({}).sources
+
+
+@pytest.mark.parametrize(
+    ("devices", "cards"),
+    [
+        ("c 136:* rwm\nc 195:0 rwm\nc 195:1 rw", ("0", "1")),  # every terminal is not every card
+        ("c 195:* rwm", None),
+        ("a *:* rwm", None),
+        ("c 195:254 rwm\nc 195:255 rwm\nc 1:3 rwm", ()),  # what controls the cards is none
+        ("b 195:3 rwm", ()),
+    ],
+)
+def test_the_cards_that_a_cgroup_allows(devices: str, cards: tuple[str, ...] | None) -> None:
+    assert cards == allowed_cards(devices)

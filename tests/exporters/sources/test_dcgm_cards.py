@@ -158,6 +158,26 @@ def test_no_blank_is_a_plausible_ratio(value: float) -> None:
     assert not (blanks(np.array([value])).any() and 0 <= value <= 100)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "usable"),
+    [
+        ("DCGM_FI_PROF_GR_ENGINE_ACTIVE", 1.01, True),
+        ("DCGM_FI_PROF_GR_ENGINE_ACTIVE", 1.0101, False),
+        ("DCGM_FI_PROF_GR_ENGINE_ACTIVE", -0.0001, False),
+        ("DCGM_FI_DEV_GPU_UTIL", 101.0, True),
+        ("DCGM_FI_DEV_GPU_UTIL", 102.0, False),
+        ("DCGM_FI_DEV_GPU_TEMP", -273.15, True),
+        ("DCGM_FI_DEV_GPU_TEMP", -274.0, False),
+        *(("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", 140737488355328.0 + n, n == 4) for n in range(5)),
+        *(("DCGM_FI_DEV_FB_USED", 2147483632.0 + n, n == 4) for n in range(5)),
+        ("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", 9223372036854775792.0, False),
+        ("DCGM_FI_DEV_POWER_USAGE", math.nan, False),
+    ],
+)
+def test_a_value_is_used_where_it_is_one_and_possible(name: str, value: float, usable: bool) -> None:
+    assert usable is FIELDS[name].usable(value)
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, 9223372036854775794.0, 2147483635.0, 140737488355331.0])
 def test_blanks_are_blank(value: float) -> None:
     assert blanks(np.array([value])).all()

@@ -190,6 +190,15 @@ def test_claims_made_for_the_pod_are_its_own_and_an_extended_resource_is_not_cou
             {"hostNetwork": True, "nodeName": "gn01"},
             "gn01",
         ),
+        (
+            {
+                "app.kubernetes.io/name": "slurmd",
+                "slinky.slurm.net/cluster": "hpc1",
+                "nodeset.slinky.slurm.net/scaling-mode": "StatefulSet",
+            },
+            {"hostname": "h-5", "nodeName": "gn01"},  # on a network of its own
+            "h-5",
+        ),
         ({"app.kubernetes.io/name": "slurmd"}, {"hostname": "h-3"}, ""),
         ({}, {"hostname": "h-4"}, ""),
     ],
@@ -198,7 +207,20 @@ def test_a_slurmd_pod_tells_its_slurm_name(labels: dict[str, str], spec: dict[st
     assert expected == pod_facts(pod("a", labels=labels, spec=spec)).slurm_name
 
 
-@pytest.mark.parametrize(("text", "count"), [("8", 8), (8, 8), ("1k", 1000), ("2Ki", 2048)])
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("8", 8),
+        (8, 8),
+        ("1k", 1000),
+        ("3M", 3_000_000),
+        ("1G", 1_000_000_000),
+        ("2Ki", 2048),
+        ("2Mi", 2_097_152),
+        ("1Gi", 1_073_741_824),
+        (" 4 ", 4),
+    ],
+)
 def test_quantities(text: object, count: int) -> None:
     assert count == quantity(text)
 

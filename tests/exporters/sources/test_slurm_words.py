@@ -85,6 +85,7 @@ def test_a_tres_list_that_contradicts_itself_is_refused(tres: str) -> None:
         ("gres:gpu:2", [Cards("", 2)]),
         ("gres/gpu:h100=2", [Cards("h100", 2)]),
         ("gpu", [Cards("", 1)]),
+        ("gpu:h100:2K", [Cards("h100", 2048)]),
         ("shard:h100:8(2/4),gpu:h100:2,nic:2", [Cards("h100", 2)]),
         ("(null)", []),
     ],
