@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import tomllib
@@ -10,6 +11,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.lab import install, servers
 
@@ -97,6 +99,21 @@ def test_an_interpreter_that_does_not_suit_is_refused_with_what_to_do(tmp_path: 
     assert 1 == ran.returncode
     assert "no Python 3.11, 3.12 or 3.13 here" in ran.stderr
     assert not (tmp_path / "venv").exists()
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-runtime.lock"])
+def test_a_lock_means_the_same_on_every_python_we_run_on(lock: str) -> None:
+    """A package that only some of them need may be missing on others, and is never there in another version."""
+    pinned = re.findall(r"^[a-z][^\\\n]*", (ROOT / lock).read_text(), re.MULTILINE)
+    found: dict[str, set[str]] = {}
+    for python in ("3.11", "3.12", "3.13"):
+        here = {"python_version": python, "python_full_version": f"{python}.0"}
+        for requirement in map(Requirement, pinned):
+            if requirement.marker is None or requirement.marker.evaluate(here):
+                found.setdefault(requirement.name, set()).add(str(requirement.specifier))
+
+    assert {"numpy", "sqlalchemy"} < set(found)
+    assert {} == {name: versions for name, versions in found.items() if len(versions) > 1}
 
 
 def packaged() -> tuple[list[str], list[Path]]:

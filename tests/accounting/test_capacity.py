@@ -48,6 +48,10 @@ def test_a_node_never_seen_and_without_events_has_no_known_capacity() -> None:
     assert [] == told(NodeFacts(gn(1), mentioned=5))
 
 
+def test_events_that_name_no_cards_give_a_node_that_was_never_seen_none() -> None:
+    assert [] == told(NodeFacts(gn(1), (), [Event(20, 30, up=False, reason="bad fan")], read=[(0, 100)]))
+
+
 def test_a_node_never_seen_has_what_its_events_say() -> None:
     events = [Event(20, 30, up=False, milligpu=8000, reason="bad fan"), Event(60, None, up=True, milligpu=4000)]
 

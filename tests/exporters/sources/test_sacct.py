@@ -272,7 +272,7 @@ def test_memory_stays_small_for_many_rows_in_one_window(tmp_path: Path) -> None:
     sacct(tmp_path, body)
     code = f"""
 import resource, sys
-from exporters.sources.sacct import Sacct
+from exporters.sources.slurm.history.sacct import Sacct
 source = Sacct("c", ({str(tmp_path / "sacct")!r},), {{"ROWS": sys.argv[1]}})
 assert sum(1 for _ in source.records(0, 10)) == int(sys.argv[1])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

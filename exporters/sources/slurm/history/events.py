@@ -58,7 +58,11 @@ def _read(row: str, cluster: str) -> NodeEvent | None:
 
 
 def event(cluster: str, name: str, start: int, end: int | None, state: str, tres: str, reason: str) -> NodeEvent | None:
-    """One event out of its fields, None where it is not about a node or lasted no time. Raises ValueError."""
+    """One event out of its fields, None where it is not about a node or lasted no time. Raises ValueError.
+
+    A node without cards has events, too. Their ``tres`` names none, and neither does that of any node where
+    AccountingStorageTRES leaves gres/gpu out: the event does not say how many there were (``milligpu`` None).
+    """
     if end is not None and end < start:
         raise ValueError(f"the event ends ({end}) before it starts ({start})")
     if not name or start == end:
