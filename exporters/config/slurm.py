@@ -64,12 +64,14 @@ class SlurmDatabase(Section):
 
 
 class SlurmCluster(Section):
-    """One Slurm cluster. ``cluster`` is its ClusterName; ``environment`` is added to the client commands' own.
+    """One Slurm cluster. ``cluster`` is its ClusterName, in any letter case; where the site calls it otherwise,
+    ``cluster_name`` is. ``environment`` is added to the client commands' own.
 
     ``identity`` is what names a run in all its sources: the release's own way, or job id and submit time.
     """
 
     cluster: str = Field(min_length=1)
+    cluster_name: str = ""
     environment: dict[str, str] = Field(default_factory=dict)
     identity: Literal["auto", "submit"] = "auto"
     history: SlurmHistory = SlurmHistory()
@@ -84,3 +86,8 @@ class SlurmCluster(Section):
             if via in {"slurmrestd", "slurmdbd"} and getattr(self, via) is None:
                 raise ValueError(f"{key}.via is {via}, but there is no {via}: add {via}: {{url: ...}} to this cluster")
         return self
+
+    @property
+    def slurm_name(self) -> str:
+        """Its ClusterName: what Slurm's own rows call it."""
+        return self.cluster_name or (self.slurmdbd.cluster if self.slurmdbd else "") or self.cluster

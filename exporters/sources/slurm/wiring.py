@@ -35,14 +35,20 @@ def history(cluster: SlurmCluster) -> Sacct | SlurmrestdHistory | Slurmdbd:
     h = cluster.history
     if h.via == "slurmrestd" and cluster.slurmrestd:
         client = rest_client(cluster.slurmrestd, h.timeout)
-        return SlurmrestdHistory(cluster.cluster, client, version=cluster.slurmrestd.version, identity=cluster.identity)
+        return SlurmrestdHistory(
+            cluster.cluster,
+            client,
+            version=cluster.slurmrestd.version,
+            identity=cluster.identity,
+            cluster_name=cluster.slurm_name,
+        )
     if h.via == "slurmdbd" and cluster.slurmdbd:
         d = cluster.slurmdbd
         return Slurmdbd(
             cluster.cluster,
             d.url,
             password_file=d.password_file,
-            stored_as=d.cluster,
+            stored_as=cluster.slurm_name,
             timeout=h.timeout,
             identity=cluster.identity,
         )
@@ -53,6 +59,7 @@ def history(cluster: SlurmCluster) -> Sacct | SlurmrestdHistory | Slurmdbd:
         environment=cluster.environment,
         timeout=h.timeout,
         identity=cluster.identity,
+        cluster_name=cluster.slurm_name,
     )
 
 
@@ -61,11 +68,25 @@ def present(cluster: SlurmCluster) -> Source:
     live, environment, identity = cluster.live, cluster.environment, cluster.identity
     if live.via == "slurmrestd" and cluster.slurmrestd:
         client = rest_client(cluster.slurmrestd, live.timeout)
-        return Slurmrestd(cluster.cluster, client, live.interval, version=cluster.slurmrestd.version, identity=identity)
+        return Slurmrestd(
+            cluster.cluster,
+            client,
+            live.interval,
+            version=cluster.slurmrestd.version,
+            identity=identity,
+            cluster_name=cluster.slurm_name,
+        )
     if live.via == "pyslurm":
         return PySlurm(cluster.cluster, live.scontrol, environment, live.interval, live.timeout, identity=identity)
     return Slurmctld(
-        cluster.cluster, live.scontrol, live.squeue, environment, live.interval, live.timeout, identity=identity
+        cluster.cluster,
+        live.scontrol,
+        live.squeue,
+        environment,
+        live.interval,
+        live.timeout,
+        identity=identity,
+        cluster_name=cluster.slurm_name,
     )
 
 

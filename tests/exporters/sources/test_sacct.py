@@ -286,6 +286,49 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     assert (many - few) * 5 < 250 << 10  # KiB
 
 
+# -- whose rows they are, and whether they are all ---------------------------------------------------------------------
+
+
+def told(tmp_path: Path, text: str, cluster_name: str = "") -> Sacct:
+    """A Sacct whose command prints ``text``, fields separated by ``;``, and writes down how it was called."""
+    (tmp_path / "rows").write_text(text)
+    body = f"""
+case "$*" in *--helpformat*) echo {" ".join(rows.FIELDS)}; exit;; esac
+echo "$*" >> {tmp_path}/calls
+for word in "$@"; do case "$word" in --delimiter=*) delimiter="${{word#--delimiter=}}";; esac; done
+sed "s/;/$delimiter/g" {tmp_path}/rows"""
+    return Sacct("hpc1", (script(tmp_path / "sacct", body),), cluster_name=cluster_name)
+
+
+def row(number: int, **changes: str) -> str:
+    return ";".join({**ROW, "JobIDRaw": str(number), **changes}.values()) + "\n"
+
+
+def test_rows_of_other_clusters_are_theirs_and_counted(tmp_path: Path) -> None:
+    source = told(tmp_path, row(1) + row(2, Cluster="west") + row(3, Cluster="LAB") + row(4, Cluster="west"), "Lab")
+
+    assert ["1", "3"] == [r.job.native_id for r in source.records(0, 500) if isinstance(r, Record)]
+    assert {"west": 2} == source.ours.others
+    assert "--local" in (tmp_path / "calls").read_text().split()
+
+
+def test_an_answer_that_ends_within_a_row_is_not_whole(tmp_path: Path) -> None:
+    source = told(tmp_path, (row(1) + row(2)).removesuffix("\n"))
+
+    with pytest.raises(SourceError, match="ended well in the middle of a row"):
+        list(source.records(0, 500))
+
+
+def test_jobs_are_asked_for_by_id_some_hundreds_at_a_time(tmp_path: Path) -> None:
+    source = told(tmp_path, row(1))
+    found = list(source.again([str(n) for n in range(1200)]))
+    calls = [line.split() for line in (tmp_path / "calls").read_text().splitlines()]
+
+    assert 3 == len(found) == len(calls)
+    assert [500, 500, 200] == [len(call[call.index("-j") + 1].split(",")) for call in calls]
+    assert not any({"-S", "-E"} & set(call) for call in calls)
+
+
 # -- events ------------------------------------------------------------------------------------------------------------
 
 EVENTS = """\
@@ -315,3 +358,23 @@ def test_events_that_cannot_be_are_rejected() -> None:
 
     assert ["garbage", "gn03|150", "gn04|160"] == [r.record[:8] if "|" in r.record else r.record for r in rejects]
     assert "ends (149) before it starts (150)" in rejects[1].reason
+
+
+@pytest.mark.parametrize(
+    ("state", "milligpu"),
+    [
+        ("FUTR", 0),
+        ("FUTR|6", 0),
+        ("IDLE~|4226", 0),  # State=CLOUD, powered down
+        ("IDLE~|4098", 8000),  # a machine of the site's own
+        ("IDLE~", None),  # either
+        ("DRAIN|514", 8000),
+        ("DOWN", 8000),
+    ],
+)
+def test_a_node_that_is_no_machine_has_no_cards(state: str, milligpu: int | None) -> None:
+    [event] = read_events(f"gn01|100|Unknown|{state}|cpu=64,gres/gpu=8|x|y", "hpc1")
+
+    assert isinstance(event, NodeEvent)
+    assert (False, milligpu) == (event.up, event.milligpu)
+    assert event.reason.endswith(": x|y")

@@ -138,6 +138,20 @@ def test_the_database_tells_the_same_events_and_slurmrestd_none(site: Site) -> N
     assert [] == site.events("slurmrestd by socket")
 
 
+@pytest.mark.parametrize("way", HISTORIES)
+def test_every_history_tells_jobs_by_their_ids(site: Site, way: str) -> None:
+    """Every run of a requeued job, a task of an array by its own number, what still runs, and nothing of no job."""
+    whole = site.records("sacct")
+    wanted = {r.job.native_id for r in whole.values() if r.job.name in {"requeue", "plain", "running"}}
+    wanted |= {next(r.job.native_id for r in whole.values() if r.job.display_id.endswith("_2"))}
+    found = {str(r.job.key): r for r in site.history(way).again([*wanted, "99999999"]) if isinstance(r, Record)}
+
+    assert 5 <= len(found)
+    assert {k: r.claims for k, r in whole.items() if r.job.native_id in wanted} == {
+        k: r.claims for k, r in found.items() if r.job.native_id in wanted
+    }
+
+
 def test_what_runs_is_named_alike_live_and_in_every_history(site: Site) -> None:
     live = {str(claim.job) for way in LIVES for claim in site.snapshot(way).claims}
 

@@ -84,3 +84,23 @@ def test_nodes_that_cannot_be_are_rejected_and_the_rest_goes_on() -> None:
     assert "no NodeName" in found[0].reason
     assert "unknown node state 'DREAMING'" in found[1].reason
     assert "not a GRES list" in found[2].reason
+
+
+@pytest.mark.parametrize(
+    ("state", "milligpu"),
+    [
+        ("FUTURE", 0),
+        ("IDLE+DYNAMIC_FUTURE", 0),
+        ("IDLE+CLOUD+POWERED_DOWN", 0),
+        ("IDLE+CLOUD+POWERING_DOWN", 8000),
+        ("ALLOCATED+CLOUD+POWERING_UP", 8000),
+        ("IDLE+POWERED_DOWN", 8000),
+        ("IDLE+CLOUD", 8000),
+        ("DOWN", 8000),
+    ],
+)
+def test_a_node_that_is_not_there_has_no_cards(state: str, milligpu: int) -> None:
+    [node] = nodes(NODE.replace("State=MIXED", f"State={state}"))
+
+    assert isinstance(node, Node)
+    assert milligpu == node.milligpu

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from exporters.model import Reject
-from exporters.sources.slurm.live import queue_text
+from exporters.sources.slurm.live import live_job, queue_text
 from exporters.sources.slurm.live.live_job import LiveJob
 
 
@@ -31,6 +31,18 @@ def block(job: int = 18, submit: int = 100, start: int = 110, nodes: str = "gn01
 
 def details(items: list[LiveJob | Reject]) -> list[tuple[str, ...]]:
     return [item.detail for item in items if isinstance(item, LiveJob)]
+
+
+def test_an_answer_that_ends_within_a_row_is_not_whole() -> None:
+    delimiter = "|x|"
+    with pytest.raises(live_job.FormError, match="in the middle of a row"):
+        queue_text.read_queue(delimiter.join("a" * 17), "", delimiter, sluids=False)
+
+
+def test_squeue_that_names_no_job_while_scontrol_shows_one_did_not_answer() -> None:
+    block = "JobId=7 JobName=x\n   SubmitTime=1 \n   StartTime=2 \n"
+    with pytest.raises(live_job.FormError, match="names no job"):
+        queue_text.read_queue("", block, "|x|", sluids=False)
 
 
 def test_the_block_that_fits_tells_the_cards() -> None:

@@ -58,6 +58,9 @@ NODE_SUFFIXES = (
 """In maintenance, rebooting, to be rebooted, powering up, powering down, to be powered down, powered down, silent."""
 _NODE_DRAIN, _NODE_COMPLETING, _NODE_FAIL, _NODE_MAINT, _NODE_INVALID = 0x200, 0x400, 0x2000, 0x8000, 1 << 22
 
+_NODE_CLOUD_OFF = 1 << 7 | 1 << 12
+"""The bits CLOUD and POWERED_DOWN."""
+
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [a + b for a in _CROCKFORD for b in _CROCKFORD]
 
@@ -141,6 +144,11 @@ def node_word(state: int) -> str:
         return "INVAL"
     suffix = next((mark for bit, mark in NODE_SUFFIXES if state & bit), "")
     return (NODE_BASES[base] if base < len(NODE_BASES) else "?") + suffix
+
+
+def is_absent(state: int) -> bool:
+    """Whether a node in this state is no machine: State=FUTURE, or a powered-down node of State=CLOUD (slurm.h)."""
+    return state & 0xF == NODE_BASES.index("FUTR") or state & _NODE_CLOUD_OFF == _NODE_CLOUD_OFF
 
 
 def tres_words(counts: str, names: Names) -> str:

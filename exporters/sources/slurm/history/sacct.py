@@ -42,6 +42,7 @@ class Sacct:
     ``command`` may reach elsewhere: ``("ssh", "login1", "env", "SLURM_TIME_FORMAT=%s", "TZ=UTC", "sacct")``.
     ``environment`` is added to this process's own (``SLURM_CONF`` to read another cluster). ``timeout`` seconds and
     ``max_bytes`` hold for each sub-window of ``step`` seconds, which bounds the memory used, here and in sacct.
+    ``cluster_name`` is its ClusterName: rows of others are not taken (`exporters.sources.slurm.history.windows.Ours`).
     ``identity`` pins what names a run (`exporters.sources.slurm.runs`): ``auto`` follows the release; ``submit`` is for
     a site that goes over to 26.05 with jobs running, and the same for every source of its cluster.
     """
@@ -59,6 +60,7 @@ class Sacct:
         step: int = 86_400,
         max_bytes: int = 256 << 20,
         identity: str = "auto",
+        cluster_name: str = "",
     ) -> None:
         if step <= 0:
             raise ValueError(f"step must be a positive number of seconds, not {step}")
@@ -76,6 +78,7 @@ class Sacct:
         self._max_bytes = max_bytes
         self._identity, self._sluids = identity, runs.by_sluid(identity)
         self._fields: tuple[str, ...] = ()
+        self.ours = reading.Ours(cluster_name)
 
     def records(self, start: int, end: int) -> Iterator[Record | Reject]:
         """Every run that was or could have been running in ``[start, end)`` (epoch seconds), each once.
@@ -83,7 +86,15 @@ class Sacct:
         Rows of one sub-window are yielded only after sacct has ended well. Raises `SourceError` (which names the
         command, its exit code and its words) when it has not; what was yielded until then is whole and true.
         """
-        yield from reading.records(self._rows, start, end, self.step, self.cluster, self.name, sluids=self._sluids)
+        yield from reading.records(
+            self._rows, start, end, self.step, self.cluster, self.name, ours=self.ours, sluids=self._sluids
+        )
+
+    def again(self, native_ids: Sequence[str]) -> Iterator[Record | Reject]:
+        """Every run of these jobs (JobIDRaw), however old, and of arrays that they lead. Raises as `records` does."""
+        for some in reading.together(sorted(set(native_ids))):
+            found = self._told("-j", ",".join(some))
+            yield from reading.as_records(found, self.cluster, self.name, ours=self.ours, sluids=self._sluids)
 
     def events(self, start: int, end: int) -> Iterator[NodeEvent | Reject]:
         """When nodes were down, drained or unknown within ``[start, end)`` (epoch seconds).
@@ -92,7 +103,7 @@ class Sacct:
         """
         text = self._ask(
             *self._sacctmgr, "-n", "-P", "show", "event", f"start={_utc(start)}", f"end={_utc(end)}",
-            "format=NodeName,Start,End,State,TRES,Reason",
+            "format=NodeName,Start,End,State,StateRaw,TRES,Reason",
         )  # fmt: skip
         yield from read_events(text, self.cluster)
 
@@ -101,11 +112,19 @@ class Sacct:
 
     def _rows(self, start: int, end: int, *, new: bool) -> Iterator[rows.Row | Reject]:
         del new  # it can only be asked for all
+        yield from self._told("-S", _utc(start), "-E", _utc(end))
+
+    def _told(self, *which: str) -> Iterator[rows.Row | Reject]:
+        """The rows of one call. ``--local``: those of a federation's other members are theirs (sacct(1))."""
         fields = self._known_fields()
         told = rows.form(fields)
         delimiter = f"|{secrets.token_urlsafe(9)}|"
         form = (f"--delimiter={delimiter}", f"--format={','.join(fields)}")
-        text = self._ask(*self._command, "-a", "-D", "-X", "-n", "-P", *form, "-S", _utc(start), "-E", _utc(end))
+        text = self._ask(*self._command, "-a", "-D", "-X", "-n", "-P", "--local", *form, *which)
+        if text and not text.endswith("\n"):
+            raise SourceError(
+                f"{' '.join(self._command)} ended well in the middle of a row: its answer is not whole. {MEND}"
+            )
         for row in rows.cut(text, delimiter, len(fields)):
             if isinstance(row, str):
                 yield Reject(rows.SOURCE, row[: rows.RECORD_LIMIT], "this is not a row that sacct was asked for")

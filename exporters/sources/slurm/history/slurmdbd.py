@@ -15,7 +15,7 @@ processor time, here and in the server together, and two more to become records.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,10 @@ _WINDOW = f"j.deleted = 0 AND {_TIMES}"
 """The rows that sacct tells of a window: what was or could have been running in it."""
 _TOGETHER = 20_000
 """So many rows are asked for as one text: a server's packet holds that many of eight hundred bytes, by default."""
+
+
+_Piece = tuple[Mapping[str, Any], str]
+"""The values of a piece of an answer, and the condition that says which rows it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,16 @@ class Slurmdbd:
 
         Raises `SourceError` where the database cannot be read; what was yielded until then is whole and true.
         """
-        yield from reading.records(self._rows, start, end, self.step, self.cluster, self.name, sluids=self._sluids)
+        yield from reading.records(
+            self._rows, start, end, self.step, self.cluster, self.name, ours=reading.Ours(), sluids=self._sluids
+        )
+
+    def again(self, native_ids: Sequence[str]) -> Iterator[Record | Reject]:
+        """Every run of these jobs, however old. Raises as `records` does."""
+        for some in reading.together(sorted({int(number) for number in native_ids})):
+            among = f"j.deleted = 0 AND j.id_job IN ({', '.join(map(str, some))})"
+            told = self._read(self._fetched(among, lambda _, where, among=among: [(where, among)], {}))  # type: ignore[misc]
+            yield from reading.as_records(told, self.cluster, self.name, ours=reading.Ours(), sluids=self._sluids)
 
     def events(self, start: int, end: int) -> Iterator[NodeEvent | Reject]:
         """When nodes were down, drained or unknown within ``[start, end)`` (epoch seconds).
@@ -119,9 +132,16 @@ class Slurmdbd:
     def _event(self, told: list[str], names: dbd_rows.Names) -> Iterator[NodeEvent | Reject]:
         name, start, end, state, tres, reason = told
         try:
-            words = dbd_rows.tres_words(tres, names)
+            words, number = dbd_rows.tres_words(tres, names), int(state)
             found = events.event(
-                self.cluster, name, int(start), int(end) or None, dbd_rows.node_word(int(state)), words, reason
+                self.cluster,
+                name,
+                int(start),
+                int(end) or None,
+                dbd_rows.node_word(number),
+                words,
+                reason,
+                number=number,
             )
         except ValueError as error:
             yield Reject(self.name, rows.SEPARATOR.join(told)[: rows.RECORD_LIMIT], str(error))
@@ -134,25 +154,36 @@ class Slurmdbd:
 
         ``new``: without what could start before ``start``, which an index finds without looking at older rows.
         """
+
+        def pieces(connection: Connection, where: Mapping[str, Any]) -> Iterable[_Piece]:
+            before = [] if new else [({**where, "end": start}, _WINDOW)]
+            return (*before, *_pieces(connection, self._name("job_table"), {**where, "since": start}))
+
+        return self._fetched(_WINDOW, pieces, {"start": start, "end": end, "since": start if new else 1})
+
+    def _fetched(
+        self, of: str, pieces: Callable[[Connection, Mapping[str, Any]], Iterable[_Piece]], values: Mapping[str, Any]
+    ) -> Fetched:
+        """The rows ``of`` a condition, in pieces of it, from one snapshot; ``values`` are those that the SQL names."""
         delimiter = f"|{secrets.token_urlsafe(6)}|"
-        where: dict[str, Any] = {"start": start, "end": end, "since": start if new else 1}
-        where |= {"delimiter": delimiter, "row_end": f"|{secrets.token_urlsafe(6)}|"}
+        where = {**values, "delimiter": delimiter, "row_end": f"|{secrets.token_urlsafe(6)}|"}
         with self._reading() as connection:
             table = self._name("job_table")
             sluids = "sluid" in self._known
             qos = _numbered(connection, "SELECT id, '', name FROM qos_table")
             tres = _numbered(connection, "SELECT id, type, name FROM tres_table")
-            query = text(_suspensions(table, self._name("suspend_table")))
+            query = text(_suspensions(table, self._name("suspend_table"), of))
             suspended = {str(row[0]): str(row[1]) for row in connection.execute(query, where)}
-            before = [] if new else [({**where, "end": start}, _WINDOW)]
             lines: list[str] = []
-            for piece, among in (*before, *_pieces(connection, table, {**where, "since": start})):
+            for piece, among in pieces(connection, where):
                 lines += _lines(connection, table, self._name("assoc_table"), among, piece, sluids=sluids)
         return Fetched(lines, delimiter, sluids, suspended, qos, tres)
 
     def _rows(self, start: int, end: int, *, new: bool) -> Iterator[rows.Row | Reject]:
         """Rows of one sub-window: what sacct would print of it."""
-        found = self.fetch(start, end, new=new)
+        yield from self._read(self.fetch(start, end, new=new))
+
+    def _read(self, found: Fetched) -> Iterator[rows.Row | Reject]:
         reader = dbd_rows.Reader(self._stored_as, found.qos, found.tres, found.suspended, sluids=found.sluids)
         for line in found.lines:
             values = line.split(found.delimiter)
@@ -233,7 +264,7 @@ def _lines(
     return connection.execute(text(f"SELECT {row} {rest}"), where).scalars().all()
 
 
-def _pieces(connection: Connection, jobs: str, where: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], str]]:
+def _pieces(connection: Connection, jobs: str, where: Mapping[str, Any]) -> Iterator[_Piece]:
     """A window's new rows, some at a time: the values of each piece, and which rows those are.
 
     Rows lie in the order of DBIndex, mostly that of submission: where those of a piece lie together, the server reads
@@ -250,15 +281,15 @@ def _pieces(connection: Connection, jobs: str, where: Mapping[str, Any]) -> Iter
         yield {**where, "first": first, "last": last}, f"j.job_db_inx BETWEEN :first AND :last AND {_WINDOW}"
 
 
-def _suspensions(jobs: str, suspensions: str) -> str:
-    """DBIndex as text, and when that row's job was suspended: ``start-end``, commas between.
+def _suspensions(jobs: str, suspensions: str, among: str) -> str:
+    """DBIndex as text, and when that row's job was suspended: ``start-end``, commas between. ``among`` says which rows.
 
     Few jobs ever are: the suspensions come first, and not the window's jobs.
     """
     stretches = "GROUP_CONCAT(CONCAT(s.time_start, '-', s.time_end) ORDER BY s.time_start)"
     return (
         f"SELECT CAST(s.job_db_inx AS CHAR), {stretches} FROM {suspensions} s"  # noqa: S608
-        f" STRAIGHT_JOIN {jobs} j ON j.job_db_inx = s.job_db_inx WHERE {_WINDOW} GROUP BY s.job_db_inx"
+        f" STRAIGHT_JOIN {jobs} j ON j.job_db_inx = s.job_db_inx WHERE {among} GROUP BY s.job_db_inx"
     )
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Protocol
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol, TypeVar
 
 from exporters.model import Record, Reject
 from exporters.sources.slurm.history import rows
+
+T = TypeVar("T")
 
 
 def windows(cursor: int, now: int, overlap: int, step: int) -> Iterator[tuple[int, int]]:
@@ -21,6 +24,34 @@ def windows(cursor: int, now: int, overlap: int, step: int) -> Iterator[tuple[in
         end = min(start + step, now)
         yield start, end
         start = end
+
+
+TOGETHER = 500
+"""Job ids in one question: a command line holds many more."""
+
+
+def together(ids: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Ids, so many at a time."""
+    return (ids[n : n + TOGETHER] for n in range(0, len(ids), TOGETHER))
+
+
+class Ours:
+    """Tells rows of one cluster, by its ClusterName in any letter case; ``others`` counts the rows of other clusters.
+
+    One slurmdbd keeps many clusters, and a federation's clients show all its members (``fed_display``): the column
+    Cluster says whose a row is. Without a name every row is taken.
+    """
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name.lower()
+        self.others: Counter[str] = Counter()
+
+    def __call__(self, row: rows.Row) -> bool:
+        """Whether a row is of this cluster."""
+        if not self.name or not row.cluster or row.cluster.lower() == self.name:
+            return True
+        self.others[row.cluster] += 1
+        return False
 
 
 class Ask(Protocol):
@@ -39,15 +70,28 @@ def records(
     cluster: str,
     source: str,
     *,
+    ours: Callable[[rows.Row], bool],
     sluids: bool = True,
 ) -> Iterator[Record | Reject]:
-    """What ``ask`` tells of each sub-window of ``[start, end)``, as records, each run once.
+    """What ``ask`` tells of each sub-window of ``[start, end)``, as records, each run once; ``ours`` says which rows.
 
     A run is told again in every sub-window that it touches: it was there before if it could start before.
     """
     for a, b in windows(start, end, 0, step):
-        for row in ask(a, b, new=a > start):
-            if isinstance(row, Reject):
-                yield row
-            elif a == start or not 0 <= rows.eligible(row) < a:
-                yield rows.read(row, cluster, source, sluids=sluids)
+        told = (
+            row
+            for row in ask(a, b, new=a > start)
+            if isinstance(row, Reject) or a == start or not 0 <= rows.eligible(row) < a
+        )
+        yield from as_records(told, cluster, source, ours=ours, sluids=sluids)
+
+
+def as_records(
+    told: Iterable[rows.Row | Reject], cluster: str, source: str, *, ours: Callable[[rows.Row], bool], sluids: bool
+) -> Iterator[Record | Reject]:
+    """Rows as records, those of other clusters left out."""
+    for row in told:
+        if isinstance(row, Reject):
+            yield row
+        elif ours(row):
+            yield rows.read(row, cluster, source, sluids=sluids)

@@ -51,6 +51,7 @@ class LiveJob:
     tres: str = ""
     tasks: int = 1
     admin_comment: str = ""
+    cluster: str = ""
     raw: str = field(default="", compare=False)
 
 
@@ -64,15 +65,18 @@ class Queue:
     rejects: list[Reject]
 
 
-def nouns(items: Iterable[LiveJob | Reject], cluster: str, now: int) -> Queue:
+def nouns(items: Iterable[LiveJob | Reject], cluster: str, now: int, cluster_name: str = "") -> Queue:
     """The queue in nouns: jobs that hold or wait, per-node claims, demands. Ended jobs are history's, not told here.
 
-    ``now`` is when the queue was read, in epoch seconds.
+    ``now`` is when the queue was read, in epoch seconds. ``cluster_name`` is the ClusterName of what is asked: a
+    federation's clients may show jobs of its other members, which are theirs.
     """
     queue = Queue([], [], [], [])
     for item in items:
         if isinstance(item, Reject):
             queue.rejects.append(item)
+            continue
+        if item.cluster and cluster_name and item.cluster.lower() != cluster_name.lower():
             continue
         try:
             _add(queue, item, cluster, now)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from exporters.model import Node, NodeKey, Reject, Scheduler
@@ -31,6 +31,9 @@ UNUSABLE = frozenset(
 )  # fmt: skip
 """State words under which a node takes no new work now. Others (COMPLETING, RESERVED, PLANNED, CLOUD, EXTERNAL,
 DYNAMIC_NORM, REBOOT_REQUESTED ...) say something else about a node that is there."""
+
+ABSENT = frozenset({"FUTURE", "DYNAMIC_FUTURE"})
+"""State words of a node that slurm.conf names and that is not there yet: it has no cards."""
 
 SUFFIXES = {
     "*": "NOT_RESPONDING", "~": "POWERED_DOWN", "#": "POWERING_UP", "!": "POWER_DOWN", "%": "POWERING_DOWN",
@@ -96,7 +99,8 @@ def nodes_of(facts: NodeFacts, cluster: str) -> Iterator[Node]:
     if facts.states[0] not in BASES:
         raise ValueError(f"unknown node state {'+'.join(facts.states)!r}: does this Slurm release have a new one?")
     reason = ": ".join(part for part in ("+".join(facts.states), facts.reason) if part) if unusable else ""
-    models = gres.capacity(gres.parse_gres(facts.gres)) or {"": 0}
+    has = () if is_absent(facts.states) else gres.parse_gres(facts.gres)
+    models = gres.capacity(has) or {"": 0}
     for model, milligpu in models.items():
         yield Node(
             key=NodeKey(Scheduler.SLURM, cluster, facts.name),
@@ -106,6 +110,13 @@ def nodes_of(facts: NodeFacts, cluster: str) -> Iterator[Node]:
             reason=reason,
             hostnames=_hostnames(facts.hostname, facts.comment),
         )
+
+
+def is_absent(states: Collection[str]) -> bool:
+    """Whether a node is no machine now, so that its cards are nobody's: one of State=FUTURE, or one of State=CLOUD that
+    is powered down. A site's own machine that is powered down is there, and down.
+    """
+    return not ABSENT.isdisjoint(states) or {"CLOUD", "POWERED_DOWN"} <= set(states)
 
 
 def state_words(state: str) -> list[str]:

@@ -101,6 +101,7 @@ def _job(job: Mapping[str, Any], *, sluids: bool) -> LiveJob:
         tres=job["tres_alloc_str"] or job["tres_req_str"] or "",
         tasks=task_count(waiting_tasks) if waiting_tasks else 1,
         admin_comment=job.get("admin_comment") or "",
+        cluster=job.get("cluster") or "",
         raw=f"squeue job {native_id}",
     )
 

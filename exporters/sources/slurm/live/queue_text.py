@@ -52,11 +52,16 @@ class Block:
 def read_queue(squeue: str, scontrol: str, delimiter: str, *, sluids: bool) -> list[LiveJob | Reject]:
     """Every job that squeue tells, with the GPU indices that scontrol adds.
 
-    Raises `FormError` when squeue printed something, and none of it has the fields that it was asked for.
+    Raises `FormError` when squeue printed something, and none of it has the fields that it was asked for, or less than
+    it should have.
     """
     names = [*WIDTHS, *(["SLUID"] if sluids else [])]
     blocks = _blocks(scontrol)
+    if blocks and not squeue.strip():
+        raise FormError("squeue names no job, and scontrol shows some")
     found: list[LiveJob | Reject] = []
+    if squeue and not squeue.endswith("\n"):
+        raise FormError("squeue ended well in the middle of a row: its answer is not whole")
     rows = list(cut(squeue, delimiter, len(names) + 1))
     if rows and not any(isinstance(row, list) for row in rows):
         raise FormError("squeue did not print the fields it was asked for; has this release other names for them?")

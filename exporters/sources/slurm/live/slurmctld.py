@@ -35,8 +35,9 @@ class Slurmctld(Source):
     """A live source. ``cluster`` is the cluster's name at this site; the commands ask the one of slurm.conf.
 
     ``scontrol`` and ``squeue`` may be wrapped (``("ssh", "login1", "env", "SLURM_TIME_FORMAT=%s", "squeue")``);
-    ``environment`` is added to this process's own. ``timeout`` seconds and ``max_bytes`` hold for each call. ``form``
-    is ``auto``, or pins ``json`` or ``text``: JSON grows with the cores of every job, text with their number only.
+    ``environment`` is added to this process's own. ``timeout`` seconds and ``max_bytes`` hold for each call.
+    ``cluster_name`` is its ClusterName: jobs of other members of its federation are theirs. ``form`` is ``auto``, or
+    pins ``json`` or ``text``: JSON grows with the cores of every job, text with their number only.
     """
 
     name = "slurmctld"
@@ -54,6 +55,7 @@ class Slurmctld(Source):
         *,
         form: str = "auto",
         identity: str = "auto",
+        cluster_name: str = "",
     ) -> None:
         if form not in {"auto", "json", "text"}:
             raise ValueError(f"form must be auto, json or text, not {form!r}")
@@ -74,13 +76,14 @@ class Slurmctld(Source):
         self._works = ""  # the form that worked last
         self._sluids: bool | None = None
         self._named = runs.by_sluid(identity)
+        self._cluster_name = cluster_name
 
     def poll(self, now: float) -> Snapshot:
         """Read jobs and nodes once. Raises `SourceError` when either cannot be read."""
         with self._backoff.asking(now):
             jobs = self._jobs()
-            nodes = self._ask(*self._scontrol, "-a", "-d", "-o", "show", "node")
-        queue, told = live.nouns(jobs, self.cluster, int(now)), read_nodes(nodes, self.cluster)
+            nodes = self._ask(*self._scontrol, "--local", "-a", "-d", "-o", "show", "node")
+        queue, told = live.nouns(jobs, self.cluster, int(now), self._cluster_name), read_nodes(nodes, self.cluster)
         try:
             return live.snapshot(queue, told, now)
         except FormError as error:
@@ -108,7 +111,7 @@ class Slurmctld(Source):
 
     def _json(self) -> list[LiveJob | Reject]:
         try:
-            return queue_json.read_queue(self._ask(*self._squeue, "-a", "--json"), sluids=self._named)
+            return queue_json.read_queue(self._ask(*self._squeue, "-a", "--local", "--json"), sluids=self._named)
         except FormError as error:
             raise _WrongFormError(f"{' '.join(self._squeue)} --json: {error}. {MEND}") from error
         except command.TooLargeError as error:
@@ -126,8 +129,8 @@ class Slurmctld(Source):
         delimiter = f"|{secrets.token_urlsafe(9)}|"
         form = queue_text.squeue_format(delimiter, sluids=self._sluids)
         try:
-            told = self._ask(*self._squeue, "-a", "-h", f"--Format={form}")
-            details = self._ask(*self._scontrol, "-a", "-d", "show", "job")
+            told = self._ask(*self._squeue, "-a", "--local", "-h", f"--Format={form}")
+            details = self._ask(*self._scontrol, "--local", "-a", "-d", "show", "job")
         except SourceError:
             self._sluids = None  # the release may be another next time
             raise

@@ -24,8 +24,8 @@ WHOLE = 300.0
 class KeptQueue:
     """The queue of one cluster, as it was told last; ``sluids`` as for `queue_json.read_jobs`."""
 
-    def __init__(self, cluster: str, *, sluids: bool) -> None:
-        self._cluster, self._sluids = cluster, sluids
+    def __init__(self, cluster: str, *, sluids: bool, cluster_name: str = "") -> None:
+        self._cluster, self._sluids, self._cluster_name = cluster, sluids, cluster_name
         self._last: tuple[float, int, live.Queue] | None = None
 
     def at(self, now: float, ask: Callable[[int], bytes]) -> live.Queue:
@@ -45,6 +45,7 @@ class KeptQueue:
         as_of = rest_json.last_update(document)
         if since and last is not None and not as_of:
             return last
-        queue = live.nouns(queue_json.read_jobs(document, sluids=self._sluids), self._cluster, int(now))
+        jobs = queue_json.read_jobs(document, sluids=self._sluids)
+        queue = live.nouns(jobs, self._cluster, int(now), self._cluster_name)
         self._last = (now, as_of, queue)
         return queue

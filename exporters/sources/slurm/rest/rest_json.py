@@ -22,6 +22,9 @@ from exporters.sources.slurm.live.live_job import FormError
 
 SOURCE = "slurmrestd"
 
+EMPTY = 9003
+"""ESLURM_REST_EMPTY_RESULT: nothing found."""
+
 _CLOSING = ("REQUEUED", "RESIZING", "REVOKED")
 """How a run ended that its job went on after: its state is told beside this word."""
 
@@ -36,9 +39,16 @@ def document(body: bytes, name: str) -> dict[str, Any]:
         raise FormError(f"{len(body)} bytes are not one whole JSON document: {error}") from error
     if not isinstance(told, dict) or not isinstance(told.get(name), list):
         raise FormError(f"there is no list of {name} in the JSON document")
-    if told.get("errors"):
+    if told.get("errors") and not _nothing_found(told, name):
         raise FormError(f"the JSON document reports errors: {json.dumps(told['errors'])[:500]}")
     return told
+
+
+def _nothing_found(told: Mapping[str, Any], name: str) -> bool:
+    """Whether the errors of a document say no more than that there is nothing: what a job id that is not there gets."""
+    errors = told["errors"]
+    found = isinstance(errors, list) and all(isinstance(e, dict) and e.get("error_number") == EMPTY for e in errors)
+    return found and not told[name]
 
 
 def last_update(document: Mapping[str, Any]) -> int:

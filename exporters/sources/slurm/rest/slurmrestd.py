@@ -13,7 +13,7 @@ Not in the API of any release: node events. A site that reads its history this w
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from exporters.model import NodeEvent, Record, Reject, Scheduler, Snapshot
 from exporters.sources.base import Source, SourceError
@@ -46,15 +46,26 @@ class Api:
 
     def ask(self, place: str, what: str, query: Callable[[int], str] = lambda _: "") -> bytes:
         """``GET /<place>/<version>/<what>?<query>``; ``query`` is given the version's number, 42 for ``v0.0.42``."""
-        if not self._version:
-            self._version = self._found()
-        number = int(self._version.rpartition(".")[2])
+        number = self._number()
         slash = "/" if number > PLAIN else ""
         try:
             return self.client.get(f"/{place}/{self._version}/{what}{slash}{query(number)}")
         except RestNotFoundError as error:
             self._version = self._pinned  # the release may be another next time
             raise SourceError(f"{error}. Is slurmrestd started with the plugins of {place} (-s)?") from error
+
+    def ask_for(self, place: str, what: str) -> bytes | None:
+        """``GET /<place>/<version>/<what>``, None where there is no such thing."""
+        self._number()
+        try:
+            return self.client.get(f"/{place}/{self._version}/{what}")
+        except RestNotFoundError:
+            return None
+
+    def _number(self) -> int:
+        """The number of the version in use, 42 for ``v0.0.42``."""
+        self._version = self._version or self._found()
+        return int(self._version.rpartition(".")[2])
 
     def _found(self) -> str:
         offered = newest(self.client.get("/openapi/v3"))
@@ -83,19 +94,28 @@ def _window(start: int, end: int, number: int) -> str:
 
 
 class Slurmrestd(Source):
-    """A live source: slurmctld's present. ``cluster`` is the cluster's name at this site; ``identity`` as for sacct."""
+    """A live source: slurmctld's present. ``cluster`` is the cluster's name at this site, ``cluster_name`` its
+    ClusterName; ``identity`` as for sacct.
+    """
 
     name = "slurmctld"  # what is read is the same, whoever carries it
     scheduler: Scheduler | None = Scheduler.SLURM
 
     def __init__(
-        self, cluster: str, client: RestClient, interval: float = 15.0, *, version: str = "", identity: str = "auto"
+        self,
+        cluster: str,
+        client: RestClient,
+        interval: float = 15.0,
+        *,
+        version: str = "",
+        identity: str = "auto",
+        cluster_name: str = "",
     ) -> None:
         self.cluster = cluster
         self.interval = interval
         self._api = Api(client, version)
         self._backoff = Backoff(interval)
-        self._queue = KeptQueue(cluster, sluids=runs.by_sluid(identity))
+        self._queue = KeptQueue(cluster, sluids=runs.by_sluid(identity), cluster_name=cluster_name)
 
     def poll(self, now: float) -> Snapshot:
         """Read nodes once, and jobs if any of them changed. Raises `SourceError` when either cannot be read."""
@@ -112,12 +132,22 @@ class Slurmrestd(Source):
 
 
 class SlurmrestdHistory:
-    """A history: slurmdbd's jobs. ``step`` seconds bound the memory of one answer, here and in slurmrestd."""
+    """A history: slurmdbd's jobs. ``step`` seconds bound the memory of one answer, here and in slurmrestd.
+
+    slurmrestd tells the jobs of every cluster of its slurmdbd: those of ``cluster_name`` (its ClusterName) are taken.
+    """
 
     name = "slurmrestd"
 
     def __init__(
-        self, cluster: str, client: RestClient, *, version: str = "", step: int = 86_400, identity: str = "auto"
+        self,
+        cluster: str,
+        client: RestClient,
+        *,
+        version: str = "",
+        step: int = 86_400,
+        identity: str = "auto",
+        cluster_name: str = "",
     ) -> None:
         if step <= 0:
             raise ValueError(f"step must be a positive number of seconds, not {step}")
@@ -125,13 +155,23 @@ class SlurmrestdHistory:
         self.step = step
         self._api = Api(client, version)
         self._sluids = runs.by_sluid(identity)
+        self.ours = reading.Ours(cluster_name)
 
     def records(self, start: int, end: int) -> Iterator[Record | Reject]:
         """Every run that was or could have been running in ``[start, end)`` (epoch seconds), each once.
 
         Raises `SourceError` where it cannot be read; what was yielded until then is whole and true.
         """
-        yield from reading.records(self._rows, start, end, self.step, self.cluster, self.name, sluids=self._sluids)
+        yield from reading.records(
+            self._rows, start, end, self.step, self.cluster, self.name, ours=self.ours, sluids=self._sluids
+        )
+
+    def again(self, native_ids: Sequence[str]) -> Iterator[Record | Reject]:
+        """Every run of these jobs, however old. Raises as `records` does."""
+        for number in sorted(set(native_ids)):
+            body = self._api.ask_for("slurmdb", f"job/{number}")
+            told = self._told(body) if body is not None else ()
+            yield from reading.as_records(told, self.cluster, self.name, ours=self.ours, sluids=self._sluids)
 
     def events(self, start: int, end: int) -> Iterator[NodeEvent | Reject]:
         """None: slurmrestd does not tell them."""
@@ -143,7 +183,9 @@ class SlurmrestdHistory:
 
     def _rows(self, start: int, end: int, *, new: bool) -> Iterator[rows.Row | Reject]:
         del new  # it can only be asked for all
-        body = self._api.ask("slurmdb", "jobs", lambda number: _window(start, end, number))
+        yield from self._told(self._api.ask("slurmdb", "jobs", lambda number: _window(start, end, number)))
+
+    def _told(self, body: bytes) -> Iterator[rows.Row | Reject]:
         try:
             yield from rest_json.read_rows(body, sluids=self._sluids)
         except FormError as error:
