@@ -87,7 +87,7 @@ class Refused(click.ClickException):
 
 def record_in_ledger(config: Config, shard: Shard) -> Recorder:
     """The upper floor's recorder, for the ground floor's exporter, which does not know of it."""
-    from accounting.commands.book import recorder  # noqa: PLC0415 - only an exporter with a ledger loads the upper floor
+    from accounting.site.book import recorder  # noqa: PLC0415 - only an exporter with a ledger loads the upper floor
 
     return recorder(config, shard)
 

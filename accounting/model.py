@@ -15,6 +15,12 @@ from exporters.model import Claim, Disposition, JobKey, LinkKind, Scheduler
 DAY = 86_400
 """Seconds in a UTC day, the length of a node-day."""
 
+NEAR = 3600
+"""Seconds by which two claims that a key ties may miss each other and still be looked at together."""
+
+LEFT = "left"
+"""Why a sighting ended: a reading of its source did not list the node any more."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class CapacityStretch:

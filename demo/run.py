@@ -19,7 +19,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from accounting.commands import book
+from accounting.site import book
 from accounting.statements import Statement
 from accounting.store.calendar import period_named
 from demo import report

@@ -10,7 +10,7 @@ from exporters.join.shard import WHOLE, Shard
 from exporters.poll.registry import Collector, JoinSettings
 from exporters.recorder import Recorder
 from exporters.sources.base import Source
-from exporters.sources.registered import SOURCES
+from exporters.wiring.registered import SOURCES
 
 
 def join_settings(config: Config, shard: Shard = WHOLE) -> JoinSettings:

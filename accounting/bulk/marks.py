@@ -22,7 +22,8 @@ from sqlalchemy import Connection, select
 
 from accounting.bulk.partners import tied_beyond
 from accounting.bulk.site import World
-from accounting.evidence.node_facts import Spans, live_ends
+from accounting.evidence.node_facts import Spans
+from accounting.intake.coverage import live_ends
 from accounting.ledger.booking import forget_marks
 from accounting.model import DAY, CapacityStretch
 from accounting.store.day_changes import Changes

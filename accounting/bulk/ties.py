@@ -15,7 +15,7 @@ from sqlalchemy import Connection, or_
 from accounting.bulk.pages import among_texts, listed_texts
 from accounting.bulk.reading import QUERY, Reader
 from accounting.bulk.rows import Rows, joined, nothing
-from accounting.evidence.claims import NEAR
+from accounting.model import NEAR
 from accounting.store.tables import PODS, claim_keys, claims, jobs, records
 from exporters.join.links import FOREVER
 from exporters.model import LinkKind, Scheduler

@@ -15,7 +15,7 @@ from exporters.errors import EXIT_BREACH, OperatorError
 @config_option
 def check(config_file: Path) -> None:
     """Prove the ledger's invariants, and name every breach. Exits 1 when there is one."""
-    from accounting.commands import book, months
+    from accounting.site import book, months
     from exporters.config import load
 
     config = load(config_file)

@@ -20,7 +20,7 @@ def disputes(period: str | None, config_file: Path) -> None:
 
     Also those that were ruled, and rulings that have no effect any more because the claims are not in conflict now.
     """
-    from accounting.commands import months
+    from accounting.site import months
     from accounting.statements.csvtext import printable
     from exporters.config import load
 
@@ -44,7 +44,7 @@ def rule(dispute: str, config_file: Path, to: str | None, revoke: bool, why: str
     """
     if (to is None) != revoke:
         raise OperatorError("say either --to JOB or --revoke", EXIT_USAGE)
-    from accounting.commands import book, months
+    from accounting.site import book, months
     from accounting.statements.csvtext import printable
     from exporters.config import load
 

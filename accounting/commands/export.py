@@ -20,7 +20,7 @@ def export() -> None:
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Folder for the file.")
 def export_beancount(period: str, config_file: Path, out: Path) -> None:
     """Write a month's transactions as PERIOD.beancount, with our balances as assertions: bean-check proves them."""
-    from accounting.commands import book
+    from accounting.site import book
     from exporters.config import load
 
     path = out / f"{period}.beancount"

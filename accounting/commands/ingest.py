@@ -20,8 +20,8 @@ def ingest(config_file: Path, strict: bool) -> None:
     Running it twice changes nothing. Records that cannot be used are set aside (`meterbridge rejects`), the rest goes
     on.
     """
-    from accounting.commands import book, recovery
     from accounting.commands.terminal import progress
+    from accounting.site import book, recovery
     from exporters.config import load
 
     config = load(config_file)

@@ -20,7 +20,7 @@ def settle(period: str, config_file: Path) -> None:
     Records that were not read to the end of the month, node-days with newer records, and late records that are still
     waited for (`ledger.settle`) must be done first. Disputes, unknown hours and rejects are told, and may stay.
     """
-    from accounting.commands import months
+    from accounting.site import months
     from exporters.config import load
 
     found = months.settle(load(config_file), period, int(time.time()))
@@ -41,7 +41,7 @@ def close_period(period: str, config_file: Path, force: bool) -> None:
 
     Months are closed in order of time, once they are over. Closing one again changes nothing.
     """
-    from accounting.commands import months
+    from accounting.site import months
     from accounting.statements.chargeback import money
     from exporters.config import load
 
@@ -61,7 +61,7 @@ def seal_period(period: str, config_file: Path) -> None:
 
     `check` computes it again. Whoever keeps the printed seal can prove that nothing up to that month was changed.
     """
-    from accounting.commands import months
+    from accounting.site import months
     from exporters.config import load
 
     click.echo(f"{period} {months.seal_month(load(config_file), period, int(time.time()))}")
@@ -73,8 +73,8 @@ def periods(config_file: Path) -> None:
     """List the months: open, closed or sealed, capacity and charged GPU-hours, amount and seal."""
     from rich.table import Table
 
-    from accounting.commands import months
     from accounting.commands.terminal import show
+    from accounting.site import months
     from exporters.config import load
 
     table = Table("month", "state", "capacity", "charged", "amount", "currency", "seal", title="periods")

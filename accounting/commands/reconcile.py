@@ -35,8 +35,8 @@ def reconcile(config_file: Path, period: str | None, engine: EngineName | None, 
     if (engine == "dask") != bool(scheduler):
         raise OperatorError("--engine dask and --scheduler ADDRESS go together", EXIT_USAGE)
     from accounting.bulk.run import Work
-    from accounting.commands import book
     from accounting.commands.terminal import progress
+    from accounting.site import book
     from exporters.config import load
 
     config, work = load(config_file), Work(engine or "", scheduler=scheduler)

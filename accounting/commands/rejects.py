@@ -16,8 +16,8 @@ def rejects(config_file: Path, limit: int) -> None:
     """List the records that were set aside, each with its reason."""
     from rich.table import Table
 
-    from accounting.commands import book
     from accounting.commands.terminal import show
+    from accounting.site import book
     from exporters.config import load
 
     table = Table("seen", "source", "reason", "record", title="rejects")

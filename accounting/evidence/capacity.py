@@ -26,11 +26,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from accounting.model import CapacityStretch
+from accounting.model import LEFT, CapacityStretch
 from exporters.model import NodeKey
-
-LEFT = "left"
-"""Why a sighting ended: a reading of its source did not list the node any more."""
 
 _NEVER = 1 << 62
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Select, and_, or_, select
 
 from accounting.evidence.fingerprints import claim_digest
+from accounting.model import NEAR
 from accounting.store.database import chunks
 from accounting.store.rows import CLAIM_COLUMNS, JOB_COLUMNS, claim_of, job_of
 from accounting.store.tables import PODS, claim_keys
@@ -20,9 +21,6 @@ from accounting.store.tables import nodes as nodes_table
 from accounting.store.tables import records as records_table
 from accounting.store.tables import splits as splits_table
 from exporters.model import MILLI_PER_GPU, Claim, Job, LinkKind, NodeKey, Scheduler
-
-NEAR = 3600
-"""Seconds by which two claims that a key ties may miss each other and still be looked at together."""
 
 Name = tuple[bool, str, str]
 """Whether it is of a Slurm run, a cluster, and a native id in it."""
@@ -71,7 +69,7 @@ def tied_claims(connection: Connection, held: Sequence[HeldClaim], a: int, b: in
 
     Keys of pods name Slurm runs, and those of Slurm runs (AdminComment) name pods: tied is what ``held`` name, and what
     names one of them, as far as the two overlap or come near each other (job ids and pods' names are used again:
-    another time's is not meant). The sweep takes the same ones (`accounting.reconcile.sweep.naming`).
+    another time's is not meant). The sweep takes the same ones (`accounting.reconcile.sweep.links.naming`).
     """
     named, bearing = _Names(), _Names()
     for h in held:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine, Select, func, select
 
 from accounting.evidence.capacity import Event, NodeFacts, Sighting
-from accounting.intake.coverage import HISTORY, LIVE, ROUND, counts, covered_until
+from accounting.intake.coverage import HISTORY, counts, covered_until, live_ends
 from accounting.store.database import chunks, read
 from accounting.store.rows import CLAIM_COLUMNS, claim_of
 from accounting.store.tables import capacity as capacity_table
@@ -66,13 +66,6 @@ def node_keys(connection: Connection) -> dict[int, NodeKey]:
     c = nodes_table.c
     rows = connection.execute(select(c.id, c.scheduler, c.cluster, c.name))
     return {number: NodeKey(Scheduler(s), cluster, name) for number, s, cluster, name in rows}
-
-
-def live_ends(connection: Connection) -> dict[tuple[str, str], int]:
-    """Up to when what was seen and did not end since is known to last, by source and cluster (or recorder and "")."""
-    c = coverage_table.c
-    query = select(c.source, c.cluster, func.max(c.end_at)).where(c.kind.in_((LIVE, ROUND)))
-    return {(s, cluster): int(end) for s, cluster, end in connection.execute(query.group_by(c.source, c.cluster))}
 
 
 def _read_sightings(connection: Connection, query: Select[tuple[object, ...]]) -> dict[int, list[Sighting]]:

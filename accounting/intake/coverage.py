@@ -80,3 +80,10 @@ def counts() -> ColumnElement[bool]:
     """
     c = table.c
     return (c.kind == HISTORY) | ((c.kind == LIVE) & (c.scheduler == Scheduler.KUBERNETES.value))
+
+
+def live_ends(connection: Connection) -> dict[tuple[str, str], int]:
+    """Up to when what was seen and did not end since is known to last, by source and cluster (or recorder and "")."""
+    c = table.c
+    query = select(c.source, c.cluster, func.max(c.end_at)).where(c.kind.in_((LIVE, ROUND)))
+    return {(s, cluster): int(end) for s, cluster, end in connection.execute(query.group_by(c.source, c.cluster))}

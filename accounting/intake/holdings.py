@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select, update
 
-from accounting.evidence.node_facts import live_ends
+from accounting.intake.coverage import live_ends
 from accounting.intake.identities import job_ids
 from accounting.model import DAY, HoldingStretch
 from accounting.store.database import chunks, insert_many, next_id, storable

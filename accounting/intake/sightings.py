@@ -13,12 +13,12 @@ from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from accounting.evidence.capacity import LEFT
 from accounting.intake.coverage import LIVE, begin_live, extend_live, last_live
 from accounting.intake.identities import LIVE as SEEN
 from accounting.intake.identities import job_ids, node_ids, put_jobs
 from accounting.intake.records import keep, version_of_claim
 from accounting.intake.rejects import aside_of, set_aside
+from accounting.model import LEFT
 from accounting.store.database import chunks, insert_many, next_id, storable, upsert
 from accounting.store.day_changes import touch_jobs
 from accounting.store.rows import CLAIM_COLUMNS, claim_of, compact

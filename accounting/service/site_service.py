@@ -12,8 +12,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp
 
-from accounting.commands import book
-from accounting.commands import recovery as recovering
 from accounting.periods.check import check
 from accounting.rates.rating import Rates, RatingError
 from accounting.service.app import UnavailableError, UnknownPeriodError, create_service
@@ -21,6 +19,8 @@ from accounting.service.auth import TokenFile, Tokens
 from accounting.service.last_value import Latest
 from accounting.service.loop import Loop, Task
 from accounting.service.metrics import OPEN_FAMILIES, Standing, StandingCollector, Standings, stand
+from accounting.site import book
+from accounting.site import recovery as recovering
 from accounting.statements.statement_pages import StatedMonth
 from accounting.store.calendar import period_named
 from accounting.store.database import next_id, read

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from sqlalchemy import Engine
 
+from accounting.arrays import Ints
 from accounting.bulk.readers import Briefly
 from accounting.bulk.statement import MonthStatement
 from accounting.bulk.sums import group_of
 from accounting.model import Line
 from accounting.rates.rating import Rates, rate
-from accounting.reconcile.sweep.columns import Ints
 from accounting.statements import Statement
 from accounting.statements.usage import usages_named
 from accounting.store.database import read

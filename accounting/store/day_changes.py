@@ -13,8 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from accounting.evidence.claims import NEAR
-from accounting.model import DAY
+from accounting.model import DAY, NEAR
 from accounting.store.database import chunks, upsert
 from accounting.store.tables import claims, day_changes, records
 

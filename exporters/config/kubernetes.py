@@ -9,7 +9,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from exporters.config.section import Section
-from exporters.config.values import Duration, masked
+from exporters.config.values import Duration
+from exporters.masking import masked
 
 
 class KubernetesHistory(Section):

@@ -9,7 +9,8 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from exporters.config.section import Section
-from exporters.config.values import Duration, Price, masked
+from exporters.config.values import Duration, Price
+from exporters.masking import masked
 
 
 class MachineRules(Section):

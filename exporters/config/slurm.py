@@ -9,7 +9,8 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from exporters.config.section import Section
-from exporters.config.values import Command, Duration, Size, masked
+from exporters.config.values import Command, Duration, Size
+from exporters.masking import masked
 
 
 class SlurmHistory(Section):

@@ -1,4 +1,4 @@
-"""What the value of a setting may look like: durations, sizes, prices, commands, and how a URL is shown.
+"""What the value of a setting may look like: durations, sizes, prices, commands.
 
 Each type's parser raises ValueError with a sentence for the operator; pydantic adds the key.
 """
@@ -53,11 +53,6 @@ def _no_truth(value: object) -> object:
     if isinstance(value, bool):
         raise ValueError("a number is expected here, not true or false")  # noqa: TRY004 - pydantic wants ValueError
     return value
-
-
-def masked(url: str) -> str:
-    """A URL without passwords: the user's (up to the last ``@``: a password may hold one) and those in its options."""
-    return re.sub(r"(password=)[^&]*", r"\1***", re.sub(r"(?s)(://[^:@/]*):.*@", r"\1:***@", url))
 
 
 Duration = Annotated[float, BeforeValidator(seconds), Field(gt=0, allow_inf_nan=False)]

@@ -10,7 +10,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # see exporters.http.server
-    from exporters.series.view import SourceStatus
+    from exporters.status import SourceStatus
 
 _SHOWN_PROBLEMS = 10
 

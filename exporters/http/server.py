@@ -30,8 +30,7 @@ from exporters.http.targets_page import targets_page
 from exporters.http.web_guard import WebGuard
 
 if TYPE_CHECKING:  # a listener of another page (the node agent's) loads nothing of the joins
-    from exporters.series.view import SourceStatus
-    from exporters.sources.base import Target
+    from exporters.status import SourceStatus, Target
 
 _PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from exporters.http.landing_page import STYLE
 
 if TYPE_CHECKING:  # see exporters.http.server
-    from exporters.sources.base import Target
+    from exporters.status import Target
 
 
 def targets_page(sources: Iterable[tuple[str, Sequence[Target]]], now: float) -> str:

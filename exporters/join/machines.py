@@ -7,7 +7,6 @@ Otherwise a node's machine is found by configuration, by an alias that either si
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,17 +15,11 @@ from typing import Literal
 
 from exporters.join.links import FOREVER
 from exporters.model import Claim, LinkKind, Node, NodeKey, Scheduler
+from exporters.sources.hostnames import short_name
 
 Rule = Literal["short_name", "full_name"]
 Stretch = tuple[str, int, int]
 """A machine's name over ``[start, end)``."""
-
-_ADDRESS = re.compile(r"\d+(\.\d+){3}|.*:.*")
-
-
-def short_name(name: str) -> str:
-    """The part before the first dot, lower case: ``GN01.cluster.example`` -> ``gn01``. Addresses stay whole."""
-    return name.lower() if _ADDRESS.fullmatch(name) else name.split(".", 1)[0].lower()
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 from exporters.join.cards import Card, card_uuid
 from exporters.model import Sample
-
-Pods = tuple[tuple[str, str, str], ...]
+from exporters.sources.devices.named_owners import jobs_of_both, pods_of_both
 
 
 def card_of(sample: Sample) -> Card:
@@ -49,14 +48,3 @@ def _with_owners(sample: Sample, other: Sample) -> Sample:
     return replace(
         sample, pods=pods_of_both(sample.pods, other.pods), hpc_jobs=jobs_of_both(sample.hpc_jobs, other.hpc_jobs)
     )
-
-
-def pods_of_both(first: Pods, other: Pods) -> Pods:
-    """Each pod once; some tell the UID of a pod and others do not."""
-    told = {(namespace, name) for namespace, name, uid in (*first, *other) if uid}
-    return tuple(pod for pod in dict.fromkeys((*first, *other)) if pod[2] or pod[:2] not in told)
-
-
-def jobs_of_both(first: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
-    """Each job once."""
-    return tuple(dict.fromkeys((*first, *other)))

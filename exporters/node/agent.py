@@ -17,10 +17,10 @@ from exporters.exposition.page import Page
 from exporters.exposition.writer import Writer
 from exporters.node.counters import port_quantities
 from exporters.node.ethtool import Ethtool
+from exporters.node.families import PortReport, Round, families
 from exporters.node.files import Unread
 from exporters.node.holders import Holders, Holdings
 from exporters.node.mapping import Card, cards, near
-from exporters.node.page import PortReport, Round, families
 from exporters.node.paths import Paths
 from exporters.node.ports import RawPort, read_ports
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from exporters.node.cgroups import find_parents, read_jobs
 from exporters.node.files import text_or_empty
 from exporters.node.holding import Basis, Holding
-from exporters.node.podresources import ALLOCATABLE, LIST, allocatable, holdings
+from exporters.node.kubelet.podresources import ALLOCATABLE, LIST, allocatable, holdings
+from exporters.node.kubelet.unary import CallError, call
+from exporters.node.kubelet.wire import WireError
 from exporters.node.spool import read_spool
-from exporters.node.unary import CallError, call
-from exporters.node.wire import WireError
 
 PARENTS_FOR = 300.0
 """How long the cgroups that hold Slurm's jobs are believed to be the same: to find them is a walk over all of them."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from exporters.node.files import names
 from exporters.node.holding import Basis, Holding
-from exporters.node.podresources import device
+from exporters.node.kubelet.podresources import device
 
 LIMIT = 65536
 ENDED = ".ended"

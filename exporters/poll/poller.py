@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from exporters.model import Snapshot
 from exporters.recorder import SourceReading
-from exporters.series.view import SourceStatus
 from exporters.sources.base import Source, SourceError
+from exporters.status import SourceStatus
 
 log = logging.getLogger(__name__)
 

@@ -35,9 +35,10 @@ from exporters.poll.recorder_queue import Handover
 from exporters.recorder import Forget, Later, Recorder
 from exporters.series import families
 from exporters.series.job_names import JobNames
-from exporters.series.view import SourceStatus, View
-from exporters.sources.base import Source, Target
+from exporters.series.view import View
+from exporters.sources.base import Source
 from exporters.stages import Stages
+from exporters.status import SourceStatus, Target
 
 log = logging.getLogger(__name__)
 

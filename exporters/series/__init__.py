@@ -11,7 +11,11 @@ from collections.abc import Iterable, Sequence
 
 from exporters.exposition.family import Columns, Family, Row
 from exporters.meters.roster import fold
-from exporters.series import cards, fabric, fleet, itself, jobs
+from exporters.series import card_families as cards
+from exporters.series import fabric_families as fabric
+from exporters.series import fleet_families as fleet
+from exporters.series import job_families as jobs
+from exporters.series import own_families as itself
 from exporters.series import view as v
 from exporters.series.row import SeriesRow
 

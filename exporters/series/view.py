@@ -16,35 +16,12 @@ from exporters.join.site_picture import CardUse, Picture
 from exporters.meters.fabric_state import Fabric
 from exporters.meters.meter import Meter
 from exporters.meters.use import Floats, Truths
-from exporters.model import MILLI_PER_GPU, Disposition, Job, JobKey, Scheduler
+from exporters.model import MILLI_PER_GPU, Disposition, Job, JobKey
 from exporters.series.job_names import JobNames
 from exporters.stages import Stages
+from exporters.status import SourceStatus
 
 Rows = Callable[["View"], Iterable[Row]]
-
-
-@dataclass(frozen=True, slots=True)
-class SourceStatus:
-    """How one source is doing: what the registry knows of it besides its data.
-
-    ``last_success`` is epoch seconds (0 = never), ``duration`` the seconds of its last poll; ``rejects`` and
-    ``failures`` count since the exporter started. ``error`` is the last poll's failure, for people.
-    """
-
-    name: str
-    cluster: str
-    success: bool
-    last_success: float
-    duration: float
-    polls: int
-    failures: int
-    rejects: int
-    complete: bool = True
-    error: str = ""
-    problems: tuple[str, ...] = ()
-    scheduler: Scheduler | None = None
-    targets: tuple[int, int] | None = None
-    """Endpoints read in the last round, and those that were not; None for a source that reads one thing."""
 
 
 @dataclass(frozen=True)

@@ -13,30 +13,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from exporters.errors import OperatorError
 from exporters.model import Scheduler, Snapshot
 from exporters.stages import Stages
+from exporters.status import Target
 
 
 class SourceError(OperatorError):
     """A source could not be read. The message names what, where and how to mend it; the operator sees it as is."""
-
-
-@dataclass(slots=True)
-class Target:
-    """How one endpoint is doing, for people: ``last_success`` is epoch seconds (0 = never), ``error`` its last failure.
-
-    ``seconds`` and ``size`` (bytes) are of its last answer. ``found`` is how it is known: listed, or discovered.
-    """
-
-    url: str
-    found: str = ""
-    last_success: float = 0.0
-    seconds: float = 0.0
-    size: int = 0
-    error: str = "not read yet"
 
 
 class Source(ABC):

@@ -14,10 +14,10 @@ from unittest import mock
 
 from sqlalchemy import Engine, select
 
-from accounting.commands import book
 from accounting.evidence.rulings import dispute_id
 from accounting.intake.history import ingest_history
 from accounting.intake.live_recorder import LedgerRecorder
+from accounting.site import book
 from accounting.store.database import connect, read
 from accounting.store.tables import metadata
 from exporters.model import Claim, NodeEvent, Record, Reject

@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import Engine, select, update
 
 from accounting.bulk.run import Work
-from accounting.commands import book
 from accounting.reconcile.sweep import chunk as chunks
+from accounting.site import book
 from accounting.store.database import read, write
 from accounting.store.tables import claims, day_marks, node_days, periods, postings, rejects, transactions
 from exporters.config import Config, parse

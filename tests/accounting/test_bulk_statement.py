@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, func, select
 
+from accounting.arrays import Ints
 from accounting.bulk import names as bulk_names
 from accounting.bulk import wording
 from accounting.bulk.charges import amounts, priced
@@ -27,7 +28,6 @@ from accounting.bulk.texts import Said
 from accounting.bulk.wording import measured_of, taken
 from accounting.model import Usage
 from accounting.rates.rating import Rates, RatingError, rate
-from accounting.reconcile.sweep.columns import Ints
 from accounting.statements import Statement, chargeback_csv, compose, summary_csv
 from accounting.statements.csvtext import cell, csv_lines
 from accounting.statements.csvtext import text as safe

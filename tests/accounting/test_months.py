@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import Engine, select, update
 
 from accounting.bulk.readers import Given
-from accounting.commands import book
 from accounting.periods.closing import period_state
 from accounting.periods.sealing import digest
+from accounting.site import book
 from accounting.statements.explain import explain_usage, render
 from accounting.store.calendar import period_named
 from accounting.store.database import LedgerError, connect, read, write

@@ -10,9 +10,9 @@ import httpx2
 import pytest
 from sqlalchemy import Engine
 
-from accounting.commands import book
 from accounting.intake.history import ingest_history
 from accounting.service import site_service as office
+from accounting.site import book
 from accounting.store.schema import open_ledger
 from exporters.config import Config, parse
 from exporters.http.server import Server

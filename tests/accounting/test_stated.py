@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select
 
-from accounting.commands import book
 from accounting.model import Line
 from accounting.service.last_value import Latest
+from accounting.site import book
 from accounting.statements import Statement, chargeback_csv
 from accounting.statements import statement_pages as stated
 from accounting.statements.statement_pages import StatedMonth

@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accounting.evidence import claims as held
 from accounting.model import DAY, CapacityStretch, CoverageStretch, NodeDay, NodeDayResult, Posting, Ruling
 from accounting.reconcile.rule import CAPACITY, REMAINDER, Rules, parties, reconcile
-from accounting.reconcile.sweep import ACCOUNTS, Batch, Sweep, columns_of, naming, node_day, postings_of
+from accounting.reconcile.sweep import ACCOUNTS, Batch, Sweep, columns_of, node_day, postings_of
 from accounting.reconcile.sweep import chunk as chunks
 from accounting.reconcile.sweep import run as sweep_run
 from accounting.reconcile.sweep.columns import PER_CLAIM
@@ -192,10 +191,6 @@ def test_a_machine_that_had_nothing_is_there_too() -> None:
 
     assert {at: list(reconcile(day, Rules()).postings) for at, day in node_days(site).items()} == postings
     assert {} == unplaced
-
-
-def test_what_is_known_of_ties_is_what_the_ledger_reads() -> None:
-    assert held.NEAR == naming.NEAR
 
 
 def test_columns_that_do_not_belong_together_are_refused() -> None:

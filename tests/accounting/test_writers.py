@@ -10,11 +10,11 @@ from unittest import mock
 import httpx2
 import pytest
 
-from accounting.commands import book
 from accounting.intake.rejects import rejects
 from accounting.ledger.books import balances
 from accounting.periods.check import check
 from accounting.service import site_service as office
+from accounting.site import book
 from accounting.store.database import LedgerError, connect, write
 from accounting.store.tables import cursors
 from tests.accounting import views
@@ -87,7 +87,7 @@ def serve(url: str, folder: Path) -> None:
     """Be the accounting service until it has ingested and reconciled."""
     site = Site(connect(url), folder, extra='service: {listen: "127.0.0.1:0"}\n')
     with (
-        mock.patch("accounting.commands.book.build.history", return_value=Told(LATER, EVENTS)),
+        mock.patch("accounting.site.book.build.history", return_value=Told(LATER, EVENTS)),
         mock.patch.object(book, "first_second", return_value=FIRST),
     ):
         service = office.service(site.config(), clock=lambda: float(SETTLED))

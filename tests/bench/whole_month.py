@@ -27,8 +27,8 @@ from typing import Any
 
 from sqlalchemy import event
 
-from accounting.commands import book, months
 from accounting.intake.records import keep, version_of_record
+from accounting.site import book, months
 from accounting.store.database import write
 from accounting.store.schema import open_ledger
 from accounting.store.tables import claim_keys, claims, jobs, records

@@ -17,7 +17,7 @@ import httpx2
 import pytest
 from rich.console import Console
 
-from accounting.commands import book
+from accounting.site import book
 from accounting.statements import Statement
 from demo import run
 from demo.report import KINDS, WORDS, exemplars

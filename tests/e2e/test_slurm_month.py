@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from accounting.commands import book
+from accounting.site import book
 from exporters import build
 from exporters.config import Config, parse
 from exporters.http.server import Server, create_app

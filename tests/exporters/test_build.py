@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from exporters import build
 from exporters.config import parse
-from exporters.sources.devices import wiring
 from exporters.sources.fabric.rdma import Rdma
+from exporters.wiring import devices as wiring
 
 
 def test_the_ports_of_a_site_are_a_source_and_a_sentence() -> None:

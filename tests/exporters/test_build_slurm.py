@@ -9,12 +9,13 @@ import pytest
 from pydantic import ValidationError
 
 from exporters.config import SlurmCluster
-from exporters.sources.slurm import runs, wiring
+from exporters.sources.slurm import runs
 from exporters.sources.slurm.history.sacct import Sacct
 from exporters.sources.slurm.history.slurmdbd import Slurmdbd
 from exporters.sources.slurm.live.pyslurm import PySlurm
 from exporters.sources.slurm.live.slurmctld import Slurmctld
 from exporters.sources.slurm.rest.slurmrestd import Slurmrestd, SlurmrestdHistory
+from exporters.wiring import slurm as wiring
 
 REST = {"url": "http://rest:6820", "token_file": Path("/run/token"), "version": "v0.0.42"}
 DATABASE = {"url": "mariadb+pymysql://meterbridge:s3cret@dbhost/slurm_acct_db"}

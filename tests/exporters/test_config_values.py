@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporters.config import Config, ConfigError, parse
-from exporters.config.values import masked, seconds, size
+from exporters.config.values import seconds, size
+from exporters.masking import masked
 
 # secrets
 

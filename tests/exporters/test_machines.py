@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporters.join.machines import Machines, Rule, machines_of, short_name
+from exporters.join.machines import Machines, Rule, machines_of
 from exporters.model import Claim, Node, NodeKey, Scheduler
+from exporters.sources.hostnames import short_name
 from tests.exporters.records import lends, pod, run
 
 SLURM, KUBE = Scheduler.SLURM, Scheduler.KUBERNETES

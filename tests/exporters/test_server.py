@@ -18,7 +18,7 @@ from exporters.http.server import ListenError, Server, create_app, split_listen
 from exporters.join.projects import ProjectMap
 from exporters.model import Snapshot
 from exporters.poll.registry import Collector, JoinSettings
-from exporters.series.view import SourceStatus
+from exporters.status import SourceStatus
 from tests.exporters import world as w
 
 FAMILIES = [

@@ -9,8 +9,8 @@ import pytest
 
 from exporters.http.fetch import Fetcher, phase
 from exporters.http.targets_page import targets_page
-from exporters.sources.base import Target
 from exporters.sources.devices.fanout import PACE, Fanout, Kind, together
+from exporters.status import Target
 from tests.lab.endpoints import Endpoints, says, serving
 
 

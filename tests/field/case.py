@@ -22,8 +22,8 @@ from typing import Any
 import yaml
 from click.testing import CliRunner
 
-from accounting.commands import book
 from accounting.service import site_service as office
+from accounting.site import book
 from exporters import build
 from exporters.config import load
 from exporters.poll.registry import Collector

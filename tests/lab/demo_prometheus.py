@@ -16,8 +16,8 @@ from typing import TextIO
 
 import httpx2
 
-from accounting.commands import book
 from accounting.service import site_service as office
+from accounting.site import book
 from demo.site import EVERY, DemoSite
 from exporters import build
 from exporters.config import parse

@@ -4,14 +4,14 @@
 At nearly all moments nothing is in doubt: all that is held fits, and each claim's posting is what it holds times its
 seconds. So the sweep asks the scalar rules only where there is doubt, and does the rest with sorted arrays:
 
-* `nesting`, `legs`: which claim lives inside which, by joins on (machine, key); what is not plain goes to `find_links`;
-* `scenes`, `cells`: stretches of a machine's time in which nothing but claims changes, as the scalar rules see them;
-* `boxes`, `stack`: sums over sorted begins and ends tell what is free in pools and in claims, and where more is held
-  than there is: those stretches are *windows*;
+* `links`: which claim lives inside which, by joins on (machine, key); what is not plain goes to `find_links`;
+* `constant_stretches`, `time_cells`: stretches of a machine's time in which nothing but claims changes, as the
+  scalar rules see them;
+* `counting`: sums over sorted begins and ends tell what is free in pools and in claims (`containers`, `stack`), and
+  where more is held than there is: those stretches are *windows*; `pieces` are the postings outside of them, by day;
 * `cards`: where cards are known and that may make a difference: those stretches are windows, too;
-* `pieces`: the postings outside of windows, day by day;
-* `hood`, `windows`: windows as (parts of) node-days through `reconcile`, and its postings added to the rest;
-* `chunk`, `prepare`, `part`, `engines`, `run`: all of it by ranges of machines, here or elsewhere.
+* `node_day_of`, `windows`: windows as (parts of) node-days through `reconcile`, and its postings added to the rest;
+* `chunk`, `prepare`, `engines`, `run`: all of it by ranges of machines, here or elsewhere.
 
 Node-days, and parts of them, are independent: the sum of the parts is the node-day. The tests compare the two.
 """

@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from accounting.arrays import Codes, Flags, Ints
 from accounting.reconcile.sweep.chunk import Chunk
-from accounting.reconcile.sweep.columns import INSIDE, LENDS, SAME, STAND_IN, Codes, Flags, Ints, Seen, nothing_seen
+from accounting.reconcile.sweep.columns import INSIDE, LENDS, SAME, STAND_IN, Seen, nothing_seen
 from accounting.reconcile.sweep.grid import each
-from accounting.reconcile.sweep.link_stretches import Legs
+from accounting.reconcile.sweep.links.link_stretches import Legs
 from accounting.reconcile.sweep.time_cells import Windows
 from exporters.model import MILLI_PER_GPU
 

@@ -12,13 +12,28 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from accounting.arrays import Codes, Flags, Ints
 from accounting.model import CapacityStretch, CoverageStretch, HoldingStretch, Ruling
 from exporters.join.links import FOREVER
 from exporters.model import Claim, JobKey, LinkKind, Scheduler
 
-Ints = NDArray[np.int64]
-Codes = NDArray[np.int32]
-Flags = NDArray[np.bool_]
+__all__ = [
+    "INSIDE",
+    "LENDS",
+    "LINKS",
+    "MOST_MILLIGPU",
+    "PER_CLAIM",
+    "SAME",
+    "STAND_IN",
+    "Codes",
+    "Columns",
+    "Flags",
+    "Ints",
+    "Keys",
+    "Names",
+    "Seen",
+    "nothing_seen",
+]
 
 LINKS = tuple(LinkKind)
 """Link kinds by code."""
@@ -135,11 +150,3 @@ class Columns:
 
 PER_CLAIM = ("job", "unit", "project", "model", "slurm", "cluster", "node", "native", "milligpu", "start", "end")
 """The columns that have an entry per claim."""
-
-
-def distinct(*some: Ints) -> Ints:
-    """The different numbers among some, ascending. For few numbers."""
-    numbers = np.sort(np.concatenate(some))
-    new = np.ones(len(numbers), dtype=bool)
-    new[1:] = numbers[1:] != numbers[:-1]
-    return numbers[new]

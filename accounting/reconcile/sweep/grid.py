@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from accounting.arrays import Flags, Ints
 from accounting.model import DAY
-from accounting.reconcile.sweep.columns import Flags, Ints
 from accounting.reconcile.sweep.time_cells import Cells
 
 

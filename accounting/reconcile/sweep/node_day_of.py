@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from accounting.arrays import Ints, distinct
 from accounting.model import DAY, NodeDay
 from accounting.reconcile.sweep.chunk import Chunk
-from accounting.reconcile.sweep.columns import LENDS, Ints, distinct
-from accounting.reconcile.sweep.naming import Naming
+from accounting.reconcile.sweep.columns import LENDS
+from accounting.reconcile.sweep.links.naming import Naming
 from exporters.model import Claim, Scheduler
 
 

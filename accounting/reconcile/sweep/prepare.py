@@ -7,14 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 
+from accounting.arrays import Flags, Ints, distinct
 from accounting.reconcile.rule import REMAINDER
 from accounting.reconcile.sweep.cards import card_windows
 from accounting.reconcile.sweep.chunk import Chunk
-from accounting.reconcile.sweep.columns import INSIDE, LENDS, Flags, Ints, distinct
+from accounting.reconcile.sweep.columns import INSIDE, LENDS
 from accounting.reconcile.sweep.constant_stretches import Timeline
-from accounting.reconcile.sweep.link_stretches import Nested, nested
+from accounting.reconcile.sweep.counting.part import Holders, Part, Rows
+from accounting.reconcile.sweep.links.link_stretches import Nested, nested
 from accounting.reconcile.sweep.node_day_of import Hood
-from accounting.reconcile.sweep.part import Holders, Part, Rows
 from accounting.reconcile.sweep.time_cells import Cells, refined
 
 

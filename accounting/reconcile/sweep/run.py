@@ -14,10 +14,10 @@ from accounting.reconcile.rule import Rules
 from accounting.reconcile.sweep.chunk import MOST_CELLS, chunks
 from accounting.reconcile.sweep.columns import Columns
 from accounting.reconcile.sweep.constant_stretches import Timeline
-from accounting.reconcile.sweep.core import sweep_part
+from accounting.reconcile.sweep.counting.core import sweep_part
+from accounting.reconcile.sweep.counting.part import Part, Swept
 from accounting.reconcile.sweep.engines import Engine, EngineName, engine
 from accounting.reconcile.sweep.node_day_of import Hood
-from accounting.reconcile.sweep.part import Part, Swept
 from accounting.reconcile.sweep.prepare import prepare
 from accounting.reconcile.sweep.table import Reasons, Table
 from accounting.reconcile.sweep.windows import Aside, Codes, reconcile_all

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from accounting.arrays import Flags, Ints, distinct
 from accounting.model import DAY
-from accounting.reconcile.sweep.columns import Flags, Ints, distinct
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from accounting.arrays import Ints, distinct
 from accounting.model import DAY, NodeDay, NodeDayResult, Posting
 from accounting.reconcile.rule import Rules, reconcile
-from accounting.reconcile.sweep.columns import Ints, distinct
 from accounting.reconcile.sweep.node_day_of import Hood, day_of
 from accounting.reconcile.sweep.table import (
     COLUMNS,

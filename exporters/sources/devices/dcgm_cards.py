@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from exporters.exposition.reader import Layout
-from exporters.join.samples import Pods, jobs_of_both, pods_of_both
 from exporters.model import Sample
 from exporters.sources.devices.dcgm_fields import FIELDS, FieldSpec, Scope
 from exporters.sources.devices.field_table import Whole
+from exporters.sources.devices.named_owners import Pods, jobs_of_both, pods_of_both
 
 Labels = Mapping[str, str]
 

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Generic
 
 from exporters.model import Scheduler, Snapshot
-from exporters.sources.base import Source, Target
+from exporters.sources.base import Source
 from exporters.sources.devices.fanout import Fanout, P
 from exporters.stages import Stages
+from exporters.status import Target
 
 
 class DeviceSource(Source, Generic[P]):

@@ -13,8 +13,9 @@ from typing import Generic, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from exporters.http.fetch import Answer, ClosedError, Fetcher, FetchError
-from exporters.sources.base import SourceError, Target
+from exporters.sources.base import SourceError
 from exporters.stages import Stages
+from exporters.status import Target
 
 _NAMED = 3  # endpoints named in a sentence about many
 

@@ -21,9 +21,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from exporters.fabric_model import Port, PortOrigin, PortReading, PortSample
-from exporters.join.machines import short_name
 from exporters.model import Sample
 from exporters.sources.fabric.rdma_pages import PORTS_PER_PAGE, Key, Page
+from exporters.sources.hostnames import short_name
 
 _BY_PLACE = re.compile(r"(?:roce|ib|iw)(?:P(?P<domain>\d+))?p(?P<bus>\d+)s(?P<slot>\d+)(?:f(?P<function>\d+))?")
 _NUMBERED = re.compile(r"mlx5_(\d+)")

@@ -9,7 +9,7 @@ from typing import Any
 
 import urllib3
 
-from exporters.config.values import masked
+from exporters.masking import masked
 from exporters.sources.base import SourceError
 
 Series = tuple[Mapping[str, str], list[tuple[float, float]]]

@@ -1,1 +1,1 @@
-"""What the Slurm sources share: running its commands, and reading what they print. All pure, but for `command`."""
+"""What the Slurm sources share: running its commands, and reading what they print. All pure, but for `run_command`."""

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from exporters.fabric_model import LABELS, PortQuantity
-from exporters.node import page
+from exporters.node import families as page
 from exporters.node.counters import COUNTERS, EXPOSED_HW_COUNTERS, HW_COUNTERS
 from exporters.node.holding import Basis
 from tests.exporters.node.test_node_exporter import NODE_EXPORTER

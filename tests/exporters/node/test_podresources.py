@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from exporters.node.holders import Holders, Holdings
 from exporters.node.holding import Basis, Holding
-from exporters.node.podresources import LIST, holdings, is_gpu
-from exporters.node.unary import CallError, call
-from exporters.node.wire import WireError
+from exporters.node.kubelet.podresources import LIST, holdings, is_gpu
+from exporters.node.kubelet.unary import CallError, call
+from exporters.node.kubelet.wire import WireError
 from tests.exporters.node.fake_kubelet import FakeKubelet, encode
 
 UUIDS = {"0": "GPU-aaaa", "1": "GPU-bbbb"}

@@ -10,8 +10,8 @@ import pytest
 from exporters.fabric_model import PortQuantity as Q
 from exporters.node.agent import Agent, Paths
 from exporters.node.ethtool import Ethtool
+from exporters.node.families import PortReport, Round, families
 from exporters.node.mapping import Card, Place, near
-from exporters.node.page import PortReport, Round, families
 from exporters.node.ports import RawPort, parse_counter, parse_rate, parse_state
 from tests.exporters.node.fake_nic import FakeNic
 from tests.exporters.node.trees import NAMES, unpack

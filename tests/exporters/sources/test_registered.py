@@ -18,7 +18,7 @@ from exporters.model import Snapshot
 from exporters.poll.registry import Collector, JoinSettings
 from exporters.recorder import Round
 from exporters.sources.base import Source
-from exporters.sources.registered import SOURCES
+from exporters.wiring.registered import SOURCES
 
 NO_SOURCES = {"machines", "projects", "ledger", "rates", "web", "service"}
 """The sections of the settings that are about something else. One about a source has no place here."""

@@ -25,7 +25,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from exporters.config.values import masked
+from exporters.masking import masked
 from exporters.model import NodeEvent, Record, Reject
 from exporters.sources.base import SourceError
 from exporters.sources.slurm import runs

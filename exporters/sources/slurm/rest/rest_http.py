@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from exporters.config.values import masked
+from exporters.masking import masked
 from exporters.sources.base import SourceError
 
 CHUNK = 1 << 20

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from accounting.reconcile.sweep.columns import Flags
-from accounting.reconcile.sweep.containers import Boxes
+from accounting.arrays import Flags
+from accounting.reconcile.sweep.counting.containers import Boxes
+from accounting.reconcile.sweep.counting.part import Part, Swept
+from accounting.reconcile.sweep.counting.pieces import Pieces
+from accounting.reconcile.sweep.counting.stack import Rests, stack
 from accounting.reconcile.sweep.grid import Grid
-from accounting.reconcile.sweep.part import Part, Swept
-from accounting.reconcile.sweep.pieces import Pieces
-from accounting.reconcile.sweep.stack import Rests, stack
 from accounting.reconcile.sweep.time_cells import Cells, Windows, refined
 
 

@@ -7,9 +7,10 @@ from itertools import pairwise
 
 import numpy as np
 
+from accounting.arrays import Ints, distinct
 from accounting.reconcile.sweep.chunk import Chunk
-from accounting.reconcile.sweep.columns import LENDS, LINKS, SAME, Ints, distinct
-from accounting.reconcile.sweep.nesting import Ties
+from accounting.reconcile.sweep.columns import LENDS, LINKS, SAME
+from accounting.reconcile.sweep.links.nesting import Ties
 from accounting.reconcile.sweep.node_day_of import Hood, day_of
 from accounting.reconcile.sweep.table import Codebook
 from exporters.join.links import FOREVER, Link, find_links
@@ -17,7 +18,7 @@ from exporters.model import Claim
 
 
 class Singly:
-    """Collects legs (fields as in `accounting.reconcile.sweep.link_stretches.Legs`), and rows that are strange even so.
+    """Collects legs (fields as in `accounting.reconcile.sweep.links.link_stretches.Legs`), and rows still strange.
 
     ``external`` are jobs that pods may be, according to a key that is not plain.
     """

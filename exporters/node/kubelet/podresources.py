@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from exporters.node.holding import Basis, Holding
-from exporters.node.wire import parts, text
+from exporters.node.kubelet.wire import parts, text
 
 LIST = "/v1.PodResourcesLister/List"
 ALLOCATABLE = "/v1.PodResourcesLister/GetAllocatableResources"
@@ -54,7 +54,7 @@ def holdings(message: bytes, uuids: Mapping[str, str]) -> list[Holding]:
     """The holdings in a ListPodResourcesResponse; ``uuids`` are the machine's card UUIDs by minor number.
 
     Each card once per container; an owner whose device has a name that says neither index nor UUID is told without.
-    Raises `exporters.node.wire.WireError`.
+    Raises `exporters.node.kubelet.wire.WireError`.
     """
     found = []
     for pod in parts(message, 1):

@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from accounting.reconcile.sweep.columns import INSIDE, LENDS, SAME, Ints
+from accounting.arrays import Ints
+from accounting.reconcile.sweep.columns import INSIDE, LENDS, SAME
+from accounting.reconcile.sweep.counting.part import Part
 from accounting.reconcile.sweep.grid import Cut, Grid, each, spread
-from accounting.reconcile.sweep.link_stretches import Legs
-from accounting.reconcile.sweep.part import Part
+from accounting.reconcile.sweep.links.link_stretches import Legs
 from accounting.reconcile.sweep.time_cells import Cells, Windows
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from accounting.arrays import Codes, Flags, Ints
 from accounting.model import DAY
-from accounting.reconcile.sweep.columns import Codes, Flags, Ints
 from accounting.reconcile.sweep.constant_stretches import PoolTable
-from accounting.reconcile.sweep.link_stretches import Legs
+from accounting.reconcile.sweep.links.link_stretches import Legs
 from accounting.reconcile.sweep.table import Table
 from accounting.reconcile.sweep.time_cells import Cells, Windows
 

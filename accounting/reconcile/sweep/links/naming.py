@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from accounting.arrays import Codes, Ints
+from accounting.model import NEAR
 from accounting.reconcile.sweep.chunk import Chunk
-from accounting.reconcile.sweep.columns import INSIDE, SAME, Codes, Ints
-
-NEAR = 3600
-"""Seconds by which two claims that a key ties may miss each other and still be looked at together."""
+from accounting.reconcile.sweep.columns import INSIDE, SAME
 
 
 class Naming:

@@ -7,11 +7,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from accounting.arrays import Codes, Flags, Ints
 from accounting.reconcile.sweep.chunk import Chunk
-from accounting.reconcile.sweep.columns import SAME, Codes, Flags, Ints
-from accounting.reconcile.sweep.nesting import ties
+from accounting.reconcile.sweep.columns import SAME
+from accounting.reconcile.sweep.links.nesting import ties
+from accounting.reconcile.sweep.links.singly import Singly
 from accounting.reconcile.sweep.node_day_of import Hood
-from accounting.reconcile.sweep.singly import Singly
 from accounting.reconcile.sweep.table import Codebook
 
 

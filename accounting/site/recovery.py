@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from accounting.commands import book
 from accounting.intake import backfill as recovery
+from accounting.site import book
 from exporters.config import Config, KubernetesCluster
-from exporters.sources.kubernetes import wiring as kubernetes
+from exporters.wiring import kubernetes
 
 
 def recover(config: Config, cluster: KubernetesCluster, now: int) -> recovery.RecoveryReport:

@@ -12,9 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from accounting.arrays import Flags, Ints, distinct
 from accounting.reconcile.sweep.chunk import Chunk
-from accounting.reconcile.sweep.columns import INSIDE, LENDS, SAME, STAND_IN, Flags, Ints, distinct
-from accounting.reconcile.sweep.naming import Naming
+from accounting.reconcile.sweep.columns import INSIDE, LENDS, SAME, STAND_IN
+from accounting.reconcile.sweep.links.naming import Naming
 
 _RANK = np.full(8, -1)
 _RANK[[STAND_IN, SAME, INSIDE]] = 0, 1, 2

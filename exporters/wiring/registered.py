@@ -11,10 +11,7 @@ from dataclasses import dataclass
 
 from exporters.config import Config
 from exporters.sources.base import Source
-from exporters.sources.devices import wiring as devices
-from exporters.sources.fabric import wiring as fabric
-from exporters.sources.kubernetes import wiring as kubernetes
-from exporters.sources.slurm import wiring as slurm
+from exporters.wiring import devices, fabric, kubernetes, slurm
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from exporters.config import Config
 from exporters.sources.base import Source
-from exporters.sources.devices.wiring import found_by
 from exporters.sources.fabric.rdma import Rdma
+from exporters.wiring.devices import found_by
 
 
 def live(config: Config, _clock: Callable[[], float]) -> list[Source]:

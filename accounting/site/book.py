@@ -47,7 +47,7 @@ from accounting.store.tables import periods
 from exporters.config import Config, SlurmCluster
 from exporters.join.machines import Machines, machines_of
 from exporters.join.shard import WHOLE, Shard
-from exporters.sources.slurm import wiring as slurm
+from exporters.wiring import slurm
 
 Progress = Callable[[int, int, int], None]
 

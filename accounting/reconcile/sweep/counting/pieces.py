@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from accounting.arrays import Ints
 from accounting.model import DAY
 from accounting.reconcile.rule import CAPACITY
-from accounting.reconcile.sweep.columns import INSIDE, SAME, STAND_IN, Ints
+from accounting.reconcile.sweep.columns import INSIDE, SAME, STAND_IN
+from accounting.reconcile.sweep.counting.part import Part
+from accounting.reconcile.sweep.counting.stack import Rests
 from accounting.reconcile.sweep.grid import Cut, Grid, each
-from accounting.reconcile.sweep.link_stretches import Legs
-from accounting.reconcile.sweep.part import Part
-from accounting.reconcile.sweep.stack import Rests
+from accounting.reconcile.sweep.links.link_stretches import Legs
 from accounting.reconcile.sweep.table import COLUMNS, Table, account_code, concat, empty, merged, table, take
 from accounting.reconcile.sweep.time_cells import Cells, coarse
 from exporters.model import Disposition

@@ -10,7 +10,6 @@ from sqlalchemy import Engine, func, select
 
 from accounting.bulk.run import day_inputs
 from accounting.bulk.statement import month_sums, refuse_unpriced
-from accounting.commands import book
 from accounting.ledger.disputes import Dispute, disputes, reach, rule
 from accounting.ledger.reconcile_range import ReconcileReport, rules_hash
 from accounting.periods.closing import ClosedWith, period_state, period_states
@@ -18,6 +17,7 @@ from accounting.periods.proofs import Breach
 from accounting.periods.sealing import seal
 from accounting.periods.settling import Open, Sources, still_open, unreconciled
 from accounting.rates.rating import RatingError
+from accounting.site import book
 from accounting.statements.chargeback import money
 from accounting.statements.hours import hours_text, micro_hours
 from accounting.store.calendar import Period, close, period_named

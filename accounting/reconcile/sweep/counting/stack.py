@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from accounting.reconcile.sweep.columns import Flags, Ints
-from accounting.reconcile.sweep.containers import Boxes, Contents, Epochs, cells_of_holders, contents, doubtful
+from accounting.arrays import Flags, Ints
+from accounting.reconcile.sweep.counting.containers import Boxes, Contents, Epochs, cells_of_holders, contents, doubtful
+from accounting.reconcile.sweep.counting.part import Part
 from accounting.reconcile.sweep.grid import Grid
-from accounting.reconcile.sweep.link_stretches import Legs
-from accounting.reconcile.sweep.part import Part
+from accounting.reconcile.sweep.links.link_stretches import Legs
 from accounting.reconcile.sweep.time_cells import Cells, Windows
 
 

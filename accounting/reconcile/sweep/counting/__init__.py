@@ -1,0 +1,1 @@
+"""One part of a site, swept: numbers in, numbers out, the same wherever it runs."""

@@ -1,0 +1,73 @@
+"""The house is laid out as the READMEs of its two floors say."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FLOORS = ("exporters", "accounting")
+LARGEST = 15
+"""Modules of a folder: more than that nobody finds his way in."""
+
+ONE_THING = {
+    "slurm": "Slurm",
+    "kubernetes": "Kubernetes",
+    "devices": "endpoints of cards",
+    "fabric": "RDMA ports",
+    "columns": "columns",
+}
+"""Names that several rooms have, since each of them is about that one thing: its settings, its sources, its scripts."""
+
+
+def folders(floor: str) -> list[Path]:
+    """The floor and every room of it that holds modules; steps of migrations have names of their own.
+
+    ``accounting/bulk`` is being taken apart into the rooms, and is not held to anything meanwhile.
+    """
+    found = {path.parent for path in (ROOT / floor).rglob("*.py")}
+    return sorted(path for path in found if path.name not in ("versions", "bulk"))
+
+
+def modules(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.py") if path.name != "__init__.py")
+
+
+def table(floor: str, heading: str) -> list[str]:
+    """The names in the first column of a table of the floor's README, in its order."""
+    section = (ROOT / floor / "README.md").read_text().split(f"\n## {heading}", 1)[1].split("\n## ", 1)[0]
+    cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    return [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_every_room_is_in_the_readme_of_its_floor(floor: str) -> None:
+    rooms = {f"{path.relative_to(ROOT / floor)}/" for path in folders(floor)} - {"./"}
+
+    assert rooms == set(table(floor, "In the order of the data"))
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_what_stands_at_the_top_of_a_floor_says_why(floor: str) -> None:
+    assert {path.name for path in modules(ROOT / floor)} == set(table(floor, "At the top"))
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_no_room_is_too_full(floor: str) -> None:
+    assert {} == {str(f): len(modules(f)) for f in folders(floor) if len(modules(f)) > LARGEST}
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_a_name_is_one_thing(floor: str) -> None:
+    """A verb of the command line may be named as what it is about."""
+    places = defaultdict(list)
+    for folder in folders(floor):
+        if folder.name != "commands":
+            places[folder.name].append(str(folder))
+            for path in modules(folder):
+                places[path.stem].append(str(path))
+
+    assert {} == {name: some for name, some in places.items() if len(some) > 1 and name not in ONE_THING}
