@@ -26,6 +26,7 @@ def join_settings(config: Config, shard: Shard = WHOLE) -> JoinSettings:
         config.rdma.lossless_priorities if config.rdma else (),
         config.max_jobs,
         shard,
+        tuple(c.cluster for c in config.slurm),
     )
 
 

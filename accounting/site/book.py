@@ -100,7 +100,13 @@ def terms(config: Config) -> Terms:
 
 def machines(config: Config, engine: Engine) -> Machines:
     """Which nodes are the same machine, from everything the ledger has seen."""
-    return machines_of(nodes_seen(engine), lenders(engine), rule=config.machines.match, names=config.machines.names)
+    return machines_of(
+        nodes_seen(engine),
+        lenders(engine),
+        rule=config.machines.match,
+        names=config.machines.names,
+        clusters=[c.cluster for c in config.slurm],
+    )
 
 
 def site(config: Config, engine: Engine) -> Site:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -111,12 +111,18 @@ def _append(stretches: list[Stretch], machine: str, start: int, end: int) -> Non
 
 
 def machines_of(
-    nodes: Iterable[Node], claims: Iterable[Claim], *, rule: Rule = "short_name", names: Mapping[str, str] | None = None
+    nodes: Iterable[Node],
+    claims: Iterable[Claim],
+    *,
+    rule: Rule = "short_name",
+    names: Mapping[str, str] | None = None,
+    clusters: Sequence[str] = (),
 ) -> Machines:
     """Learn aliases from ``nodes`` and NodeSet pods from ``claims``; their order does not matter.
 
     ``names`` maps ``slurm/<cluster>/<node>`` or ``kubernetes/<cluster>/<node>`` to a machine name (in any letter case,
-    otherwise taken as it is), and wins.
+    otherwise taken as it is), and wins. Nodes of two Slurm clusters that have one name are two machines: the one of the
+    cluster that stands first in ``clusters`` (after them, by name) has it, the others are ``<cluster>/<name>``.
     """
     configured = dict(names or {})
     bare = Machines(rule, configured, {}, {})
@@ -140,7 +146,33 @@ def machines_of(
                 lenders[link.cluster, link.value].add((claim.start, end, bare.static(claim.node)))
     lent = {k: tuple(sorted(v)) for k, v in lenders.items()}
     machines = Machines(rule, configured, aliases, lent)
-    return replace(machines, problems=_doubtful(machines, [key for key, _ in every if not machines._lent(key)]))
+    keys = [key for key, _ in every if not machines._lent(key)]
+    apart = _apart(machines, keys, clusters)
+    machines = replace(machines, aliases={**aliases, **apart})
+    return replace(machines, problems=(*_told_apart(machines, apart), *_doubtful(machines, keys)))
+
+
+def _apart(machines: Machines, keys: Iterable[NodeKey], clusters: Sequence[str]) -> dict[NodeKey, str]:
+    """The machines of Slurm nodes whose name another cluster's node has: they are not one because of a name."""
+    found: dict[str, dict[str, list[NodeKey]]] = defaultdict(lambda: defaultdict(list))
+    for key in keys:
+        if key.scheduler is Scheduler.SLURM and str(key) not in machines.names and key not in machines.aliases:
+            found[machines.static(key)][key.cluster].append(key)
+    places = {cluster: n for n, cluster in enumerate(clusters)}
+    apart = {}
+    for machine, by_cluster in found.items():
+        _, *others = sorted(by_cluster, key=lambda cluster: (places.get(cluster, len(places)), cluster))
+        apart.update({key: f"{cluster}/{machine}" for cluster in others for key in by_cluster[cluster]})
+    return apart
+
+
+def _told_apart(machines: Machines, apart: Mapping[NodeKey, str]) -> Iterator[str]:
+    """What people are told of nodes of one name: if they are one machine, settings say so."""
+    for key, machine in sorted(apart.items()):
+        yield (
+            f"{key} has the name of another Slurm cluster's node, {machines.plain(key.name)}, and is taken for a "
+            f"machine of its own, {machine}: if they are one machine, say so under machines.names"
+        )
 
 
 def _doubtful(machines: Machines, keys: Iterable[NodeKey]) -> tuple[str, ...]:

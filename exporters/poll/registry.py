@@ -59,6 +59,7 @@ class JoinSettings:
     lossless_priorities: tuple[int, ...] = ()
     max_jobs: int = 50_000
     shard: Shard = WHOLE
+    slurm_clusters: tuple[str, ...] = ()
 
 
 class Collector:
@@ -173,6 +174,7 @@ class Collector:
             [*self._remember_lenders(readings, polled)],
             rule=self.settings.match,
             names=self.settings.machine_names,
+            clusters=self.settings.slurm_clusters,
         )
         if not self.settings.shard.alone:
             self._hosts = host_names([n for r in readings for n in r.nodes], machines)

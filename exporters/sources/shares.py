@@ -6,7 +6,8 @@ The rules, in one place:
   index (`split`);
 * a MIG slice weighs what it takes from the card: the larger of its compute slices and its memory slices, as fractions
   of the card's (`mig_weight`). Seven 1g.10gb fill an 80 GB card, and so do two 3g.40gb, which leave a seventh of the
-  compute unusable: what a layout leaves unusable is shared out among the slices in it;
+  compute unusable: what a layout leaves unusable is shared out among the slices in it. What a profile takes is
+  published by NVIDIA, card by card (`exporters.sources.mig_profiles`);
 * of ``slots`` interchangeable slots that share ``milligpu``, a claim of ``quantity`` holds
   ``milligpu * quantity // slots`` (`by_count`): a claim never rounds up, so that claims never exceed the cards.
 """
@@ -19,6 +20,7 @@ from fractions import Fraction
 from math import ceil
 
 from exporters.model import MILLI_PER_GPU
+from exporters.sources.mig_profiles import published
 
 MEMORY_SLICES = 8
 """A card that has seven compute slices has eight memory slices; one that has four has four."""
@@ -62,21 +64,32 @@ def card_memory_gib(model: str) -> float:
     return float(found.group(1)) if found else 0.0
 
 
-def mig_weight(profile: str, *, slices: int = 7, memory_gib: float = 0.0) -> Fraction:
-    """The part of its card that a MIG instance of ``profile`` takes (``1g.10gb``, ``1g.20gb+me``, ``3g.40gb.me``).
+def mig_weight(profile: str, *, slices: int = 7, memory_gib: float = 0.0, model: str = "") -> Fraction:
+    """The part of its card that a MIG instance of ``profile`` takes: the larger of its `mig_parts`."""
+    return max(mig_parts(profile, slices=slices, memory_gib=memory_gib, model=model))
 
-    ``slices`` is `compute_slices` of the card; ``memory_gib`` its memory, 0 when unknown: then only compute counts.
-    Raises ValueError for what is not a MIG profile.
+
+def mig_parts(profile: str, *, slices: int = 7, memory_gib: float = 0.0, model: str = "") -> tuple[Fraction, Fraction]:
+    """What a MIG instance of ``profile`` (``1g.10gb``, ``1g.20gb+me``, ``3g.40gb.me``) takes of its card's compute
+    slices, and of its memory.
+
+    ``slices`` is `compute_slices` of the card; ``memory_gib`` its memory, 0 when unknown; ``model`` its name, empty
+    when unknown. A profile that nobody has published is worked out from its own numbers; without a size of memory only
+    compute counts. Raises ValueError for what is not a MIG profile.
     """
     found = _PROFILE.match(profile)
     if not found:
         raise ValueError(f"{profile!r} is not a MIG profile such as 1g.10gb")
-    compute = Fraction(int(found["compute"]), slices)
+    compute, memory = int(found["compute"]), int(found["memory"])
+    known = published(model, compute, memory, memory_gib)
+    if known:
+        return known
+    share = min(Fraction(compute, slices), Fraction(1))
     if memory_gib <= 0:
-        return min(compute, Fraction(1))
+        return share, share
     memory_slices = slices if slices < 7 else MEMORY_SLICES
-    taken = max(1, round(int(found["memory"]) * memory_slices / memory_gib))
-    return min(max(compute, Fraction(taken, memory_slices)), Fraction(1))
+    taken = max(1, round(memory * memory_slices / memory_gib))
+    return share, min(Fraction(taken, memory_slices), Fraction(1))
 
 
 def instances_per_card(profile: str, *, slices: int = 7, memory_gib: float = 0.0) -> int:
@@ -85,7 +98,10 @@ def instances_per_card(profile: str, *, slices: int = 7, memory_gib: float = 0.0
 
 
 def cards_needed(weights: Sequence[Fraction]) -> int:
-    """The fewest cards that could hold slices of these weights."""
+    """The fewest cards that could hold slices of these parts of a card: of compute and of memory, the larger number.
+
+    Both fill up independently: 3g and 4g are one card, though each is half of its memory and 4g is more of its compute.
+    """
     return ceil(sum(weights, Fraction(0)))
 
 

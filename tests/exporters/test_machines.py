@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 import pytest
@@ -138,10 +138,24 @@ def problems(*nodes: Node, rule: Rule = "short_name", names: Mapping[str, str] |
 def test_namesakes_in_two_clusters_of_one_scheduler_are_a_problem_that_says_how_to_mend_it() -> None:
     (problem,) = problems(slurm("n1", cluster="east"), slurm("n1", cluster="west"), slurm("n2"), kube("n1"))
 
-    assert (
-        "slurm/east/n1 and slurm/west/n1 are taken for one machine, n1: say under machines.names which machine each is"
-        == problem
+    assert problem == (
+        "slurm/west/n1 has the name of another Slurm cluster's node, n1, and is taken for a machine of its own, "
+        "west/n1: if they are one machine, say so under machines.names"
     )
+
+
+@pytest.mark.parametrize(
+    ("clusters", "places"), [((), ["n1", "west/n1"]), (["west"], ["east/n1", "n1"]), (["x", "east"], ["n1", "west/n1"])]
+)
+def test_namesakes_of_two_slurm_clusters_are_two_machines_and_the_first_cluster_has_the_name(
+    clusters: Sequence[str], places: list[str]
+) -> None:
+    nodes = [slurm("n1", cluster="west"), slurm("n1", cluster="east"), kube("n1")]
+    machines = machines_of(nodes, (), clusters=clusters)
+
+    assert [*places, "n1"] == [machines.static(n.key) for n in sorted(nodes[:2], key=lambda n: n.key.cluster)] + [
+        machines.static(nodes[2].key)
+    ]
 
 
 def test_nodes_that_differ_only_after_the_dot_are_a_problem_that_full_names_solve() -> None:

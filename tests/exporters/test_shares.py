@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exporters.sources.mig_profiles import CARDS, MigCard
 from exporters.sources.shares import (
     by_count,
+    card_memory_gib,
     cards_needed,
     compute_slices,
     divide_cards,
@@ -76,6 +78,31 @@ def test_mixed_profiles_share_the_cards_by_what_they_take() -> None:
     assert 4 == cards_needed([weights[0]] * 14 + [weights[1]] * 4)
     assert (2000, 2000) == divide_cards(4, weights, [14, 4])
     assert (534, 466) == divide_cards(1, weights, [4, 1]), "4/7 and 1/2 of one card, to 1000"
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: f"{card.model} {card.gigabytes}")
+def test_published_profiles_fill_their_card_as_often_as_nvidia_allows(card: MigCard) -> None:
+    compute, instances = ((1, 1, 2, 3, 4, 7), (7, 4, 3, 2, 1, 1)) if len(card.memory) == 6 else ((1, 2, 4), (4, 2, 1))
+    for g, memory, most in zip(compute, card.memory, instances, strict=True):
+        assert most == instances_per_card(f"{g}g.{memory}gb", memory_gib=card.gigabytes), f"{g}g.{memory}gb"
+
+
+@pytest.mark.parametrize(
+    ("model", "profile", "weight"),
+    [
+        ("nvidia_h200", "3g.71gb", Fraction(1, 2)),
+        ("NVIDIA-H200", "1g.35gb", Fraction(1, 4)),
+        ("nvidia_gb300", "1g.35gb", Fraction(1, 7)),
+        ("a100l", "2g.20gb", Fraction(2, 7)),
+        ("NVIDIA A30", "1g.6gb", Fraction(1, 4)),
+        ("", "3g.40gb", Fraction(1, 2)),
+        ("", "1g.10gb", Fraction(1, 7)),
+        ("NVIDIA-A100-SXM4-40GB", "1g.10gb", Fraction(1, 4)),
+        ("x100", "3g.50gb", Fraction(3, 7)),
+    ],
+)
+def test_a_profile_weighs_what_it_takes_of_that_card(model: str, profile: str, weight: Fraction) -> None:
+    assert weight == mig_weight(profile, memory_gib=card_memory_gib(model), model=model, slices=compute_slices(model))
 
 
 def test_cards_with_four_compute_slices_are_known() -> None:

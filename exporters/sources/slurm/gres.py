@@ -3,8 +3,8 @@
 * ``gres/gpu=8,gres/gpu:h100=8`` are the same eight cards twice: the untyped count is the total, the typed ones say what
   they are. A site may track either alone.
 * A MIG slice is a gres type of its own, named by its profile, with or without the card's name in front
-  (``1g.10gb``, ``nvidia_a100_3g.20gb``). It counts as its part of a card (`exporters.sources.shares`): every source of
-  Slurm's uses the same rule, and rounds down, so that the slices of a card never claim more than it.
+  (``1g.10gb``, ``nvidia_a100_3g.20gb``, ``a100l.2g.20gb``). It counts as its part of a card
+  (`exporters.sources.shares`): every source of Slurm's uses the same rule, and rounds down.
 * ``shard`` and ``mps`` are other GRES that share a card's time; how many make a card is not in any record.
 """
 
@@ -17,9 +17,9 @@ from fractions import Fraction
 from functools import lru_cache
 
 from exporters.model import MILLI_PER_GPU
-from exporters.sources.shares import card_memory_gib, cards_needed, compute_slices, mig_weight
+from exporters.sources.shares import card_memory_gib, cards_needed, compute_slices, mig_parts
 
-_MIG = re.compile(r"(?:(?P<card>.+)[_-])?(?P<profile>(?:\d+c\.)?\d+g\.\d+gb(?:[+.]\w+)*)")
+_MIG = re.compile(r"(?:(?P<card>(?!\d+c\.\d).+?)[_.-])?(?P<profile>(?:\d+c\.)?\d+g\.\d+gb(?:[+.-]\w+)*)")
 _GRES = re.compile(r"(?P<words>[^,()]+)(?P<notes>(?:\([^)]*\))*)(?:,|$)")
 _COUNT = re.compile(r"(\d+)([KMG])?")
 _NOTE = re.compile(r"\((IDX|CNT):([^)]*)\)")
@@ -72,24 +72,32 @@ def split_type(kind: str) -> tuple[str, str]:
 
 def weight(kind: str) -> Fraction:
     """The part of a card that one unit of a GRES type is: 1 for whole cards."""
+    return max(slice_parts(kind))
+
+
+@lru_cache(maxsize=4096)
+def slice_parts(kind: str) -> tuple[Fraction, Fraction]:
+    """What one unit of a GRES type takes of a card's compute, and of its memory."""
     card, profile = split_type(kind)
     if not profile:
-        return Fraction(1)
+        return Fraction(1), Fraction(1)
     plain = profile.split("c.", 1)[-1]  # a compute instance (1c.2g.10gb) still takes its GPU instance's memory
-    return mig_weight(plain, slices=compute_slices(card), memory_gib=card_memory_gib(card))
+    return mig_parts(plain, slices=compute_slices(card), memory_gib=card_memory_gib(card), model=card)
 
 
 def capacity(cards: Iterable[Cards]) -> dict[str, int]:
     """A node's milliGPU by card model. Slices make whole cards, also where a layout wastes some."""
     whole: dict[str, int] = {}
-    slices: dict[str, list[Fraction]] = {}
+    slices: dict[str, list[tuple[Fraction, Fraction]]] = {}
     for item in cards:
         if item.profile:
-            slices.setdefault(item.model, []).append(item.count * weight(item.type))
+            compute, memory = slice_parts(item.type)
+            slices.setdefault(item.model, []).append((item.count * compute, item.count * memory))
         else:
             whole[item.model] = whole.get(item.model, 0) + item.count * MILLI_PER_GPU
-    for model, weights in slices.items():
-        whole[model] = whole.get(model, 0) + cards_needed(weights) * MILLI_PER_GPU
+    for model, parts in slices.items():
+        needed = max(cards_needed(side) for side in zip(*parts, strict=True))
+        whole[model] = whole.get(model, 0) + needed * MILLI_PER_GPU
     return whole
 
 

@@ -105,7 +105,7 @@ def test_what_is_no_gres_list_is_refused() -> None:
         ("h100", "h100", "", 1000),
         ("", "", "", 1000),
         ("1g.10gb", "", "1g.10gb", 142),
-        ("a100_3g.20gb", "a100", "3g.20gb", 428),
+        ("a100_3g.20gb", "a100", "3g.20gb", 500),
         ("nvidia_a100-sxm4-40gb_1g.5gb", "nvidia_a100-sxm4-40gb", "1g.5gb", 142),
         ("1g.10gb+me", "", "1g.10gb+me", 142),
         ("1c.2g.10gb", "", "1c.2g.10gb", 285),
@@ -188,3 +188,33 @@ def test_a_version_names_its_release(text: str, release: tuple[int, int]) -> Non
 def test_a_version_without_a_release_is_refused() -> None:
     with pytest.raises(ValueError, match="does not name a Slurm release"):
         runs.release_of("command not found")
+
+
+@pytest.mark.parametrize(
+    ("has", "cards"),
+    [
+        ("gpu:nvidia_h200_3g.71gb:16(S:0-1)", {"nvidia_h200": 8000}),
+        ("gpu:a100l:2(S:0-1),gpu:a100l.2g.20gb:6(S:0-1)", {"a100l": 4000}),
+        ("gpu:h100_4g.40gb:8,gpu:h100_3g.40gb:8", {"h100": 8000}),
+        ("gpu:a100_3g.20gb:1,gpu:a100_2g.10gb:1,gpu:a100_1g.5gb:2", {"a100": 1000}),
+        ("gpu:1g.10gb:56", {"": 8000}),
+        ("gpu:nvidia_b200_1g.45gb:32", {"nvidia_b200": 8000}),
+    ],
+)
+def test_slices_of_a_full_node_are_its_cards(has: str, cards: dict[str, int]) -> None:
+    assert cards == gres.capacity(gres.parse_gres(has))
+
+
+@pytest.mark.parametrize(
+    ("kind", "card", "profile"),
+    [
+        ("a100l.2g.20gb", "a100l", "2g.20gb"),
+        ("nvidia_a100_1c.3g.20gb", "nvidia_a100", "1c.3g.20gb"),
+        ("2c.3g.40gb", "", "2c.3g.40gb"),
+        ("1g.10gb+me", "", "1g.10gb+me"),
+        ("h100-1g.24gb-me", "h100", "1g.24gb-me"),
+        ("h100", "h100", ""),
+    ],
+)
+def test_a_type_is_a_card_and_a_profile(kind: str, card: str, profile: str) -> None:
+    assert (card, profile) == gres.split_type(kind)
