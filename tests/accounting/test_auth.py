@@ -45,6 +45,24 @@ def test_anything_else_is_nobodys(path: Path, token: str) -> None:
     assert load_tokens(path).who(token) is None
 
 
+@pytest.mark.parametrize(("length", "let_in"), [(TOKEN_LIMIT, True), (TOKEN_LIMIT + 1, False)])
+def test_a_token_above_the_limit_is_refused_even_if_it_were_right(length: int, let_in: bool) -> None:
+    token = "x" * length
+    tokens = Tokens([(hashlib.sha256(token.encode()).hexdigest(), Principal("a", Role.ADMIN))])
+
+    assert let_in is (tokens.who(token) is not None)
+
+
+def test_a_token_above_the_limit_is_not_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else whoever sends megabytes makes the server work for nothing."""
+    def hashed(_: bytes) -> None:
+        raise AssertionError("it was hashed")
+
+    monkeypatch.setattr("accounting.service.auth.hashlib.sha256", hashed)
+
+    assert Tokens().who("x" * (TOKEN_LIMIT + 1)) is None
+
+
 def test_every_token_is_compared_whichever_matches(monkeypatch: pytest.MonkeyPatch) -> None:
     """The time of an answer must not tell which entry matched, or how much of it did."""
     compared = []

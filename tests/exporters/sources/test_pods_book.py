@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from exporters.sources.kubernetes.claims import Root
+from exporters.sources.kubernetes.claims import Root, wanted
 from exporters.sources.kubernetes.nodes import node_facts
+from exporters.sources.kubernetes.pod_facts import pod_facts
 from exporters.sources.kubernetes.watch.snapshot import PATIENCE, snapshot
 from tests.exporters.sources.book_world import FINAL, GRACEFUL, World, interval
-from tests.lab.kube_fake import iso, node
+from tests.lab.kube_fake import iso, node, pod
 
 
 def test_a_finished_pod_ends_with_its_last_container() -> None:
@@ -269,3 +270,61 @@ def test_the_state_of_a_job_follows_its_pods() -> None:
     assert ("Running", 1000, None) == (running.state, running.start, running.end)
     assert ("Deleted", 1000, 1500) == (over.state, over.start, over.end)
     assert () == snapshot(world.book, 30.0).jobs
+
+
+def test_a_deletion_that_does_not_say_when_is_one_when_it_is_told() -> None:
+    world = World()
+    world.put("a", scheduled=1000, started=1010)
+    world.drop("a", 1777.9, scheduled=1000, started=1010)
+
+    assert (1000, 1777, "deleted") == interval(world.told()["a"])
+
+
+def test_a_pod_that_a_finalizer_kept_vanished_at_the_list_that_misses_it() -> None:
+    world = World()
+    world.put("a", scheduled=1000, started=1010, finalizers=["x/y"], meta=FINAL)
+    world.book.replace_pods([], 2000.9)
+
+    assert (1000, 2000, "vanished") == interval(world.told()["a"])
+
+
+def test_what_a_later_snapshot_carried_is_not_acknowledged_with_an_earlier_one() -> None:
+    world = World()
+    world.put("a", scheduled=1000, started=1010, finished=1200)
+    world.put("skewed", scheduled=1000, started=900, finished=950)
+    world.roots()
+    first = snapshot(world.book, 10.0)
+
+    world.book.acknowledge(9.9)
+    second = snapshot(world.book, 20.0)
+    world.book.acknowledge(10.0)
+    third = snapshot(world.book, 30.0)
+
+    assert (first.ended, first.rejects) == (second.ended, second.rejects)
+    assert ((), ()) == (third.ended, third.rejects)
+
+
+def test_waiting_pods_of_one_workload_and_queue_ask_together() -> None:
+    world = World()
+    waiting = {"kueue.x-k8s.io/queue-name": "night"}
+    for name, gpus, labels in (("a", 2, {}), ("b", 3, {}), ("c", 1, waiting)):
+        world.book.put_pod(pod_facts(pod(name, gpus=gpus, labels=labels)), 0.0)
+    done = pod("done", gpus=8, phase="Failed")
+    world.book.put_pod(pod_facts(done), 0.0)
+    world.put("placed", scheduled=1000, gpus=4)
+    world.book.put_pod(pod_facts(pod("rootless", gpus=7)), 0.0)
+    job = Root("Job", "train", "uid-train", {})
+    world.book.put_roots({p.uid: job for p in world.book.rootless() if p.name != "rootless"})
+
+    asked = {(d.job.id, d.partition): d.milligpu for d in snapshot(world.book, 10.0).demands}
+
+    assert {("uid-train", ""): 5000, ("uid-train", "night"): 1000} == asked
+
+
+def test_a_waiting_pod_asks_for_what_its_slices_are_on_a_node_or_by_their_names() -> None:
+    labels = {"nvidia.com/gpu.count": "1", "nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}
+    offers = node_facts(node("n", labels=labels, **{"nvidia.com/mig-1g.20gb": "4"}))
+    waits = pod_facts(pod("a", gpus=2, resource="nvidia.com/mig-1g.20gb"))
+    odd = pod_facts(pod("b", gpus=2, resource="nvidia.com/mig-odd"))
+
+    assert [500, 285, 2000] == [wanted(waits, [offers], None), wanted(waits, [], None), wanted(odd, [], None)]
