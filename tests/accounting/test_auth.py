@@ -55,6 +55,7 @@ def test_a_token_above_the_limit_is_refused_even_if_it_were_right(length: int, l
 
 def test_a_token_above_the_limit_is_not_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else whoever sends megabytes makes the server work for nothing."""
+
     def hashed(_: bytes) -> None:
         raise AssertionError("it was hashed")
 

@@ -124,6 +124,29 @@ def test_a_node_that_one_source_lost_and_another_last_saw_there_stays_whatever_t
     assert [(0, 100, "h100", 8000, True, "")] == told(NodeFacts(gn(1), [gone, there], mentioned=0))
 
 
+def test_of_events_of_the_same_second_the_larger_number_and_the_last_reason_by_name_count_in_any_order() -> None:
+    few, many = Event(10, None, up=True, milligpu=4000), Event(10, None, up=True, milligpu=8000)
+    bad, worse = Event(20, 30, up=False, reason="bad fan"), Event(20, 30, up=False, reason="no power")
+
+    for events in ([few, many, bad, worse], [worse, bad, many, few]):
+        assert [
+            (10, 20, "", 8000, True, ""),
+            (20, 30, "", 8000, False, "no power"),
+            (30, 100, "", 8000, True, ""),
+        ] == told(NodeFacts(gn(1), (), events))
+
+
+def test_a_node_that_was_seen_once_was_there_for_that_second_and_is_carried_from_it() -> None:
+    assert [(10, 100, "h100", 8000, True, "")] == told(NodeFacts(gn(1), [seen(10, 10)]))
+    assert [(10, 20, "h100", 8000, True, "")] == told(NodeFacts(gn(1), [seen(10, 10), seen(20, 20, basis="left")]))
+
+
+def test_an_event_counts_from_its_first_second_to_the_one_before_its_end() -> None:
+    facts = NodeFacts(gn(1), [seen(0, 100)], [Event(20, 21, up=False, reason="blink", seen_at=90)])
+
+    assert [(20, 21)] == [(start, end) for start, end, _, _, up, _ in told(facts) if not up]
+
+
 _SEEN = st.builds(
     lambda a, n, m, up, basis: seen(a, a + n, m, up=up, basis=basis),
     st.integers(0, 90),

@@ -62,3 +62,12 @@ def test_hours_print_six_decimals(micro: int, shown: str) -> None:
 @pytest.mark.parametrize(("quantity", "shown"), [(0, "0.000"), (1, "0.001"), (-1500, "-1.500")])
 def test_seconds_print_three_decimals(quantity: int, shown: str) -> None:
     assert shown == seconds_text(quantity)
+
+
+def test_of_rows_that_lost_as_much_the_earlier_is_rounded_up_though_a_later_is_larger() -> None:
+    """Each loses 10/36 of a millionth; all 59 are 16 millionths, one more than the rows rounded down."""
+    assert [1, 10, 5, 0, 0] == apportion(np.array([1, 37, 19, 1, 1])).tolist()
+
+
+def test_rows_of_a_reversal_sum_to_their_total() -> None:
+    assert [-3, -3, -4] == apportion(np.array([-12, -12, -12])).tolist()

@@ -125,6 +125,23 @@ def test_other_wording_of_the_same_end_is_kept_and_is_no_change(engine: Engine) 
 
 
 @pytest.mark.parametrize(
+    "record",
+    [
+        ended(1, T0, T0 + 60, cards=4096),
+        ended(1, T0, T0),
+        ended(1, NOW, NOW + DAY),
+        running(1, NOW + DAY),
+        without(1),
+        waiting(1),
+        replace(without(1), job=slurm_job(1, T0, T0)),
+        replace(without(1), pending=True, excluded=""),
+    ],
+)
+def test_a_record_at_the_border_of_what_makes_sense_is_used(record: Record) -> None:
+    assert intake.senseless(record, NOW) is None
+
+
+@pytest.mark.parametrize(
     ("record", "reason"),
     [
         (ended(1, T0 + 60, T0), "ends before it starts"),
@@ -134,7 +151,14 @@ def test_other_wording_of_the_same_end_is_kept_and_is_no_change(engine: Engine) 
         (replace(ended(1, T0, T0 + 60), job=slurm_job(2, T0, T0 + 60)), "is of another job"),
         (replace(ended(1, T0, T0 + 60), excluded="no gpu"), "both holds cards and is excluded"),
         (replace(ended(1, T0, T0 + 60), claims=()), "nothing says why"),
+        (
+            replace(ended(1, T0, T0 + 60), job=slurm_job(1, T0 + 60, T0), claims=(), excluded="x"),
+            "ends before it starts",
+        ),
         (running(1, 4_294_967_294), "not a past time"),
+        (ended(1, -1, T0), "not a past time"),
+        (ended(1, T0, T0 + 60, cards=4097), "4097000 milliGPU cannot be held"),
+        (replace(running(1, T0, cards=0), pending=False), "0 milliGPU cannot be held"),  # the first fault is told
         (replace(running(1, T0), pending=False), "the claim has no end"),
     ],
 )
@@ -196,6 +220,12 @@ def test_the_same_bad_record_is_set_aside_once(engine: Engine) -> None:
     take(engine, source, now=NOW + 60)
 
     assert [("unreadable", b"half a li\xff", "the line has 3 of 20 fields")] == views.asides(engine)
+
+
+@pytest.mark.parametrize("wrong", [{"step": 0}, {"step": -1}, {"overlap": -1}])
+def test_windows_that_go_nowhere_are_refused(engine: Engine, wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="step must be positive and overlap not negative"):
+        take(engine, History([]), **wrong)
 
 
 def test_windows_follow_each_other_to_now_and_the_next_call_overlaps(engine: Engine) -> None:

@@ -278,3 +278,26 @@ def test_only_what_does_not_fit_is_disputed() -> None:
         posting(result, *of).held // GPU_HOUR for of in (("charged", "18"), ("charged", "web"), ("disputed", "web"))
     ]
     assert [24, 6, 6] == held
+
+
+def test_a_claim_on_nothing_leaves_no_trace() -> None:
+    result = books(run(18, 0, at(2), at(8)))
+
+    assert ["idle h100 - - 192"] == lines(result)
+    assert {"capacity", "idle"} == {p.account for p in result.postings}
+    assert [] == result.unplaced
+
+
+def test_only_owners_hold() -> None:
+    result = books(run(18, 4000, at(2), at(8)))
+
+    assert {"capacity": 0, "charged": 24, "idle": 0} == {p.account: p.held // GPU_HOUR for p in result.postings}
+
+
+def test_pods_of_one_workload_are_posted_in_the_order_of_their_names() -> None:
+    pods = [pod(name, 1000, at(1), at(2), owner="train") for name in ("b", "a", "c")]
+
+    for claims in (pods, pods[::-1]):
+        charged = [p.unit for p in books(*claims).postings if p.account == "charged"]
+
+        assert ["pod-a", "pod-b", "pod-c"] == charged

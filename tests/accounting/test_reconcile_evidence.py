@@ -19,7 +19,7 @@ from tests.accounting.pencil import (
     slurm_cards,
     whose,
 )
-from tests.exporters.records import bridged, made_by, pod, run, stands_in
+from tests.exporters.records import bridged, lends, made_by, pod, run, stands_in
 
 # what the machine has, and what is known
 
@@ -160,3 +160,15 @@ def test_the_rules_text_changes_with_every_rule() -> None:
 
     assert 4 == len(texts)
     assert Rules({"a": "b", "c": "d"}).text() == Rules({"c": "d", "a": "b"}).text()
+
+
+def test_why_a_lenders_node_is_down_does_not_depend_on_the_order_in_which_its_models_are_told() -> None:
+    down = [slurm_cards(node="h1", model=m, up=False, reason=r) for m, r in (("a100", "bad fan"), ("h100", "no power"))]
+    lender = pod("worker-0", 8000, at(0), None, lends("h1"))
+
+    reasons = [
+        posting(books(lender, capacity=(*order, kube_cards())), "down", "worker-0").reason
+        for order in (down, down[::-1])
+    ]
+
+    assert ["no power", "no power"] == reasons
