@@ -45,6 +45,15 @@ def test_a_ruling_for_the_one_who_came_later_charges_him() -> None:
     assert ("ruled by ada: it was first", TRAIN.job) == (moved.reason, moved.linked)
 
 
+def test_a_ruling_on_a_claim_alone_is_found_whoever_else_is_on_the_machine() -> None:
+    liar, later = pod("liar", 2000, at(1), at(3), made_by(999)), pod("later", 1000, at(2), at(4))
+    before = [line for line in lines(ruled(claims=(liar, later))) if "liar" in line]
+    after = [line for line in lines(ruled(ruling(liar), claims=(liar, later))) if "liar" in line]
+
+    assert ["disputed h100 unmapped liar 4"] == before
+    assert ["charged h100 unmapped liar 4"] == after
+
+
 def test_a_ruling_for_the_one_who_was_there_charges_him_and_the_other_pays_for_the_rest() -> None:
     result = ruled(ruling(TRAIN, WEB))
 

@@ -10,6 +10,8 @@ from exporters.model import JobKey, LinkKind, Scheduler
 from exporters.sources.slurm import gres, runs
 from exporters.sources.slurm.gres import Cards
 from exporters.sources.slurm.hostlist import MAX_HOSTS, expand, task_count
+from exporters.sources.slurm.live import queue_json
+from exporters.sources.slurm.rest import rest_json
 
 RUN = JobKey(Scheduler.SLURM, "hpc1", "7@100")
 
@@ -218,3 +220,57 @@ def test_slices_of_a_full_node_are_its_cards(has: str, cards: dict[str, int]) ->
 )
 def test_a_type_is_a_card_and_a_profile(kind: str, card: str, profile: str) -> None:
     assert (card, profile) == gres.split_type(kind)
+
+
+# numbers and names in JSON
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (7, 7),
+        ("7", 7),
+        (7.9, 7),
+        (None, None),
+        ({"set": True, "infinite": False, "number": 0}, 0),
+        ({"set": False, "infinite": False, "number": 7}, None),
+        ({"set": True, "infinite": True, "number": 7}, None),
+        (2**63 - 1, 2**63 - 1),
+    ],
+)
+def test_a_number_in_either_form(value: object, expected: int | None) -> None:
+    assert expected == queue_json.number(value)
+
+
+@pytest.mark.parametrize("value", [True, False, [1], "x", 2**63, -(2**63), float("inf"), {"set": True, "number": True}])
+def test_what_is_no_number_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match=r"number|invalid literal"):
+        queue_json.number(value)
+
+
+@pytest.mark.parametrize(
+    ("more", "shown"),
+    [
+        ({}, "9"),
+        ({"array_job_id": 7, "array_task_id": {"set": True, "number": 0}}, "7_0"),
+        ({"array_job_id": 7, "array_task_id": {"set": True, "number": 3}}, "7_3"),
+        ({"array_job_id": 7}, "9"),
+        ({"array_job_id": 7, "waiting": "1-3"}, "7_[1-3]"),
+        ({"array_job_id": 0, "array_task_id": {"set": True, "number": 3}}, "9"),
+        ({"array_job_id": 0, "waiting": "1-3"}, "9"),
+        ({"het_job_id": 8, "het_job_offset": 0}, "8+0"),
+        ({"het_job_id": 8, "het_job_offset": 2}, "8+2"),
+        ({"array_job_id": 7, "array_task_id": {"set": True, "number": 3}, "het_job_id": 8}, "7_3"),
+    ],
+)
+def test_what_people_type_for_a_job(more: dict[str, object], shown: str) -> None:
+    job = {"array_job_id": 0, "array_task_id": None, "het_job_id": 0, "het_job_offset": None} | more
+
+    assert shown == queue_json._display_id(job, "9", str(more.get("waiting", "")))
+
+
+def test_what_was_not_counted_is_no_tres_and_the_others_are_in_order() -> None:
+    counts = [("node", "", 1), ("energy", "", None), ("gres", "gpu", 2), ("cpu", "", 0), ("mem", "", -2)]
+    told = [{"type": kind, "name": name, "count": count} for kind, name, count in counts]
+
+    assert "cpu=0,gres/gpu=2,node=1" == rest_json._tres(told)
