@@ -322,9 +322,9 @@ def test_waiting_pods_of_one_workload_and_queue_ask_together() -> None:
 
 
 def test_a_waiting_pod_asks_for_what_its_slices_are_on_a_node_or_by_their_names() -> None:
-    labels = {"nvidia.com/gpu.count": "1", "nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}
+    labels = {"nvidia.com/gpu.count": "2", "nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}
     offers = node_facts(node("n", labels=labels, **{"nvidia.com/mig-1g.20gb": "4"}))
     waits = pod_facts(pod("a", gpus=2, resource="nvidia.com/mig-1g.20gb"))
     odd = pod_facts(pod("b", gpus=2, resource="nvidia.com/mig-odd"))
 
-    assert [500, 285, 2000] == [wanted(waits, [offers], None), wanted(waits, [], None), wanted(odd, [], None)]
+    assert [1000, 500, 2000] == [wanted(waits, [offers], None), wanted(waits, [], None), wanted(odd, [], None)]
