@@ -21,7 +21,7 @@ from exporters.errors import EXIT_BREACH, OperatorError
 @click.option("--strict", is_flag=True, help="Exit 1 where there is none.")
 def months(config_file: Path, strict: bool) -> None:
     """Print the name of every billing month, the oldest first."""
-    from accounting.commands import book
+    from accounting.site import book
     from exporters.config import load
 
     with book.opened(load(config_file)) as engine:
@@ -33,6 +33,7 @@ def months(config_file: Path, strict: bool) -> None:
 '''
 HELP = ', help="Exit 1 where there is none."'
 COMMANDS = (
+    "tests/test_rooms.py",
     "tests/test_cli.py::test_what_only_tells_loads_click_alone[--help]",
     "tests/test_cli.py::test_what_only_tells_loads_click_alone[months --help]",
     "tests/test_docs.py::test_a_page_made_from_the_code_is_what_the_code_makes[cli.md]",

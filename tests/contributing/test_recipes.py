@@ -1,0 +1,36 @@
+"""CONTRIBUTING.md says what is there, and each of its recipes is followed by a test."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "CONTRIBUTING.md").read_text()
+HERE = Path(__file__).parent
+
+
+def recipes() -> list[str]:
+    """The headings of the recipes."""
+    return re.findall(r"^## (Add .*)$", TEXT, re.MULTILINE)
+
+
+def paths() -> list[str]:
+    """Every path that the page names and that has no part to be filled in."""
+    tops = "|".join(sorted(re.escape(path.name) for path in ROOT.iterdir() if not path.name.startswith(".")))
+    named = re.findall(rf"`((?:{tops})(?:/[\w./-]*)?)`", TEXT)
+    return sorted({name for name in named if "/" in name or "." in name})
+
+
+@pytest.mark.parametrize("path", paths())
+def test_a_path_that_is_named_is_there(path: str) -> None:
+    assert (ROOT / path).exists()
+
+
+def test_the_steps_of_a_recipe_are_numbered_in_order() -> None:
+    for recipe in recipes():
+        steps = re.findall(r"^(\d+)\. ", TEXT.split(f"## {recipe}\n", 1)[1].split("\n## ", 1)[0], re.MULTILINE)
+
+        assert [str(n + 1) for n in range(len(steps))] == steps, recipe
