@@ -17,10 +17,14 @@ from typing import Any
 DATA = Path(__file__).parent / "data" / "slurm-live.txt.gz"
 
 CALLS: Mapping[str, Mapping[str, str]] = {
-    "squeue": {"-a --json": "squeue.json", "--version": "version.txt"},
-    "scontrol": {"-a -d -o show node": "nodes.txt", "--version": "version.txt"},
+    "squeue": {"-a --json": "squeue.json", "-a --local --json": "squeue.json", "--version": "version.txt"},
+    "scontrol": {
+        "-a -d -o show node": "nodes.txt",
+        "--local -a -d -o show node": "nodes.txt",
+        "--version": "version.txt",
+    },
 }
-"""Command -> its words -> the file that answers them."""
+"""Command -> its words -> the file that answers them. ``--local`` changes nothing: the recorded Slurm is alone."""
 
 _SCRIPT = """#!/bin/sh
 # {name} of the demo site: prints what the recorded Slurm printed to the same call, as of the site's time.

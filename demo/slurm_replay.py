@@ -56,7 +56,9 @@ def sacct(words: Sequence[str], now: int) -> str:
         return str(table["version"])
     if list(words) == ["--helpformat"]:
         return str(table["help"])
-    options = _options(words, flags=("-a", "-D", "-X", "-n", "-P"), values=("--format", "--delimiter", "-S", "-E"))
+    options = _options(  # the recorded Slurm is in no federation: --local changes nothing
+        words, flags=("-a", "-D", "-X", "-n", "-P", "--local"), values=("--format", "--delimiter", "-S", "-E")
+    )
     if "-P" not in options or "-X" not in options or "-D" not in options:
         raise UnknownCallError("only -P -X -D was recorded")
     start, end = _moment(options["-S"], now), _moment(options.get("-E", ""), now)

@@ -85,11 +85,11 @@ def _job(job: Mapping[str, Any], *, sluids: bool) -> LiveJob:
     return LiveJob(
         native_id=native_id,
         display_id=_display_id(job, native_id, waiting_tasks),
-        name=job["name"] or "",
-        user=job["user_name"] or str(job["user_id"]),
-        account=job["account"] or "",
-        partition=job["partition"] or "",
-        qos=job.get("qos") or "",
+        name=_text(job["name"]),
+        user=_text(job["user_name"]) or str(job["user_id"]),
+        account=_text(job["account"]),
+        partition=_text(job["partition"]),
+        qos=_text(job.get("qos")),
         states=states,
         submit=number(job["submit_time"]) or 0,
         start=number(job["start_time"]) or 0,
@@ -100,10 +100,17 @@ def _job(job: Mapping[str, Any], *, sluids: bool) -> LiveJob:
         detail=detail,
         tres=job["tres_alloc_str"] or job["tres_req_str"] or "",
         tasks=task_count(waiting_tasks) if waiting_tasks else 1,
-        admin_comment=job.get("admin_comment") or "",
-        cluster=job.get("cluster") or "",
+        admin_comment=_text(job.get("admin_comment")),
+        cluster=_text(job.get("cluster")),
         raw=f"squeue job {native_id}",
     )
+
+
+def _text(value: Any) -> str:
+    """A text that may be left out. Raises ValueError for anything else, so that nobody later takes a number for one."""
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"{value!r} is not a text")
+    return value or ""
 
 
 def _display_id(job: Mapping[str, Any], native_id: str, waiting_tasks: str) -> str:
