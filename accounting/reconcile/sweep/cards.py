@@ -15,7 +15,7 @@ from accounting.arrays import Codes, Flags, Ints
 from accounting.reconcile.sweep.chunk import Chunk
 from accounting.reconcile.sweep.columns import INSIDE, LENDS, SAME, STAND_IN, Seen, nothing_seen
 from accounting.reconcile.sweep.grid import each
-from accounting.reconcile.sweep.links.link_stretches import Legs
+from accounting.reconcile.sweep.links.link_stretches import LinkStretches
 from accounting.reconcile.sweep.time_cells import Windows
 from exporters.model import MILLI_PER_GPU
 
@@ -120,7 +120,7 @@ def _joined(told: Told, card: Ints, milligpu: Ints, unsure: Flags) -> Seen:
     return Seen(row[first], start[first], over, card[first], most, unsure[row[first]])
 
 
-def card_windows(chunk: Chunk, lots: Sequence[Legs]) -> Windows:
+def card_windows(chunk: Chunk, lots: Sequence[LinkStretches]) -> Windows:
     """Where known cards may make a difference in a chunk."""
     site = chunk.seen()
     if not len(site.row):
@@ -130,7 +130,7 @@ def card_windows(chunk: Chunk, lots: Sequence[Legs]) -> Windows:
     known[site.row] = True
     doubted = np.zeros(len(chunk.machine), dtype=bool)
     doubted[site.row[site.unsure]] = True
-    held, kind, outer = _by_leg(site, [lot.take(known[lot.row] & (lot.kind != STAND_IN)) for lot in lots])
+    held, kind, outer = _by_stretch(site, [lot.take(known[lot.row] & (lot.kind != STAND_IN)) for lot in lots])
     inner = (outer >= 0) & known[outer]
     covered = inner.copy()
     covered[inner] = _covered(site, held.take(inner), outer[inner])
@@ -160,20 +160,20 @@ class _Held(NamedTuple):
         return _Held._make(column[which] for column in self)
 
 
-def _by_leg(site: Seen, lots: Sequence[Legs]) -> tuple[_Held, Ints, Ints]:
-    """What is seen, cut where the rows' legs are; with the kind and the outer row of the leg."""
+def _by_stretch(site: Seen, lots: Sequence[LinkStretches]) -> tuple[_Held, Ints, Ints]:
+    """What is seen, cut where the rows' stretches are; with the kind and the outer row of the stretch."""
     row, start, end, kind, outer = (
         np.concatenate([getattr(lot, name) for lot in lots]) for name in ("row", "start", "end", "kind", "outer")
     )
     order = np.argsort(row, kind="stable")
     first = np.searchsorted(row[order], site.row)
     entry, nth = each(np.searchsorted(row[order], site.row, side="right") - first)
-    leg = order[first[entry] + nth]
-    begin, stop = np.maximum(site.start[entry], start[leg]), np.minimum(site.end[entry], end[leg])
+    stretch = order[first[entry] + nth]
+    begin, stop = np.maximum(site.start[entry], start[stretch]), np.minimum(site.end[entry], end[stretch])
     some = np.flatnonzero(begin < stop)
-    entry, leg = entry[some], leg[some]
+    entry, stretch = entry[some], stretch[some]
     held = _Held(site.row[entry], begin[some], stop[some], site.card[entry], site.milligpu[entry])
-    return held, kind[leg].astype(np.int64), outer[leg]
+    return held, kind[stretch].astype(np.int64), outer[stretch]
 
 
 def _covered(site: Seen, inner: _Held, outer: Ints) -> Flags:

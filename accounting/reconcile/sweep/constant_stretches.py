@@ -1,7 +1,7 @@
 """What a machine is at a moment, claims aside: its pools, what its free cards are, and what a lender's are.
 
 None of that is decided here: the scalar `accounting.reconcile.rule.reconcile` is asked about one second of an empty
-machine, and about one with a lender, once for every scene that occurs. So the rules are written once.
+machine, and about one with a lender, once for every situation that occurs. So the rules are written once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from accounting.model import DAY, CapacityStretch, CoverageStretch, NodeDay
 from accounting.reconcile.rule import CAPACITY, Rules, reconcile
 from accounting.reconcile.sweep.columns import Columns
 from accounting.reconcile.sweep.table import Codebook, account_code
-from accounting.reconcile.sweep.time_cells import Cells, by_day
+from accounting.reconcile.sweep.time_cells import TimeCells, by_day
 from exporters.join.links import lends
 from exporters.join.occupancy import Leaf
 from exporters.join.pools import Pool, allot
@@ -53,7 +53,7 @@ class _Told(NamedTuple):
     reason: str
 
 
-class _Scene(NamedTuple):
+class _Situation(NamedTuple):
     """Everything that is so at one moment of a machine, claims aside; nodes go by numbers."""
 
     told: tuple[_Told, ...]
@@ -61,7 +61,7 @@ class _Scene(NamedTuple):
 
 
 class _State(NamedTuple):
-    """What follows from a scene: codes as in `Cells`, or of a lender's free cards."""
+    """What follows from a situation: codes as in `TimeCells`, or of a lender's free cards."""
 
     pools: int
     account: int
@@ -69,21 +69,21 @@ class _State(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    """A scene of one machine: the number of the plain scene that it is, and which number each node has in it."""
+    """A situation of one machine: the number of the plain one that it is, and which number each node has in it."""
 
     plain: int
     nodes: dict[str, str]
 
 
 class Timeline:
-    """Cuts machines' time into cells, and numbers the scenes, pools, models and reasons that it meets."""
+    """Cuts machines' time into cells, and numbers the situations, pools, models and reasons that it meets."""
 
     def __init__(self, site: Columns, rules: Rules, period: tuple[int, int], reasons: Codebook) -> None:
         self.site, self.rules, self.period, self.reasons = site, rules, period, reasons
         self.models = Codebook()
         self.sets: dict[tuple[tuple[str, int], ...], int] = {(): 0}
-        self.plain: dict[_Scene, int] = {}
-        self.scenes: list[_Scene] = []  # by number
+        self.plain: dict[_Situation, int] = {}
+        self.situations: list[_Situation] = []  # by number
         self.states: list[_State] = []
         self.seen: list[_Seen] = []
         self.lenders: dict[tuple[int, str, str], _State] = {}
@@ -94,24 +94,26 @@ class Timeline:
             for t in self.readable
         ]
 
-    def cells(self, first: int, last: int) -> Cells:
+    def cells(self, first: int, last: int) -> TimeCells:
         """The cells of machines ``first`` to ``last - 1``, which are counted from 0."""
         rows: list[tuple[int, int, int, int]] = []
         for m in range(first, last):
-            for a, b, scene in self._stretches(self.site.capacity[m]):
-                if rows and rows[-1][0] == m - first and rows[-1][3] == scene:
-                    rows[-1] = (m - first, rows[-1][1], b, scene)
+            for a, b, situation in self._stretches(self.site.capacity[m]):
+                if rows and rows[-1][0] == m - first and rows[-1][3] == situation:
+                    rows[-1] = (m - first, rows[-1][1], b, situation)
                 else:
-                    rows.append((m - first, a, b, scene))
-        states = np.array([self.states[self.seen[scene].plain] for *_, scene in rows], dtype=np.int64).reshape(-1, 3)
+                    rows.append((m - first, a, b, situation))
+        states = np.array([self.states[self.seen[situation].plain] for *_, situation in rows], dtype=np.int64).reshape(
+            -1, 3
+        )
         table = np.array(rows, dtype=np.int64).reshape(-1, 4)
         start = self.period[0]
         return by_day(table[:, 0], table[:, 1] - start, table[:, 2] - start, table[:, 3], states, start % DAY)
 
     def _stretches(self, capacity: Sequence[CapacityStretch]) -> list[tuple[int, int, int]]:
-        """A machine's time, cut wherever what is told or readable changes, with the numbers of the scenes.
+        """A machine's time, cut wherever what is told or readable changes, with the numbers of the situations.
 
-        Of nodes' names only matters which are the same, so scenes of different machines are equal but for names.
+        Of nodes' names only matters which are the same, so situations of different machines are equal but for names.
         """
         nodes: dict[str, str] = {}
         told = [
@@ -123,41 +125,41 @@ class Timeline:
         found = []
         for a, b in pairwise(sorted(borders.union(self.readable[1:], self.period))):
             here = tuple(t for start, end, t in told if start <= a < end)
-            plain = self._number(_Scene(here, self.covered[bisect_right(self.readable, a) - 1]))
+            plain = self._number(_Situation(here, self.covered[bisect_right(self.readable, a) - 1]))
             if plain not in numbers:
                 numbers[plain] = len(self.seen)
                 self.seen.append(_Seen(plain, nodes))
             found.append((a, b, numbers[plain]))
         return found
 
-    def _number(self, scene: _Scene) -> int:
-        number = self.plain.get(scene)
+    def _number(self, situation: _Situation) -> int:
+        number = self.plain.get(situation)
         if number is None:
-            number = self.plain[scene] = len(self.scenes)
-            self.scenes.append(scene)
-            self.states.append(self._reconciled(scene, None))
+            number = self.plain[situation] = len(self.situations)
+            self.situations.append(situation)
+            self.states.append(self._reconciled(situation, None))
         return number
 
-    def lent(self, lender: Claim, scene: int) -> tuple[int, int]:
-        """The account of a lender's free cards in a scene, and the code of the reason."""
+    def lent(self, lender: Claim, situation: int) -> tuple[int, int]:
+        """The account of a lender's free cards in a situation, and the code of the reason."""
         key = lends(lender)
         if key is None:
             raise ValueError(f"claim of job {lender.job} lends nothing")
-        plain, nodes = self.seen[scene]
+        plain, nodes = self.seen[situation]
         asked = plain, key.cluster, nodes.get(key.value, "")
         state = self.lenders.get(asked)
         if state is None:
             key = LinkKey(LinkKind.LENDS, key.cluster, nodes.get(key.value, ""))
-            state = self.lenders[asked] = self._reconciled(self.scenes[plain], key)
+            state = self.lenders[asked] = self._reconciled(self.situations[plain], key)
         return state.account, state.why
 
-    def _reconciled(self, scene: _Scene, key: LinkKey | None) -> _State:
+    def _reconciled(self, situation: _Situation, key: LinkKey | None) -> _State:
         """Ask the scalar rules what the free cards are: the machine's, or those of a lender with that key."""
         older = len(
-            scene.told
+            situation.told
         )  # what was told is sorted: of two that contradict each other the order tells which counts
-        here = tuple(CapacityStretch(n - older, 1, *t) for n, t in enumerate(scene.told))
-        coverage = tuple(CoverageStretch(0, 1, scheduler, cluster) for scheduler, cluster in sorted(scene.covered))
+        here = tuple(CapacityStretch(n - older, 1, *t) for n, t in enumerate(situation.told))
+        coverage = tuple(CoverageStretch(0, 1, scheduler, cluster) for scheduler, cluster in sorted(situation.covered))
         empty = NodeDay("", 0, 1, (), here, coverage)
         occupied = reconcile(replace(empty, claims=(_claim(keys=(key,) if key else ()),)), self.rules)
         postings = reconcile(empty, self.rules).postings
@@ -199,7 +201,7 @@ def _shape(s: CapacityStretch) -> tuple[str, int, bool, str]:
 
 
 def _claim(milligpu: int = 1, model: str = "", profile: str = "", keys: tuple[LinkKey, ...] = ()) -> Claim:
-    """Something that holds cards for the second that a scene is asked about."""
+    """Something that holds cards for the second that a situation is asked about."""
     node = NodeKey(Scheduler.KUBERNETES, "", "")
     return Claim(JobKey(Scheduler.KUBERNETES, "", ""), "", node, milligpu, 0, 1, model, profile, keys=keys)
 

@@ -14,7 +14,7 @@ from accounting.model import CapacityStretch, CoverageStretch, HoldingStretch, N
 from accounting.reconcile.sweep.cards import Claimed, Told, seen
 from accounting.reconcile.sweep.chunk import chunk
 from accounting.reconcile.sweep.columns import LINKS, Columns, Keys, Names
-from accounting.reconcile.sweep.node_day_of import Hood
+from accounting.reconcile.sweep.node_day_of import NodeDayCutter
 from accounting.reconcile.sweep.run import Batch, Sweep
 from accounting.reconcile.sweep.table import ACCOUNTS
 from exporters.join.cards import named
@@ -117,9 +117,9 @@ def _told(every: Sequence[tuple[int, Claim]], held: Sequence[Sequence[HoldingStr
 
 def node_day(site: Columns, machine: int, start: int, end: int) -> NodeDay:
     """One node-day out of a site's columns, as the scalar `accounting.reconcile.rule.reconcile` takes it."""
-    hood = Hood(chunk(site, (start, end), machine, machine + 1))
-    rows = hood.around(0, hood.holding(0, 0, end - start), 0, end - start)
-    return hood.node_day(0, 0, end - start, rows)
+    cutter = NodeDayCutter(chunk(site, (start, end), machine, machine + 1))
+    rows = cutter.around(0, cutter.holding(0, 0, end - start), 0, end - start)
+    return cutter.node_day(0, 0, end - start, rows)
 
 
 def postings_of(batch: Batch, sweep: Sweep) -> dict[tuple[str, int], list[Posting]]:

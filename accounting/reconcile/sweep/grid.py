@@ -8,7 +8,7 @@ import numpy as np
 
 from accounting.arrays import Flags, Ints
 from accounting.model import DAY
-from accounting.reconcile.sweep.time_cells import Cells
+from accounting.reconcile.sweep.time_cells import TimeCells
 
 
 class Cut(NamedTuple):
@@ -30,7 +30,7 @@ class Grid:
     the others by search.
     """
 
-    def __init__(self, cells: Cells, machines: int, length: int, offset: int) -> None:
+    def __init__(self, cells: TimeCells, machines: int, length: int, offset: int) -> None:
         self.start, self.end, self.offset = cells.start, cells.end, offset
         self.bits = length.bit_length()
         self.key = (cells.machine << self.bits) | cells.start

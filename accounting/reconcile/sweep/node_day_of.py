@@ -16,7 +16,7 @@ from accounting.reconcile.sweep.links.naming import Naming
 from exporters.model import Claim, Scheduler
 
 
-class Hood:
+class NodeDayCutter:
     """Which claims of a chunk matter to a stretch of a machine's time, beside those that hold something in it."""
 
     def __init__(self, chunk: Chunk) -> None:

@@ -15,18 +15,18 @@ from accounting.reconcile.sweep.columns import INSIDE, LENDS
 from accounting.reconcile.sweep.constant_stretches import Timeline
 from accounting.reconcile.sweep.counting.part import Holders, Part, Rows
 from accounting.reconcile.sweep.links.link_stretches import Nested, nested
-from accounting.reconcile.sweep.node_day_of import Hood
-from accounting.reconcile.sweep.time_cells import Cells, refined
+from accounting.reconcile.sweep.node_day_of import NodeDayCutter
+from accounting.reconcile.sweep.time_cells import TimeCells, refined
 
 
-def prepare(chunk: Chunk, hood: Hood, timeline: Timeline, grace: int) -> Part:
+def prepare(chunk: Chunk, cutter: NodeDayCutter, timeline: Timeline, grace: int) -> Part:
     """Follow a chunk's keys, cut its time into cells, and see which claims hold others."""
     cells = timeline.cells(chunk.first_machine, chunk.first_machine + chunk.machines)
-    found = nested(chunk, hood, grace, timeline.reasons)
+    found = nested(chunk, cutter, grace, timeline.reasons)
     strange = distinct(found.strange, _strange_jobs(chunk, found))
     if len(strange):
         cells = _set_aside(chunk, cells, strange)
-    windows = card_windows(chunk, found.legs)
+    windows = card_windows(chunk, found.stretches)
     if len(windows.machine):
         cells = refined(cells, windows, chunk.length)
     columns = (chunk.column(name) for name in ("job", "unit", "project", "model"))
@@ -36,8 +36,8 @@ def prepare(chunk: Chunk, hood: Hood, timeline: Timeline, grace: int) -> Part:
         chunk.period[0],
         chunk.length,
         Rows(chunk.machine, chunk.ints("milligpu"), *columns),
-        found.legs,
-        _holders(chunk, hood, timeline, found, cells),
+        found.stretches,
+        _holders(chunk, cutter, timeline, found, cells),
         cells,
         timeline.pool_table(),
         timeline.reasons.code(REMAINDER),
@@ -47,7 +47,7 @@ def prepare(chunk: Chunk, hood: Hood, timeline: Timeline, grace: int) -> Part:
 def _strange_jobs(chunk: Chunk, found: Nested) -> Ints:
     """External jobs for which it takes the scalar rules to say who pays the remainder, or what it is."""
     pods, jobs = found.same
-    legs = found.legs
+    stretches = found.stretches
     order = np.argsort(jobs, kind="stable")
     pods, jobs = pods[order], jobs[order]
     together = jobs[1:] == jobs[:-1]
@@ -59,7 +59,7 @@ def _strange_jobs(chunk: Chunk, found: Nested) -> Ints:
     differ |= np.isin(chunk.column("project")[pods], nameless)
     external = np.zeros(len(chunk.machine), dtype=bool)
     external[jobs] = external[found.external] = True
-    both = [rows for lot in legs for rows in (lot.row[lot.kind == LENDS], lot.outer[lot.kind == INSIDE])]
+    both = [rows for lot in stretches for rows in (lot.row[lot.kind == LENDS], lot.outer[lot.kind == INSIDE])]
     kinds = [rows[external[rows]] for rows in both]
     strange = np.concatenate([jobs[differ], found.external, *kinds, _sharing(chunk, external)])
     living: Ints = strange[chunk.alive[strange]]
@@ -82,12 +82,12 @@ def _sharing(chunk: Chunk, external: Flags) -> Ints:
     return like[shared]
 
 
-def _holders(chunk: Chunk, hood: Hood, timeline: Timeline, found: Nested, cells: Cells) -> Holders:
+def _holders(chunk: Chunk, cutter: NodeDayCutter, timeline: Timeline, found: Nested, cells: TimeCells) -> Holders:
     """Lenders, external jobs, and jobs whose pods may be more than fit in."""
     pods, jobs = found.same
     need = np.zeros(len(chunk.machine), dtype=np.int64)
     milligpu = chunk.ints("milligpu")
-    for lot in found.legs:
+    for lot in found.stretches:
         inside = np.flatnonzero(lot.kind == INSIDE)
         np.add.at(need, lot.outer[inside], milligpu[lot.row[inside]])
     holding = np.zeros((2, len(chunk.machine)), dtype=bool)
@@ -97,7 +97,7 @@ def _holders(chunk: Chunk, hood: Hood, timeline: Timeline, found: Nested, cells:
     payer, pod_job = -np.ones(len(chunk.machine), np.int32), -np.ones(len(chunk.machine), np.int32)
     payer[jobs], pod_job[jobs] = chunk.column("project")[pods], chunk.column("job")[pods]
     lends, same = holding[:, rows]
-    scene_key, lent, why = _lent(chunk, hood, timeline, rows, np.flatnonzero(lends), cells)
+    situation_key, lent, why = _lent(chunk, cutter, timeline, rows, np.flatnonzero(lends), cells)
     return Holders(
         rows,
         chunk.start[rows],
@@ -106,28 +106,28 @@ def _holders(chunk: Chunk, hood: Hood, timeline: Timeline, found: Nested, cells:
         same,
         payer[rows],
         pod_job[rows],
-        scene_key,
+        situation_key,
         lent,
         why,
     )
 
 
 def _lent(
-    chunk: Chunk, hood: Hood, timeline: Timeline, rows: Ints, lenders: Ints, cells: Cells
+    chunk: Chunk, cutter: NodeDayCutter, timeline: Timeline, rows: Ints, lenders: Ints, cells: TimeCells
 ) -> tuple[Ints, Ints, Ints]:
-    """What the free cards of each lender are in each scene of its machine: fields of `Holders`."""
-    scenes: dict[int, list[int]] = defaultdict(list)
-    for pair in distinct((cells.machine << 32) | cells.scene).tolist():
-        scenes[pair >> 32].append(pair & 0xFFFFFFFF)
+    """What the free cards of each lender are in each situation of its machine: fields of `Holders`."""
+    situations: dict[int, list[int]] = defaultdict(list)
+    for pair in distinct((cells.machine << 32) | cells.situation).tolist():
+        situations[pair >> 32].append(pair & 0xFFFFFFFF)
     machine = chunk.machine[rows[lenders]].tolist()
     told = []
-    for holder, m, claim in zip(lenders.tolist(), machine, hood.read(rows[lenders]), strict=True):
-        told += [((holder << 32) | scene, *timeline.lent(claim, scene)) for scene in scenes[m]]
+    for holder, m, claim in zip(lenders.tolist(), machine, cutter.read(rows[lenders]), strict=True):
+        told += [((holder << 32) | situation, *timeline.lent(claim, situation)) for situation in situations[m]]
     key, account, why = np.array(told, dtype=np.int64).reshape(-1, 3).T
     return key, account, why
 
 
-def _set_aside(chunk: Chunk, cells: Cells, rows: Ints) -> Cells:
+def _set_aside(chunk: Chunk, cells: TimeCells, rows: Ints) -> TimeCells:
     """Leave the node-days of some rows to the scalar rules."""
     days = int(cells.day.max()) + 1
     aside = np.zeros((chunk.machines, days), dtype=bool)

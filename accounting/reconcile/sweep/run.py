@@ -17,7 +17,7 @@ from accounting.reconcile.sweep.constant_stretches import Timeline
 from accounting.reconcile.sweep.counting.core import sweep_part
 from accounting.reconcile.sweep.counting.part import Part, Swept
 from accounting.reconcile.sweep.engines import Engine, EngineName, engine
-from accounting.reconcile.sweep.node_day_of import Hood
+from accounting.reconcile.sweep.node_day_of import NodeDayCutter
 from accounting.reconcile.sweep.prepare import prepare
 from accounting.reconcile.sweep.table import Reasons, Table
 from accounting.reconcile.sweep.windows import Aside, Codes, reconcile_all
@@ -96,28 +96,30 @@ class Sweep:
         self._begin()
         started = engine(self.engine, workers=self.workers, scheduler=self.scheduler)
         with nullcontext(self.run) if self.run else started as run:
-            prepared: deque[tuple[Hood, int]] = deque()
+            prepared: deque[tuple[NodeDayCutter, int]] = deque()
             for swept in run.map(sweep_part, self._parts(prepared)):
                 yield from self._batches(*prepared.popleft(), swept, run)
 
-    def _parts(self, prepared: deque[tuple[Hood, int]]) -> Iterator[Part]:
+    def _parts(self, prepared: deque[tuple[NodeDayCutter, int]]) -> Iterator[Part]:
         for chunk in chunks(self.site, self.period):
-            hood = Hood(chunk)
-            part = prepare(chunk, hood, self._timeline, self.rules.grace)
-            prepared.append((hood, len(self.reasons.prepared.texts)))
+            cutter = NodeDayCutter(chunk)
+            part = prepare(chunk, cutter, self._timeline, self.rules.grace)
+            prepared.append((cutter, len(self.reasons.prepared.texts)))
             yield part
 
-    def _batches(self, hood: Hood, known: int, swept: Swept, run: Engine) -> Iterator[Batch]:
-        aside = Aside(hood, swept.windows, self._codes, known)
+    def _batches(self, cutter: NodeDayCutter, known: int, swept: Swept, run: Engine) -> Iterator[Batch]:
+        aside = Aside(cutter, swept.windows, self._codes, known)
         days = aside.node_days()
         together = [days[n : n + _TOGETHER] for n in range(0, len(days), _TOGETHER)]
         results = [r for some in run.map(partial(reconcile_all, rules=self.rules), together) for r in some]
-        yield Batch(swept.settled, self._unplaced(hood, swept, aside, results))
+        yield Batch(swept.settled, self._unplaced(cutter, swept, aside, results))
         if days:
             yield Batch(aside.settle(swept.unsettled, results))
 
-    def _unplaced(self, hood: Hood, swept: Swept, aside: Aside, results: Sequence[NodeDayResult]) -> list[Unplaced]:
-        chunk, names = hood.chunk, self.site.machines
+    def _unplaced(
+        self, cutter: NodeDayCutter, swept: Swept, aside: Aside, results: Sequence[NodeDayResult]
+    ) -> list[Unplaced]:
+        chunk, names = cutter.chunk, self.site.machines
         found = aside.unplaced(results)
         for row, day, second, why in swept.unplaced.tolist():
             machine = names[chunk.first_machine + int(chunk.machine[row])]

@@ -12,10 +12,10 @@ from accounting.model import DAY
 
 
 @dataclass(frozen=True, slots=True)
-class Cells:
+class TimeCells:
     """Cells by machine and start, gapless over the period, none beyond a midnight; times are seconds of the period.
 
-    ``day`` counts UTC days from the one in which the period starts. ``scene`` is a code of what is so in the cell,
+    ``day`` counts UTC days from the one in which the period starts. ``situation`` is a code of what is so in the cell,
     ``pools`` of its pools (`PoolTable`; 0: there are none), ``rest`` the account of cards that nobody holds, ``why``
     the code of its reason (without pools: of the reason why a claim finds no cards). In a cell with ``skip`` the scalar
     rules decide.
@@ -25,15 +25,15 @@ class Cells:
     start: Ints
     end: Ints
     day: Ints
-    scene: Ints
+    situation: Ints
     pools: Ints
     rest: Ints
     why: Ints
     skip: Flags
 
-    def take(self, which: Ints | Flags) -> Cells:
+    def take(self, which: Ints | Flags) -> TimeCells:
         """Some of the cells."""
-        return Cells(*(getattr(self, name)[which] for name in self.__slots__))
+        return TimeCells(*(getattr(self, name)[which] for name in self.__slots__))
 
 
 class Windows(NamedTuple):
@@ -44,7 +44,7 @@ class Windows(NamedTuple):
     end: Ints
 
 
-def refined(cells: Cells, windows: Windows, length: int) -> Cells:
+def refined(cells: TimeCells, windows: Windows, length: int) -> TimeCells:
     """The cells, cut further at the borders of windows; those inside a window are to be skipped."""
     bits = length.bit_length()
     key = (cells.machine << bits) | cells.start
@@ -62,7 +62,7 @@ def refined(cells: Cells, windows: Windows, length: int) -> Cells:
     return replace(cells.take(source), start=start, end=end, skip=skip)
 
 
-def coarse(cells: Cells) -> Cells:
+def coarse(cells: TimeCells) -> TimeCells:
     """Neighbours that differ only in what their free cards are, as one: all that matters to what is held."""
     changed = np.zeros(len(cells.start), dtype=bool)
     changed[:1] = True
@@ -73,7 +73,7 @@ def coarse(cells: Cells) -> Cells:
     return replace(cells.take(first), end=cells.end[np.append(first[1:], len(changed)) - 1])
 
 
-def by_day(machine: Ints, start: Ints, end: Ints, scene: Ints, states: Ints, offset: int) -> Cells:
+def by_day(machine: Ints, start: Ints, end: Ints, situation: Ints, states: Ints, offset: int) -> TimeCells:
     """Cut stretches at midnight."""
     first = (start + offset) // DAY
     count = (end - 1 + offset) // DAY - first + 1
@@ -81,4 +81,4 @@ def by_day(machine: Ints, start: Ints, end: Ints, scene: Ints, states: Ints, off
     day = first[of] + np.arange(len(of)) - np.repeat(np.cumsum(count) - count, count)
     a, b = np.maximum(start[of], day * DAY - offset), np.minimum(end[of], (day + 1) * DAY - offset)
     pools, rest, why = states[of].T
-    return Cells(machine[of], a, b, day, scene[of], pools, rest, why, np.zeros(len(of), dtype=bool))
+    return TimeCells(machine[of], a, b, day, situation[of], pools, rest, why, np.zeros(len(of), dtype=bool))

@@ -11,7 +11,7 @@ import numpy as np
 from accounting.arrays import Ints, distinct
 from accounting.model import DAY, NodeDay, NodeDayResult, Posting
 from accounting.reconcile.rule import Rules, reconcile
-from accounting.reconcile.sweep.node_day_of import Hood, day_of
+from accounting.reconcile.sweep.node_day_of import NodeDayCutter, day_of
 from accounting.reconcile.sweep.table import (
     COLUMNS,
     Codebook,
@@ -47,20 +47,20 @@ class Aside:
     ``known`` is how many texts of reasons there were when the part had been prepared.
     """
 
-    def __init__(self, hood: Hood, windows: Windows, codes: Codes, known: int) -> None:
-        self.hood, self.codes, self.known = hood, codes, known
+    def __init__(self, cutter: NodeDayCutter, windows: Windows, codes: Codes, known: int) -> None:
+        self.cutter, self.codes, self.known = cutter, codes, known
         self.places = [*zip(*(column.tolist() for column in windows), strict=True)]
         self.rows = [self._rows(*place) for place in self.places]
         if self.rows:
-            hood.read(distinct(*self.rows))
+            cutter.read(distinct(*self.rows))
 
     def _rows(self, machine: int, start: int, end: int) -> Ints:
-        day = day_of(self.hood.chunk, (start + self.hood.chunk.offset) // DAY)
-        return self.hood.around(machine, self.hood.holding(machine, start, end), *day)
+        day = day_of(self.cutter.chunk, (start + self.cutter.chunk.offset) // DAY)
+        return self.cutter.around(machine, self.cutter.holding(machine, start, end), *day)
 
     def node_days(self) -> list[NodeDay]:
         """What the scalar rules are to decide."""
-        return [self.hood.node_day(m, a, b, rows) for (m, a, b), rows in zip(self.places, self.rows, strict=True)]
+        return [self.cutter.node_day(m, a, b, rows) for (m, a, b), rows in zip(self.places, self.rows, strict=True)]
 
     def settle(self, unsettled: Table, results: Sequence[NodeDayResult]) -> Table:
         """The postings of the windows' days, by machine and day: what the sweep knows of them, and the windows' own."""
@@ -72,16 +72,16 @@ class Aside:
         found = []
         for (_, start, _), rows, result in zip(self.places, self.rows, results, strict=True):
             numbers: dict[Claim, list[int]] = defaultdict(list)
-            for row, claim in zip(rows.tolist(), self.hood.read(rows), strict=True):
+            for row, claim in zip(rows.tolist(), self.cutter.read(rows), strict=True):
                 numbers[claim].append(row)
-            day = (start + self.hood.chunk.offset) // DAY
+            day = (start + self.cutter.chunk.offset) // DAY
             found += [(numbers[claim].pop(0), day, start, reason) for claim, reason in result.unplaced]
         return found
 
     def _table(self, place: tuple[int, int, int], rows: Ints, result: NodeDayResult) -> Table:
         """One window's postings as rows."""
-        chunk = self.hood.chunk
-        claims = self.hood.read(rows)
+        chunk = self.cutter.chunk
+        claims = self.cutter.read(rows)
         jobs = {c.job: code for c, code in zip(claims, chunk.column("job")[rows].tolist(), strict=True)}
         units = {(c.job, c.unit): code for c, code in zip(claims, chunk.column("unit")[rows].tolist(), strict=True)}
         machine, day = chunk.first_machine + place[0], (place[1] + chunk.period[0]) // DAY

@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from accounting.arrays import Flags
-from accounting.reconcile.sweep.counting.containers import Boxes
+from accounting.reconcile.sweep.counting.containers import Containers
 from accounting.reconcile.sweep.counting.part import Part, Swept
 from accounting.reconcile.sweep.counting.pieces import Pieces
 from accounting.reconcile.sweep.counting.stack import Rests, stack
 from accounting.reconcile.sweep.grid import Grid
-from accounting.reconcile.sweep.time_cells import Cells, Windows, refined
+from accounting.reconcile.sweep.time_cells import TimeCells, Windows, refined
 
 
 def sweep_part(part: Part) -> Swept:
-    """Turn a part's legs into postings. Where something does not fit, nothing is posted and a window is returned."""
+    """Turn a part's stretches into postings. What does not fit is not posted, but returned as a window."""
     cells = part.cells
     rests, windows = _stacked(part, cells, np.ones(part.machines, dtype=bool))
     found = [rests]
@@ -30,32 +30,32 @@ def sweep_part(part: Part) -> Swept:
     return Swept(pieces.settled(), pieces.unsettled(), _skipped(cells), pieces.unplaced())
 
 
-def _stacked(part: Part, cells: Cells, machines: Flags) -> tuple[Rests, Windows]:
+def _stacked(part: Part, cells: TimeCells, machines: Flags) -> tuple[Rests, Windows]:
     """The sums of some machines' containers."""
     grid = Grid(cells, part.machines, part.length, part.offset)
-    legs, holders = part.legs, np.arange(len(part.holders.row))
+    stretches, holders = part.stretches, np.arange(len(part.holders.row))
     if machines.all():
-        return stack(part, legs, cells, grid, holders)
+        return stack(part, stretches, cells, grid, holders)
     rows = machines[part.rows.machine]
-    some = [lot.take(rows[lot.row]) for lot in legs]
+    some = [lot.take(rows[lot.row]) for lot in stretches]
     rests, windows = stack(part, some, cells, grid, holders[rows[part.holders.row]])
-    return _only(rests, machines[cells.machine[rests.boxes.cell]]), windows
+    return _only(rests, machines[cells.machine[rests.containers.cell]]), windows
 
 
 def _only(rests: Rests, which: Flags) -> Rests:
-    return Rests(Boxes(*(column[which] for column in rests.boxes)), *(column[which] for column in rests[1:]))
+    return Rests(Containers(*(column[which] for column in rests.containers)), *(column[which] for column in rests[1:]))
 
 
-def _moved(rests: Rests, before: Cells, after: Cells, crowded: Flags) -> Rests:
+def _moved(rests: Rests, before: TimeCells, after: TimeCells, crowded: Flags) -> Rests:
     """Sums of the machines that are not crowded, their cells numbered as they are now."""
-    kept = _only(rests, ~crowded[before.machine[rests.boxes.cell]])
+    kept = _only(rests, ~crowded[before.machine[rests.containers.cell]])
     machines = np.arange(len(crowded))
     shift = np.searchsorted(after.machine, machines) - np.searchsorted(before.machine, machines)
-    cell = kept.boxes.cell + shift[before.machine[kept.boxes.cell]]
-    return kept._replace(boxes=kept.boxes._replace(cell=cell))
+    cell = kept.containers.cell + shift[before.machine[kept.containers.cell]]
+    return kept._replace(containers=kept.containers._replace(cell=cell))
 
 
-def _skipped(cells: Cells) -> Windows:
+def _skipped(cells: TimeCells) -> Windows:
     """What is left to the scalar rules: runs of cells to be skipped, day by day."""
     skipped = np.flatnonzero(cells.skip)
     joined = np.zeros(len(skipped), dtype=bool)

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from accounting.arrays import Codes, Flags, Ints
 from accounting.model import DAY
 from accounting.reconcile.sweep.constant_stretches import PoolTable
-from accounting.reconcile.sweep.links.link_stretches import Legs
+from accounting.reconcile.sweep.links.link_stretches import LinkStretches
 from accounting.reconcile.sweep.table import Table
-from accounting.reconcile.sweep.time_cells import Cells, Windows
+from accounting.reconcile.sweep.time_cells import TimeCells, Windows
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What the legs' rows are, by row. Rows of one machine are together."""
+    """What the stretches' rows are, by row. Rows of one machine are together."""
 
     machine: Ints
     milligpu: Ints
@@ -28,10 +28,10 @@ class Rows:
 class Holders:
     """Claims with others inside them, by ascending row, and what becomes of the rest that those leave free.
 
-    A lender's rest is on the account ``lent`` for the reason ``why``, which depend on the scene: ``scene_key`` is
-    holder and scene packed as ``(position << 32) | scene``, ascending. An external Slurm job (``same``) pays for its
-    rest through ``project``; ``pod_job`` is the job that its pods are. One that is neither pays for all it holds, and
-    is only watched for pods that do not fit in.
+    A lender's rest is on the account ``lent`` for the reason ``why``, which depend on the situation: ``situation_key``
+    is holder and situation packed as ``(position << 32) | situation``, ascending. An external Slurm job (``same``) pays
+    for its rest through ``project``; ``pod_job`` is the job that its pods are. One that is neither pays for all it
+    holds, and is only watched for pods that do not fit in.
     """
 
     row: Ints
@@ -41,7 +41,7 @@ class Holders:
     same: Flags
     project: Codes
     pod_job: Codes
-    scene_key: Ints
+    situation_key: Ints
     lent: Ints
     why: Ints
 
@@ -51,7 +51,7 @@ class Part:
     """A chunk of machines, ready to be swept.
 
     Machines are counted from ``first_machine``, times are seconds since ``start``; the period is ``length`` seconds.
-    Of the two lots of ``legs`` the first is by ascending row. ``remainder`` is the code of the reason for which an
+    Of the two lots of ``stretches`` the first is by ascending row. ``remainder`` is the code of the reason for which an
     external job pays.
     """
 
@@ -60,9 +60,9 @@ class Part:
     start: int
     length: int
     rows: Rows
-    legs: tuple[Legs, Legs]
+    stretches: tuple[LinkStretches, LinkStretches]
     holders: Holders
-    cells: Cells
+    cells: TimeCells
     pools: PoolTable
     remainder: int
 

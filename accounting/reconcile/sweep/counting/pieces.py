@@ -1,4 +1,4 @@
-"""Rows of postings, out of legs and rests: what each claim holds on each day, and what is left over."""
+"""Rows of postings, out of stretches and rests: what each claim holds on each day, and what is left over."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from accounting.reconcile.sweep.columns import INSIDE, SAME, STAND_IN
 from accounting.reconcile.sweep.counting.part import Part
 from accounting.reconcile.sweep.counting.stack import Rests
 from accounting.reconcile.sweep.grid import Cut, Grid, each
-from accounting.reconcile.sweep.links.link_stretches import Legs
+from accounting.reconcile.sweep.links.link_stretches import LinkStretches
 from accounting.reconcile.sweep.table import COLUMNS, Table, account_code, concat, empty, merged, table, take
-from accounting.reconcile.sweep.time_cells import Cells, coarse
+from accounting.reconcile.sweep.time_cells import TimeCells, coarse
 from exporters.model import Disposition
 
 _CHARGED, _DISPUTED = account_code(Disposition.CHARGED), account_code(Disposition.DISPUTED)
@@ -33,20 +33,22 @@ _Fates = NDArray[np.int8]
 class Pieces:
     """The rows of one part, collected."""
 
-    def __init__(self, part: Part, cells: Cells) -> None:
+    def __init__(self, part: Part, cells: TimeCells) -> None:
         self.part, self.cells, self.held = part, cells, coarse(cells)
         self.first_day = part.start // DAY
         self.days = -(-(part.start + part.length) // DAY) - self.first_day
         self.shared = _shared_rows(part)
         self.fates = self.shared.copy()
-        self.fates[part.holders.row[part.holders.lends | part.holders.same]] = _NOT_HERE  # their legs do not tell it
+        self.fates[part.holders.row[part.holders.lends | part.holders.same]] = (
+            _NOT_HERE  # their stretches do not tell it
+        )
         self.fate_of_cell = self._fates_of_cells(cells)
         self.kept: dict[int, list[Table]] = {fate: [empty()] for fate in (_PLAIN, _LOOSE, _UNSETTLED)}
         self.grid = Grid(self.held, part.machines, part.length, part.offset)
-        self.most, further = (self._cut(legs) for legs in part.legs)
-        self.kept[_PLAIN].append(self._claims(part.legs[1], further))
+        self.most, further = (self._cut(stretches) for stretches in part.stretches)
+        self.kept[_PLAIN].append(self._claims(part.stretches[1], further))
 
-    def _fates_of_cells(self, cells: Cells) -> _Fates:
+    def _fates_of_cells(self, cells: TimeCells) -> _Fates:
         """What is to be done with rows about a cell, whoever they are of."""
         day = cells.machine * self.days + cells.day
         aside = np.zeros(self.part.machines * self.days, dtype=bool)
@@ -58,23 +60,23 @@ class Pieces:
         fate[cells.skip | (cells.pools == 0)] = _NOT_HERE
         return fate
 
-    def _cut(self, legs: Legs) -> Cut:
-        """What legs hold by day, ``of`` being legs: those rows that are plain. Others are put away."""
-        cut = self.grid.cut(self.part.rows.machine[legs.row], legs.start, legs.end)
-        fate = np.maximum(self._fates_of_cells(self.held)[cut.cell], self.fates[legs.row[cut.of]])
+    def _cut(self, stretches: LinkStretches) -> Cut:
+        """What stretches hold by day, ``of`` being stretches: those rows that are plain. Others are put away."""
+        cut = self.grid.cut(self.part.rows.machine[stretches.row], stretches.start, stretches.end)
+        fate = np.maximum(self._fates_of_cells(self.held)[cut.cell], self.fates[stretches.row[cut.of]])
         if not fate.any():
             return cut
         for other in (_LOOSE, _UNSETTLED):
             some = np.flatnonzero(fate == other)
-            self.kept[other].append(self._claims(legs, Cut(*(column[some] for column in cut))))
+            self.kept[other].append(self._claims(stretches, Cut(*(column[some] for column in cut))))
         plain = np.flatnonzero(fate == _PLAIN)
         return Cut(*(column[plain] for column in cut))
 
-    def _claims(self, legs: Legs, cut: Cut) -> Table:
-        """The rows of pieces of legs."""
+    def _claims(self, stretches: LinkStretches, cut: Cut) -> Table:
+        """The rows of pieces of stretches."""
         part, rows, cells = self.part, self.part.rows, self.held
-        row, kind, outer = legs.row[cut.of], legs.kind[cut.of], legs.outer[cut.of]
-        reason = legs.reason[cut.of]
+        row, kind, outer = stretches.row[cut.of], stretches.kind[cut.of], stretches.outer[cut.of]
+        reason = stretches.reason[cut.of]
         shown = (kind == INSIDE) | (kind == STAND_IN)
         held = rows.milligpu[row] * (cut.end - cut.start)
         return table(
@@ -97,15 +99,15 @@ class Pieces:
 
     def rests(self, rests: Rests) -> None:
         """What is left over in pools and in claims with others inside them."""
-        boxes = rests.boxes
-        pools = np.flatnonzero((boxes.holder < 0) & (rests.amount > 0))
-        cell = boxes.cell[pools]
-        found = self._rows(cell, boxes.pool[pools], rests.first[pools], rests.last[pools])
+        containers = rests.containers
+        pools = np.flatnonzero((containers.holder < 0) & (rests.amount > 0))
+        cell = containers.cell[pools]
+        found = self._rows(cell, containers.pool[pools], rests.first[pools], rests.last[pools])
         found |= {"account": self.cells.rest[cell], "reason": self.cells.why[cell], "quantity": rests.amount[pools]}
         self._add(table(len(pools), **found), self.fate_of_cell[cell])
-        holders = np.flatnonzero(boxes.holder >= 0)
-        lends = self.part.holders.lends[boxes.holder[holders]]
-        same = self.part.holders.same[boxes.holder[holders]] & ~lends
+        holders = np.flatnonzero(containers.holder >= 0)
+        lends = self.part.holders.lends[containers.holder[holders]]
+        same = self.part.holders.same[containers.holder[holders]] & ~lends
         self._lenders(rests, holders[lends])
         self._jobs(rests, holders[same])
 
@@ -124,7 +126,7 @@ class Pieces:
         day = (others["machine"] - self.part.first_machine) * self.days + (others["day"] - self.first_day)
         day_of_cell = (self.held.machine * self.days + self.held.day).astype(np.uint16)
         order = np.argsort(np.concatenate([day_of_cell[self.most.cell], day.astype(np.uint16)]), kind="stable")
-        claims = self._claims(self.part.legs[0], self.most)
+        claims = self._claims(self.part.stretches[0], self.most)
         return {name: np.concatenate([claims[name], others[name]])[order] for name in COLUMNS}
 
     def unsettled(self) -> Table:
@@ -138,11 +140,11 @@ class Pieces:
         concerned = np.zeros(part.machines, dtype=bool)
         concerned[cells.machine[nowhere]] = True
         found = [np.empty((0, 4), dtype=np.int64)]
-        for lot in part.legs if concerned.any() else ():
-            legs = lot.take(concerned[part.rows.machine[lot.row]] & (lot.kind != STAND_IN))
-            of, cell, start, _ = self.grid.cut(part.rows.machine[legs.row], legs.start, legs.end)
+        for lot in part.stretches if concerned.any() else ():
+            stretches = lot.take(concerned[part.rows.machine[lot.row]] & (lot.kind != STAND_IN))
+            of, cell, start, _ = self.grid.cut(part.rows.machine[stretches.row], stretches.start, stretches.end)
             lost = np.flatnonzero(nowhere[cell])
-            found.append(np.stack([legs.row[of], cells.day[cell], start, cells.why[cell]], axis=1)[lost])
+            found.append(np.stack([stretches.row[of], cells.day[cell], start, cells.why[cell]], axis=1)[lost])
         every = np.concatenate(found)
         every = every[np.lexsort(every[:, 2::-1].T)]
         first = np.ones(len(every), dtype=bool)
@@ -152,10 +154,10 @@ class Pieces:
     def _lenders(self, rests: Rests, which: Ints) -> None:
         """A lender's rest, with all that it lends beside it."""
         holders, rows = self.part.holders, self.part.rows
-        holder, cell = rests.boxes.holder[which], rests.boxes.cell[which]
-        row, start = holders.row[holder], rests.boxes.start[which]
+        holder, cell = rests.containers.holder[which], rests.containers.cell[which]
+        row, start = holders.row[holder], rests.containers.start[which]
         end = np.minimum(self.cells.end[cell], holders.end[holder])
-        at = np.searchsorted(holders.scene_key, (holder << 32) | self.cells.scene[cell])
+        at = np.searchsorted(holders.situation_key, (holder << 32) | self.cells.situation[cell])
         found = self._rows(cell, self._pool(self.cells, cell, row), start, end)
         found |= {"account": holders.lent[at], "reason": holders.why[at], "quantity": rests.amount[which]}
         found |= {"project": rows.project[row], "job": rows.job[row], "unit": rows.unit[row]}
@@ -164,15 +166,15 @@ class Pieces:
 
     def _jobs(self, rests: Rests, which: Ints) -> None:
         """An external job: what it has beyond its pods, and when the pods have all of it."""
-        holders, rows, boxes = self.part.holders, self.part.rows, rests.boxes
-        end = np.minimum(self.cells.end[boxes.cell[which]], holders.end[boxes.holder[which]])
-        full = end - boxes.start[which] - rests.seconds[which]
+        holders, rows, containers = self.part.holders, self.part.rows, rests.containers
+        end = np.minimum(self.cells.end[containers.cell[which]], holders.end[containers.holder[which]])
+        full = end - containers.start[which] - rests.seconds[which]
         some, none = which[rests.seconds[which] > 0], which[full > 0]
         for at, first, last, seconds, account in (
             (some, rests.first, rests.last, rests.seconds[some], _CHARGED),
             (none, rests.full_first, rests.full_last, full[full > 0], _SHOWN),
         ):
-            holder, cell = boxes.holder[at], boxes.cell[at]
+            holder, cell = containers.holder[at], containers.cell[at]
             row = holders.row[holder]
             found = self._rows(cell, self._pool(self.cells, cell, row), first[at], last[at])
             found |= {"project": holders.project[holder], "job": rows.job[row], "unit": rows.unit[row]}
@@ -195,11 +197,11 @@ class Pieces:
             **dict.fromkeys(("reason", "quantity", "held"), 0),
         }
 
-    def _pool(self, cells: Cells, cell: Ints, row: Ints) -> Ints:
+    def _pool(self, cells: TimeCells, cell: Ints, row: Ints) -> Ints:
         set_ = cells.pools[cell]
         return self.part.pools.first[set_] + self.part.pools.choice[set_, self.part.rows.model[row]]
 
-    def _model(self, cells: Cells, cell: Ints, row: Ints) -> Ints:
+    def _model(self, cells: TimeCells, cell: Ints, row: Ints) -> Ints:
         pools = self.part.pools
         if int(pools.count.max()) > 1:
             return pools.model[self._pool(cells, cell, row)].astype(np.int64)
@@ -219,10 +221,12 @@ class Pieces:
 
 
 def _shared_rows(part: Part) -> _Fates:
-    """Claims of which several rows may have one key: cut into legs, or of a unit with several claims on the machine."""
+    """Claims of which several rows may have one key: cut into stretches, or of a unit with several claims on the
+    machine.
+    """
     rows = len(part.rows.machine)
     fate = np.full(rows, _PLAIN, dtype=np.int8)
-    fate[part.legs[1].row] = _LOOSE
+    fate[part.stretches[1].row] = _LOOSE
     unit = part.rows.unit - part.rows.unit.min(initial=0)
     last = np.empty(int(unit.max(initial=0)) + 1, dtype=np.int64)  # row of each unit: whoever is written last stays
     number = np.arange(rows)

@@ -1,4 +1,4 @@
-"""Claims as legs: stretches of a claim over which it lives inside one and the same other claim, or in none."""
+"""Claims as link stretches: over each of them a claim lives inside one and the same other claim, or in none."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from accounting.reconcile.sweep.chunk import Chunk
 from accounting.reconcile.sweep.columns import SAME
 from accounting.reconcile.sweep.links.nesting import ties
 from accounting.reconcile.sweep.links.singly import Singly
-from accounting.reconcile.sweep.node_day_of import Hood
+from accounting.reconcile.sweep.node_day_of import NodeDayCutter
 from accounting.reconcile.sweep.table import Codebook
 
 
-class Legs(NamedTuple):
+class LinkStretches(NamedTuple):
     """Stretches ``[start, end)`` of rows, in seconds of the period.
 
-    ``kind``/``outer`` say by which link a leg lives inside which row (-1: in none). ``reason`` is why its cards are
-    disputed, 0 when they are not. Legs of a row do not overlap; together they are the row.
+    ``kind``/``outer`` say by which link a stretch lives inside which row (-1: in none). ``reason`` is why its cards are
+    disputed, 0 when they are not. Those of a row do not overlap; together they are the row.
     """
 
     row: Ints
@@ -30,21 +30,21 @@ class Legs(NamedTuple):
     outer: Ints
     reason: Codes
 
-    def take(self, which: Ints | Flags) -> Legs:
-        """Some of the legs."""
-        return Legs._make(column[which] for column in self)
+    def take(self, which: Ints | Flags) -> LinkStretches:
+        """Some of the stretches."""
+        return LinkStretches._make(column[which] for column in self)
 
 
 class Nested(NamedTuple):
-    """The legs of a chunk, and what else its keys tell.
+    """The stretches of a chunk, and what else its keys tell.
 
-    Of the two lots of legs the first is by ascending row. ``lenders`` are rows that lend, ``lender_key`` the entry of
-    `Chunk.keys` that says so. ``same`` are pods and the external Slurm jobs that they are, pair by pair, whenever the
-    pod was; ``external`` are jobs that may be pods as well, by keys that are not plain. ``strange`` are rows whose
+    Of the two lots of stretches the first is by ascending row. ``lenders`` are rows that lend, ``lender_key`` the entry
+    of `Chunk.keys` that says so. ``same`` are pods and the external Slurm jobs that they are, pair by pair, whenever
+    the pod was; ``external`` are jobs that may be pods as well, by keys that are not plain. ``strange`` are rows whose
     node-days the scalar rules must decide as a whole.
     """
 
-    legs: tuple[Legs, Legs]
+    stretches: tuple[LinkStretches, LinkStretches]
     lenders: Ints
     lender_key: Ints
     same: tuple[Ints, Ints]
@@ -52,24 +52,24 @@ class Nested(NamedTuple):
     strange: Ints
 
 
-def nested(chunk: Chunk, hood: Hood, grace: int, reasons: Codebook) -> Nested:
-    """Cut a chunk's claims into legs."""
-    found = ties(chunk, hood.naming, grace)
-    singly = Singly(chunk, hood, grace, reasons)
+def nested(chunk: Chunk, cutter: NodeDayCutter, grace: int, reasons: Codebook) -> Nested:
+    """Cut a chunk's claims into stretches."""
+    found = ties(chunk, cutter.naming, grace)
+    singly = Singly(chunk, cutter, grace, reasons)
     singly.lent(found)
     singly.decide(found.odd)
     left = chunk.alive.copy()
     left[found.odd] = left[found.many] = False
-    plain = Legs(
+    plain = LinkStretches(
         np.arange(len(left)), chunk.start, chunk.end, found.kind, found.outer, np.zeros(len(left), dtype=np.int32)
     )
     plain, *pieces = _cut(chunk, plain if left.all() else plain.take(np.flatnonzero(left)))
-    rows = np.array(singly.legs, dtype=np.int64).reshape(-1, 6).T
-    pieces.append(Legs(rows[0], rows[1], rows[2], rows[3].astype(np.int8), rows[4], rows[5].astype(np.int32)))
+    rows = np.array(singly.stretches, dtype=np.int64).reshape(-1, 6).T
+    pieces.append(LinkStretches(rows[0], rows[1], rows[2], rows[3].astype(np.int8), rows[4], rows[5].astype(np.int32)))
     pods = np.flatnonzero(found.kind == SAME)
     pods = pods[found.outer[pods] >= 0]
     return Nested(
-        (plain, Legs._make(np.concatenate(columns) for columns in zip(*pieces, strict=True))),
+        (plain, LinkStretches._make(np.concatenate(columns) for columns in zip(*pieces, strict=True))),
         found.lenders,
         found.lender_key,
         (pods, found.outer[pods]),
@@ -78,31 +78,31 @@ def nested(chunk: Chunk, hood: Hood, grace: int, reasons: Codebook) -> Nested:
     )
 
 
-def _cut(chunk: Chunk, legs: Legs) -> list[Legs]:
-    """Legs, cut where the claim that they live in begins and ends: outside of it a claim is its own.
+def _cut(chunk: Chunk, stretches: LinkStretches) -> list[LinkStretches]:
+    """Stretches, cut where the claim that they live in begins and ends: outside of it a claim is its own.
 
     First come what is inside, or was never anywhere else, then what is before and after.
     """
-    inner = np.flatnonzero(legs.outer >= 0)
-    outer = legs.outer[inner]
+    inner = np.flatnonzero(stretches.outer >= 0)
+    outer = stretches.outer[inner]
     begun, over = chunk.start[outer], chunk.end[outer]
     if not chunk.alive[outer].all():
         begun, over = (np.where(chunk.alive[outer], times, chunk.length) for times in (begun, over))
-    start, end = legs.start[inner], legs.end[inner]
+    start, end = stretches.start[inner], stretches.end[inner]
     early, late = np.flatnonzero(start < begun), np.flatnonzero(end > over)
-    before, after = legs.take(inner[early]), legs.take(inner[late])
+    before, after = stretches.take(inner[early]), stretches.take(inner[late])
     found = [
         _alone(before._replace(end=np.minimum(before.end, begun[early]))),
         _alone(after._replace(start=np.maximum(after.start, over[late]))),
     ]
     if len(early) or len(late):
-        starts, ends = legs.start.copy(), legs.end.copy()
+        starts, ends = stretches.start.copy(), stretches.end.copy()
         starts[inner], ends[inner] = np.maximum(start, begun), np.minimum(end, over)
-        legs = legs._replace(start=starts, end=ends)
-        legs = legs if (starts < ends).all() else legs.take(starts < ends)
-    return [legs, *found]
+        stretches = stretches._replace(start=starts, end=ends)
+        stretches = stretches if (starts < ends).all() else stretches.take(starts < ends)
+    return [stretches, *found]
 
 
-def _alone(legs: Legs) -> Legs:
-    none = np.full(len(legs.row), -1)
-    return legs._replace(kind=none.astype(np.int8), outer=none)
+def _alone(stretches: LinkStretches) -> LinkStretches:
+    none = np.full(len(stretches.row), -1)
+    return stretches._replace(kind=none.astype(np.int8), outer=none)

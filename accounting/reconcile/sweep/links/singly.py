@@ -11,21 +11,21 @@ from accounting.arrays import Ints, distinct
 from accounting.reconcile.sweep.chunk import Chunk
 from accounting.reconcile.sweep.columns import LENDS, LINKS, SAME
 from accounting.reconcile.sweep.links.nesting import Ties
-from accounting.reconcile.sweep.node_day_of import Hood, day_of
+from accounting.reconcile.sweep.node_day_of import NodeDayCutter, day_of
 from accounting.reconcile.sweep.table import Codebook
 from exporters.join.links import FOREVER, Link, find_links
 from exporters.model import Claim
 
 
 class Singly:
-    """Collects legs (fields as in `accounting.reconcile.sweep.links.link_stretches.Legs`), and rows still strange.
+    """Collects stretches, with the fields of `LinkStretches`, and rows that are strange even so.
 
     ``external`` are jobs that pods may be, according to a key that is not plain.
     """
 
-    def __init__(self, chunk: Chunk, hood: Hood, grace: int, reasons: Codebook) -> None:
-        self.chunk, self.hood, self.grace, self.reasons = chunk, hood, grace, reasons
-        self.legs: list[tuple[int, int, int, int, int, int]] = []
+    def __init__(self, chunk: Chunk, cutter: NodeDayCutter, grace: int, reasons: Codebook) -> None:
+        self.chunk, self.cutter, self.grace, self.reasons = chunk, cutter, grace, reasons
+        self.stretches: list[tuple[int, int, int, int, int, int]] = []
         self.strange: set[int] = set()
         self.external: set[int] = set()
 
@@ -55,18 +55,18 @@ class Singly:
             for day in range(first, last + 1):
                 days[machine, day].append(row)
         asked = {
-            (machine, day): self.hood.around(machine, np.array(rows), *day_of(self.chunk, day))
+            (machine, day): self.cutter.around(machine, np.array(rows), *day_of(self.chunk, day))
             for (machine, day), rows in days.items()
         }
         if asked:
-            self.hood.read(distinct(*asked.values()))
+            self.cutter.read(distinct(*asked.values()))
         for (machine, day), rows in sorted(days.items()):
             self._decide(machine, day, rows, asked[machine, day])
 
     def _decide(self, machine: int, day: int, odd: list[int], rows: Ints) -> None:
         start, end = day_of(self.chunk, day)
-        numbered = sorted(zip(self.hood.read(rows), rows.tolist(), strict=True), key=lambda pair: _order(pair[0]))
-        until = self.hood.known_until(end)
+        numbered = sorted(zip(self.cutter.read(rows), rows.tolist(), strict=True), key=lambda pair: _order(pair[0]))
+        until = self.cutter.known_until(end)
         links: dict[int, list[Link]] = defaultdict(list)
         for link in find_links([claim for claim, _ in numbered], grace=self.grace, until=until):
             links[numbered[link.inner][1]].append(link)
@@ -74,7 +74,7 @@ class Singly:
             a, b = max(start, int(self.chunk.start[row])), min(end, int(self.chunk.end[row]))
             reason = next((n.reason for n in links[row] if not n.verified), "")
             if reason:
-                self.legs.append((row, a, b, -1, -1, self.reasons.code(reason)))
+                self.stretches.append((row, a, b, -1, -1, self.reasons.code(reason)))
                 if self.chunk.first_machine + machine in self.chunk.site.rulings:
                     self.strange.add(row)  # somebody may have ruled on its key
                 continue
@@ -83,7 +83,7 @@ class Singly:
             self._hold(row, a, b, outers)
 
     def _hold(self, row: int, start: int, end: int, outers: list[tuple[int, int]]) -> None:
-        """Legs of one row over ``[start, end)``: of several outer claims it is in the one that began last."""
+        """Stretches of one row over ``[start, end)``: of several outer claims it is in the one that began last."""
         chunk = self.chunk
         around = [(int(chunk.start[o]), int(chunk.end[o]), k, o) for k, o in outers if chunk.alive[o]]
         borders = sorted({start, end, *(t for a, b, _, _ in around for t in (a, b) if start < t < end)})
@@ -92,11 +92,11 @@ class Singly:
             began, kind, outer = max(there, default=(0, -1, -1))
             if sum(began == other for other, _, _ in there) > 1:
                 self.strange.add(row)  # which of them is the later one is a matter of their names
-            self.legs.append((row, a, b, kind, outer, 0))
+            self.stretches.append((row, a, b, kind, outer, 0))
 
     def _elsewhere(self, odd: Ints) -> None:
         for row in odd.tolist():
-            tied = self.hood.naming.tied(int(self.chunk.machine[row]), np.array([row]), -FOREVER, FOREVER)
+            tied = self.cutter.naming.tied(int(self.chunk.machine[row]), np.array([row]), -FOREVER, FOREVER)
             self.external.update(tied.tolist())
 
 
