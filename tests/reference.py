@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 from prometheus_client import CollectorRegistry
 
-from accounting.service import metrics as standing
+from accounting.service import metrics
 from accounting.service.loop import Loop
 from accounting.service.middleware import RequestMetrics
 from alerts.page import alert_table, replace_region, threshold_table
@@ -86,11 +86,11 @@ def service_metrics_page() -> str:
         "",
         "## `/metrics`: open, names no project",
         "",
-        *_table([*own, *map(_gauge, standing.OPEN_FAMILIES)]),
+        *_table([*own, *map(_gauge, metrics.OPEN_FAMILIES)]),
         "",
         "## `/api/v1/metrics`: with a token, one's own projects",
         "",
-        *_table(map(_gauge, standing.PROJECT_FAMILIES)),
+        *_table(map(_gauge, metrics.PROJECT_FAMILIES)),
     ]
     return "\n".join(head) + "\n"
 
@@ -99,7 +99,7 @@ Described = tuple[str, str, tuple[str, ...], str]
 """Name, type, labels and help of a family."""
 
 
-def _gauge(family: standing.Gauge) -> Described:
+def _gauge(family: metrics.Gauge) -> Described:
     return (family.name, "gauge", family.labels, family.help)
 
 

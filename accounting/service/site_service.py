@@ -19,8 +19,7 @@ from accounting.service.auth import TokenFile, Tokens
 from accounting.service.last_value import Latest
 from accounting.service.loop import Loop, Task
 from accounting.service.metrics import OPEN_FAMILIES, Standing, StandingCollector, Standings, stand
-from accounting.site import book
-from accounting.site import recovery as recovering
+from accounting.site import book, recovery
 from accounting.statements.statement_pages import StatedMonth
 from accounting.store.calendar import period_named
 from accounting.store.database import next_id, read
@@ -106,7 +105,7 @@ def service(config: Config, clock: Callable[[], float] = time.time) -> Service:
         if c.history.enabled
     ]
     tasks += [
-        Task(f"recover-{k.cluster}", k.history.interval, lambda k=k: recovering.recover(config, k, int(clock())))  # type: ignore[misc]
+        Task(f"recover-{k.cluster}", k.history.interval, lambda k=k: recovery.recover(config, k, int(clock())))  # type: ignore[misc]
         for k in config.kubernetes
         if k.history is not None
     ]

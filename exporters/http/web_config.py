@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 
 import bcrypt
 
-from exporters import strict_yaml as strictyaml
+from exporters import strict_yaml
 from exporters.errors import EXIT_USAGE, OperatorError
 
 T = TypeVar("T")
@@ -114,8 +114,8 @@ class WebConfig:
 def parse_web_config(text: str, folder: Path, name: str = "web config") -> WebConfig:
     """The file's content; relative paths in it are below ``folder``. Raises `WebConfigError`."""
     try:
-        document = strictyaml.read(text)
-    except strictyaml.YamlError as error:
+        document = strict_yaml.read(text)
+    except strict_yaml.YamlError as error:
         raise WebConfigError(f"{name}: {error}") from error
     top = _section(name, document, _TOP)
     return WebConfig(

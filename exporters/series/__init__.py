@@ -11,17 +11,19 @@ from collections.abc import Iterable, Sequence
 
 from exporters.exposition.family import Columns, Family, Row
 from exporters.meters.roster import fold
-from exporters.series import card_families as cards
-from exporters.series import fabric_families as fabric
-from exporters.series import fleet_families as fleet
-from exporters.series import job_families as jobs
-from exporters.series import own_families as itself
+from exporters.series import card_families, fabric_families, fleet_families, job_families, own_families
 from exporters.series import view as v
 from exporters.series.row import SeriesRow
 
 __all__ = ["TABLE", "SeriesRow", "families", "markdown"]
 
-TABLE: tuple[SeriesRow, ...] = (*jobs.ROWS, *fleet.ROWS, *cards.ROWS, *fabric.ROWS, *itself.ROWS)
+TABLE: tuple[SeriesRow, ...] = (
+    *job_families.ROWS,
+    *fleet_families.ROWS,
+    *card_families.ROWS,
+    *fabric_families.ROWS,
+    *own_families.ROWS,
+)
 
 
 def families(view: v.View) -> list[Family]:

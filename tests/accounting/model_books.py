@@ -15,7 +15,7 @@ from sqlalchemy import Engine, func, select
 
 from accounting.evidence.node_days import node_days
 from accounting.evidence.node_facts import lenders, nodes_seen
-from accounting.intake import history as intake
+from accounting.intake import history
 from accounting.intake.history import ingest_history
 from accounting.intake.live_recorder import LedgerRecorder
 from accounting.ledger.reconcile_range import reconcile_range, rules_hash
@@ -59,11 +59,11 @@ class Books:
         self.engine, self.zone = engine, zone
         self.recorder = LedgerRecorder(engine, gap=GAP, zone=zone)
 
-    def tell(self, told: Told, batch: int = intake.BATCH) -> None:
+    def tell(self, told: Told, batch: int = history.BATCH) -> None:
         if told.readings:
             self.recorder.record(Round(told.now, told.readings, told.holdings, []))
         if told.records is not None:
-            with mock.patch.object(intake, "BATCH", batch):
+            with mock.patch.object(history, "BATCH", batch):
                 source = History(told.records, told.events)
                 ingest_history(
                     self.engine, source, now=told.now, start=START, overlap=90 * 24 * HOUR, step=90 * 24 * HOUR

@@ -18,7 +18,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.exc import OperationalError
 
 from accounting.intake.live_recorder import LedgerRecorder
-from accounting.service import site_service as office
+from accounting.service import site_service
 from accounting.site import book
 from accounting.store.database import LedgerError, read
 from accounting.store.schema import open_ledger
@@ -269,7 +269,7 @@ def test_the_service_comes_back_by_itself(server: PostgreSQL, url: str, tmp_path
             "accounting.service.loop.log"
         ),  # a log that is kept would keep the traceback, and with it the cursor
     ):
-        service = office.service(config, clock=lambda: float(SETTLED))
+        service = site_service.service(config, clock=lambda: float(SETTLED))
         service.start()
 
         def says(line: str) -> bool:

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, select
 
-from accounting.intake import history as intake
+from accounting.intake import history
 from accounting.intake.history import IntakeReport, cursor, ingest_history
 from accounting.intake.records import Kept
 from accounting.intake.rejects import rejects
@@ -138,7 +138,7 @@ def test_other_wording_of_the_same_end_is_kept_and_is_no_change(engine: Engine) 
     ],
 )
 def test_a_record_at_the_border_of_what_makes_sense_is_used(record: Record) -> None:
-    assert intake.senseless(record, NOW) is None
+    assert history.senseless(record, NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_the_rows_and_their_ids_do_not_depend_on_the_batching(
     told[7:7] = [without(90), running(91, T0), Reject("sacct", "garbage", "no job id")]
 
     def dump(batch: int) -> list[Any]:
-        monkeypatch.setattr(intake, "BATCH", batch)
+        monkeypatch.setattr(history, "BATCH", batch)
         monkeypatch.setattr("accounting.intake.records.BATCH", batch)
         engine = new_ledger()
         take(engine, History(told))
@@ -243,7 +243,7 @@ def test_windows_follow_each_other_to_now_and_the_next_call_overlaps(engine: Eng
 def test_a_source_that_fails_midway_keeps_what_was_read_and_reads_the_rest_again(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intake, "BATCH", 2)
+    monkeypatch.setattr(history, "BATCH", 2)
 
     class Failing(History):
         def records(self, start: int, end: int) -> Iterator[Record | Reject]:
@@ -265,7 +265,7 @@ def test_a_source_that_fails_midway_keeps_what_was_read_and_reads_the_rest_again
 
 
 def test_what_was_committed_of_a_failed_window_stays(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "BATCH", 2)
+    monkeypatch.setattr(history, "BATCH", 2)
 
     class Failing(History):
         def records(self, start: int, end: int) -> Iterator[Record | Reject]:

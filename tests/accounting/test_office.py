@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine
 
 from accounting.intake.history import ingest_history
-from accounting.service import site_service as office
+from accounting.service import site_service
 from accounting.site import book
 from accounting.store.schema import open_ledger
 from exporters.config import Config, parse
@@ -47,7 +47,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     (folder / "tokens.yaml").write_text(TOKENS.format(admin=sha256(ADMIN), vision=sha256(VISION)))
     config = parse(SETTINGS.format(folder=folder))
     book.reconcile_period(config, "2026-10", T0 + DAY)
-    server = office.service(config)
+    server = site_service.service(config)
     server.start()
     try:
         yield server
@@ -121,7 +121,7 @@ def book_runs(config: Config, engine: Engine, *runs: int) -> None:
 
 def test_a_statement_is_kept_until_something_is_booked(tmp_path: Path) -> None:
     config, engine = ledger(tmp_path, 1)
-    books = office.LedgerBooks(config, engine)
+    books = site_service.LedgerBooks(config, engine)
     first, same = books.statement("2026-10"), books.statement("2026-10")
     book_runs(config, engine, 1, 2)
     later = books.statement("2026-10")
@@ -134,7 +134,7 @@ def test_a_statement_is_kept_until_something_is_booked(tmp_path: Path) -> None:
 def test_a_ledger_that_fails_while_lines_are_read_is_an_error_that_names_it(tmp_path: Path) -> None:
     config, engine = ledger(tmp_path, 1)
     (tmp_path / "tokens.yaml").write_text(TOKENS.format(admin=sha256(ADMIN), vision=sha256(VISION)))
-    server = office.service(config)
+    server = site_service.service(config)
     server.start()
     try:
         paths = [f"/api/v1/statements/2026-10{more}" for more in ("", "/chargeback.csv")]

@@ -17,8 +17,7 @@ from sqlalchemy import Engine, select
 from accounting.model import Line
 from accounting.service.last_value import Latest
 from accounting.site import book
-from accounting.statements import Statement, chargeback_csv
-from accounting.statements import statement_pages as stated
+from accounting.statements import Statement, chargeback_csv, statement_pages
 from accounting.statements.statement_pages import StatedMonth
 from accounting.store.calendar import period_named
 from accounting.store.database import insert_many, write
@@ -126,7 +125,7 @@ def text(parts: Iterator[str | bytes]) -> bytes:
 def test_a_page_makes_no_lines_but_its_own(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     made = month(site, "2026-10")
     counted: list[int] = []
-    monkeypatch.setattr(stated, "rate", counting(stated.rate, counted))
+    monkeypatch.setattr(statement_pages, "rate", counting(statement_pages.rate, counted))
     page = made.page(2, 3)
     rows = [*csv.reader(io.StringIO(text(made.chargeback()).decode(), newline=""))]
 

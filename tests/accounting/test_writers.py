@@ -13,7 +13,7 @@ import pytest
 from accounting.intake.rejects import rejects
 from accounting.ledger.books import balances
 from accounting.periods.check import check
-from accounting.service import site_service as office
+from accounting.service import site_service
 from accounting.site import book
 from accounting.store.database import LedgerError, connect, write
 from accounting.store.tables import cursors
@@ -90,7 +90,7 @@ def serve(url: str, folder: Path) -> None:
         mock.patch("accounting.site.book.build.history", return_value=Told(LATER, EVENTS)),
         mock.patch.object(book, "first_second", return_value=FIRST),
     ):
-        service = office.service(site.config(), clock=lambda: float(SETTLED))
+        service = site_service.service(site.config(), clock=lambda: float(SETTLED))
         service.start()
         for task in ("ingest-lab", "reconcile"):
             done = f'meterbridge_task_success{{task="{task}"}} 1.0'

@@ -14,7 +14,7 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from prometheus_client import CollectorRegistry
 
-from accounting.service import metrics as standing
+from accounting.service import metrics
 from accounting.service.loop import Loop
 from accounting.service.middleware import RequestMetrics
 from dashboards.boards import BOARDS, texts
@@ -32,7 +32,7 @@ def families() -> dict[str, tuple[str, ...]]:
     Loop([], registry)
     RequestMetrics(registry)
     own = {n: tuple(c._labelnames) for c, names in registry._collector_to_names.items() for n in names}  # type: ignore[attr-defined]
-    ledger = {g.name: g.labels for g in (*standing.OPEN_FAMILIES, *standing.PROJECT_FAMILIES)}
+    ledger = {g.name: g.labels for g in (*metrics.OPEN_FAMILIES, *metrics.PROJECT_FAMILIES)}
     return {r.name: r.labels for r in TABLE} | own | ledger
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from exporters import build
 from exporters.config import parse
 from exporters.sources.fabric.rdma import Rdma
-from exporters.wiring import devices as wiring
+from exporters.wiring import devices
 
 
 def test_the_ports_of_a_site_are_a_source_and_a_sentence() -> None:
@@ -26,7 +26,7 @@ rdma:
     assert (3, 4) == build.join_settings(config).lossless_priorities
     assert "ports: 2 node_exporters, 0 node agents, and node_exporter and node agent pods" in build.describe(config)
     assert config.rdma is not None
-    found = wiring.discovery(config, config.rdma.agents.discover)
+    found = devices.discovery(config, config.rdma.agents.discover)
     assert found is not None
     assert ("/metrics/node", 9812) == (found._path, found._port)
 

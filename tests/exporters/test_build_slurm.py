@@ -15,7 +15,7 @@ from exporters.sources.slurm.history.slurmdbd import Slurmdbd
 from exporters.sources.slurm.live.pyslurm import PySlurm
 from exporters.sources.slurm.live.slurmctld import Slurmctld
 from exporters.sources.slurm.rest.slurmrestd import Slurmrestd, SlurmrestdHistory
-from exporters.wiring import slurm as wiring
+from exporters.wiring import slurm
 
 REST = {"url": "http://rest:6820", "token_file": Path("/run/token"), "version": "v0.0.42"}
 DATABASE = {"url": "mariadb+pymysql://meterbridge:s3cret@dbhost/slurm_acct_db"}
@@ -27,14 +27,14 @@ def cluster(**settings: Any) -> SlurmCluster:
 
 @pytest.mark.parametrize(("via", "kind"), [("commands", Slurmctld), ("slurmrestd", Slurmrestd), ("pyslurm", PySlurm)])
 def test_the_present_is_read_as_the_settings_say(via: str, kind: type) -> None:
-    source = wiring.present(cluster(live={"via": via, "interval": "20s"}, slurmrestd=REST))
+    source = slurm.present(cluster(live={"via": via, "interval": "20s"}, slurmrestd=REST))
 
     assert (kind, "hall", 20.0, "slurmctld") == (type(source), source.cluster, source.interval, source.name)
 
 
 @pytest.mark.parametrize(("via", "kind"), [("sacct", Sacct), ("slurmrestd", SlurmrestdHistory), ("slurmdbd", Slurmdbd)])
 def test_the_past_is_read_as_the_settings_say(via: str, kind: type) -> None:
-    source = wiring.history(cluster(history={"via": via}, slurmrestd=REST, slurmdbd=DATABASE))
+    source = slurm.history(cluster(history={"via": via}, slurmrestd=REST, slurmdbd=DATABASE))
 
     assert (kind, "hall", via) == (type(source), source.cluster, source.name)
 
@@ -65,8 +65,8 @@ def test_all_sources_of_a_cluster_name_runs_in_one_way(via: str, monkeypatch: py
     site = cluster(
         identity="submit", history={"via": via}, live={"via": ways.get(via, via)}, slurmrestd=REST, slurmdbd=DATABASE
     )
-    wiring.history(site)
-    wiring.present(site)
+    slurm.history(site)
+    slurm.present(site)
 
     assert ["submit", "submit"] == asked
 

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from exporters.http import web_guard as webguard
+from exporters.http import web_guard
 from exporters.http.server import Server
 from exporters.http.web_config import WebConfig, WebConfigError
 
@@ -90,7 +90,7 @@ def test_only_a_user_with_the_right_password_may_ask(listen: Listen) -> None:
 
 
 def test_no_password_makes_somebody_of_nobody(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webguard, "_NOBODY", hashed("guessed").encode())
+    monkeypatch.setattr(web_guard, "_NOBODY", hashed("guessed").encode())
     listener = listen(f"basic_auth_users: {{prom: {hashed('secret')}}}")
 
     assert listener.get(auth=("nobody", "guessed")).status_code == 401
@@ -116,7 +116,7 @@ def test_any_password_may_be_tried(listen: Listen, password: str) -> None:
 def test_a_password_that_was_checked_is_not_hashed_again(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
     checks = []
     real = bcrypt.checkpw
-    monkeypatch.setattr(webguard.bcrypt, "checkpw", lambda *a: checks.append(1) or real(*a))
+    monkeypatch.setattr(web_guard.bcrypt, "checkpw", lambda *a: checks.append(1) or real(*a))
     listener = listen(f"basic_auth_users: {{prom: {hashed('secret')}}}")
     for _ in range(5):
         listener.get(auth=("prom", "secret"))
@@ -272,14 +272,14 @@ def test_files_that_are_missing_or_no_certificates_stop_the_start(web_config: Pa
 
 
 def test_many_wrong_passwords_do_not_grow_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webguard, "_matches", lambda _password, _hash: False)
-    guarded = webguard._Guarded(APP, webguard.WebGuard(None))
+    monkeypatch.setattr(web_guard, "_matches", lambda _password, _hash: False)
+    guarded = web_guard._Guarded(APP, web_guard.WebGuard(None))
 
     async def try_many() -> None:
-        for n in range(2 * webguard._REMEMBERED):
+        for n in range(2 * web_guard._REMEMBERED):
             tried = base64.b64encode(f"prom:{n}".encode()).decode()
             assert not await guarded._allowed(WebConfig(), f"Basic {tried}")
 
     asyncio.run(try_many())
 
-    assert len(guarded._known) == webguard._REMEMBERED
+    assert len(guarded._known) == web_guard._REMEMBERED

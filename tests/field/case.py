@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 from click.testing import CliRunner
 
-from accounting.service import site_service as office
+from accounting.service import site_service
 from accounting.site import book
 from exporters import build
 from exporters.config import load
@@ -198,7 +198,7 @@ class Case:
 
     def get(self, what: dict[str, Any]) -> None:
         """Ask the accounting service, until the answer has what is waited for."""
-        service = office.service(load(self.here / "meterbridge.yaml"))
+        service = site_service.service(load(self.here / "meterbridge.yaml"))
         service.start()
         headers = {"Authorization": f"Bearer {TOKEN}"} if what.get("token") else {}
         try:

@@ -16,7 +16,7 @@ from typing import TextIO
 
 import httpx2
 
-from accounting.service import site_service as office
+from accounting.service import site_service
 from accounting.site import book
 from demo.site import EVERY, DemoSite
 from exporters import build
@@ -74,7 +74,7 @@ def _month(root: Path, file: TextIO, every: int) -> Span:
             book.reconcile_period(config, site.period, int(site.now))
         finally:
             collector.stop()
-        service = office.service(config, site.clock)
+        service = site_service.service(config, site.clock)
         service.start()
         try:
             for back in (2 * scrape, scrape, 0.0):

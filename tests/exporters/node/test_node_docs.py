@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from exporters.fabric_model import LABELS, PortQuantity
-from exporters.node import families as page
+from exporters.node import families
 from exporters.node.counters import COUNTERS, EXPOSED_HW_COUNTERS, HW_COUNTERS
 from exporters.node.holding import Basis
 from tests.exporters.node.test_node_exporter import NODE_EXPORTER
@@ -51,7 +51,7 @@ def test_what_node_exporter_serves_is_documented_with_its_name() -> None:
 
 def test_every_family_is_documented_with_its_labels() -> None:
     documented = {words(c[0])[0]: words(c[1]) for c in LINES if words(c[0])[0].startswith("meterbridge_agent_")}
-    served = {f.name: list(f.labels) for f in page.families(page.Round(), "0")}
+    served = {f.name: list(f.labels) for f in families.families(families.Round(), "0")}
 
     assert served == {name: labels for name, labels in documented.items() if "<quantity>" not in name}
 

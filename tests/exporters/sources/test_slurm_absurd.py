@@ -16,8 +16,7 @@ from exporters.sources.slurm import gres, runs
 from exporters.sources.slurm.history import rows
 from exporters.sources.slurm.history.events import read_events
 from exporters.sources.slurm.hostlist import MAX_TASKS, expand, task_count, task_list
-from exporters.sources.slurm.live import live_job as live
-from exporters.sources.slurm.live import queue_json
+from exporters.sources.slurm.live import live_job, queue_json
 from exporters.sources.slurm.live.node_text import read_nodes
 from exporters.sources.slurm.rest import rest_json
 from tests.exporters.sources.test_sacct import ROW
@@ -92,7 +91,7 @@ NUMBERS = (1e999, -1e999, float("nan"), 10**40, -1, None, [], {}, "x", {"set": T
 @given(st.sampled_from(sorted(JOB)), st.sampled_from(NUMBERS))
 def test_a_job_of_squeue_is_read_or_rejected_and_the_others_stand(field: str, value: Any) -> None:
     document = json.dumps(queue({**JOB, field: value}, {**JOB, "job_id": 19}))
-    told = live.nouns(queue_json.read_queue(document), "hpc1", 1_800_000_000)
+    told = live_job.nouns(queue_json.read_queue(document), "hpc1", 1_800_000_000)
 
     assert "19" in {job.native_id for job in told.jobs}
     assert all(0 <= n < LARGEST for c in told.claims for n in (c.milligpu, c.start))

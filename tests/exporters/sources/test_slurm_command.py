@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from exporters.sources.base import SourceError
-from exporters.sources.slurm import run_command as command
+from exporters.sources.slurm import run_command
 from tests.lab.daemons import wait_for
 from tests.lab.fake_slurm import script
 
 
 def run(*words: str, timeout: float = 10, max_bytes: int = 1 << 20, **environment: str) -> bytes:
-    return command.run(words, environment=environment, timeout=timeout, max_bytes=max_bytes, mend="Do this")
+    return run_command.run(words, environment=environment, timeout=timeout, max_bytes=max_bytes, mend="Do this")
 
 
 def test_what_was_printed_is_returned_whole(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_command_that_closes_its_output_and_stays_is_killed_too(tmp_path: Path
 
 
 def test_an_endless_answer_is_cut_off(tmp_path: Path) -> None:
-    with pytest.raises(command.TooLargeError, match="printed more than 100000 bytes"):
+    with pytest.raises(run_command.TooLargeError, match="printed more than 100000 bytes"):
         run(script(tmp_path / "yes", "exec yes"), max_bytes=100_000)
 
 

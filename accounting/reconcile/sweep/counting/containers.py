@@ -137,7 +137,7 @@ def _inside(part: Part, stretches: LinkStretches, container_of: Ints, kind: int)
 
 
 def doubtful(part: Part, stretches: LinkStretches, epochs: Epochs) -> Windows:
-    """Stretches that the scalar rules must place: who names none of several pools, or lives in a claim on another one."""
+    """Stretches that the scalar rules must place: of several pools they name none, or live in a claim on another."""
     nothing = np.empty(0, dtype=np.int64)
     if not epochs.several:
         return Windows(nothing, nothing, nothing)

@@ -26,8 +26,7 @@ from exporters.model import NodeEvent, Record, Reject
 from exporters.sources.base import SourceError
 from exporters.sources.slurm import run_command as command
 from exporters.sources.slurm import runs
-from exporters.sources.slurm.history import rows
-from exporters.sources.slurm.history import windows as reading
+from exporters.sources.slurm.history import rows, windows
 from exporters.sources.slurm.history.events import read_events
 
 MEND = (
@@ -78,7 +77,7 @@ class Sacct:
         self._max_bytes = max_bytes
         self._identity, self._sluids = identity, runs.by_sluid(identity)
         self._fields: tuple[str, ...] = ()
-        self.ours = reading.Ours(cluster_name)
+        self.ours = windows.Ours(cluster_name)
 
     def records(self, start: int, end: int) -> Iterator[Record | Reject]:
         """Every run that was or could have been running in ``[start, end)`` (epoch seconds), each once.
@@ -86,15 +85,15 @@ class Sacct:
         Rows of one sub-window are yielded only after sacct has ended well. Raises `SourceError` (which names the
         command, its exit code and its words) when it has not; what was yielded until then is whole and true.
         """
-        yield from reading.records(
+        yield from windows.records(
             self._rows, start, end, self.step, self.cluster, self.name, ours=self.ours, sluids=self._sluids
         )
 
     def again(self, native_ids: Sequence[str]) -> Iterator[Record | Reject]:
         """Every run of these jobs (JobIDRaw), however old, and of arrays that they lead. Raises as `records` does."""
-        for some in reading.together(sorted(set(native_ids))):
+        for some in windows.together(sorted(set(native_ids))):
             found = self._told("-j", ",".join(some))
-            yield from reading.as_records(found, self.cluster, self.name, ours=self.ours, sluids=self._sluids)
+            yield from windows.as_records(found, self.cluster, self.name, ours=self.ours, sluids=self._sluids)
 
     def events(self, start: int, end: int) -> Iterator[NodeEvent | Reject]:
         """When nodes were down, drained or unknown within ``[start, end)`` (epoch seconds).

@@ -29,8 +29,7 @@ from exporters.masking import masked
 from exporters.model import NodeEvent, Record, Reject
 from exporters.sources.base import SourceError
 from exporters.sources.slurm import runs
-from exporters.sources.slurm.history import dbd_rows, dbd_schema, events, rows
-from exporters.sources.slurm.history import windows as reading
+from exporters.sources.slurm.history import dbd_rows, dbd_schema, events, rows, windows
 
 MEND = (
     "Check that the address and the password are right, that the database lets this host in, and that the user may "
@@ -99,16 +98,16 @@ class Slurmdbd:
 
         Raises `SourceError` where the database cannot be read; what was yielded until then is whole and true.
         """
-        yield from reading.records(
-            self._rows, start, end, self.step, self.cluster, self.name, ours=reading.Ours(), sluids=self._sluids
+        yield from windows.records(
+            self._rows, start, end, self.step, self.cluster, self.name, ours=windows.Ours(), sluids=self._sluids
         )
 
     def again(self, native_ids: Sequence[str]) -> Iterator[Record | Reject]:
         """Every run of these jobs, however old. Raises as `records` does."""
-        for some in reading.together(sorted({int(number) for number in native_ids})):
+        for some in windows.together(sorted({int(number) for number in native_ids})):
             among = f"j.deleted = 0 AND j.id_job IN ({', '.join(map(str, some))})"
             told = self._read(self._fetched(among, lambda _, where, among=among: [(where, among)], {}))  # type: ignore[misc]
-            yield from reading.as_records(told, self.cluster, self.name, ours=reading.Ours(), sluids=self._sluids)
+            yield from windows.as_records(told, self.cluster, self.name, ours=windows.Ours(), sluids=self._sluids)
 
     def events(self, start: int, end: int) -> Iterator[NodeEvent | Reject]:
         """When nodes were down, drained or unknown within ``[start, end)`` (epoch seconds).

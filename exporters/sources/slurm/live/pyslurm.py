@@ -15,12 +15,9 @@ from typing import Any
 
 from exporters.model import Node, Reject, Scheduler, Snapshot
 from exporters.sources.base import Source, SourceError
-from exporters.sources.slurm import run_command as command
-from exporters.sources.slurm import runs
+from exporters.sources.slurm import run_command, runs
 from exporters.sources.slurm.hostlist import expand, task_count
-from exporters.sources.slurm.live import live_job as live
-from exporters.sources.slurm.live import node_text as nodes
-from exporters.sources.slurm.live import queue_json
+from exporters.sources.slurm.live import live_job, node_text, queue_json
 from exporters.sources.slurm.live.backoff import Backoff
 from exporters.sources.slurm.live.live_job import SOURCE, FormError, LiveJob
 
@@ -61,9 +58,9 @@ class PySlurm(Source):
             except library.PyslurmError as error:
                 self._matches = False  # the release may be another next time
                 raise SourceError(f"pyslurm cannot read slurmctld: {error}. {MEND}") from error
-        queue = live.nouns([_read(job) for job in jobs.values()], self.cluster, int(now))
+        queue = live_job.nouns([_read(job) for job in jobs.values()], self.cluster, int(now))
         try:
-            return live.snapshot(queue, _nodes(found.values(), self.cluster), now)
+            return live_job.snapshot(queue, _nodes(found.values(), self.cluster), now)
         except FormError as error:
             raise SourceError(f"pyslurm's list of nodes: {error}. {MEND}") from error
 
@@ -76,7 +73,7 @@ class PySlurm(Source):
                 raise SourceError(f"pyslurm cannot be loaded: {error}. It is built on the host. {MEND}") from error
         if not self._matches:
             words = (*self._scontrol, "--version")
-            printed = command.run(
+            printed = run_command.run(
                 words, environment=self._environment, timeout=self._timeout, max_bytes=4096, mend=MEND
             ).decode(errors="replace")
             try:
@@ -144,16 +141,16 @@ def _display_id(job: Any, waiting: str) -> str:
 def _nodes(found: Iterable[Any], cluster: str) -> Iterator[Node | Reject]:
     for node in found:
         said, by, since = node.reason or "", node.reason_user, node.reason_time
-        facts = nodes.NodeFacts(
+        facts = node_text.NodeFacts(
             name=node.name,
-            states=tuple(nodes.state_words(node.state)),
+            states=tuple(node_text.state_words(node.state)),
             gres=_gres_text(node.configured_gres),
             hostname=node.hostname or "",
             reason=f"{said} [{by}@{since}]" if said and by and since else said,
             comment=node.comment or "",
         )
         try:
-            yield from nodes.nodes_of(facts, cluster)
+            yield from node_text.nodes_of(facts, cluster)
         except ValueError as error:
             yield Reject(SOURCE, f"pyslurm node {node.name}", f"a node that does not read: {error}")
 

@@ -17,10 +17,8 @@ from collections.abc import Mapping, Sequence
 
 from exporters.model import Reject, Scheduler, Snapshot
 from exporters.sources.base import Source, SourceError
-from exporters.sources.slurm import run_command as command
-from exporters.sources.slurm import runs
-from exporters.sources.slurm.live import live_job as live
-from exporters.sources.slurm.live import queue_json, queue_text
+from exporters.sources.slurm import run_command, runs
+from exporters.sources.slurm.live import live_job, queue_json, queue_text
 from exporters.sources.slurm.live.backoff import Backoff, is_busy
 from exporters.sources.slurm.live.live_job import FormError, LiveJob
 from exporters.sources.slurm.live.node_text import read_nodes
@@ -83,9 +81,9 @@ class Slurmctld(Source):
         with self._backoff.asking(now):
             jobs = self._jobs()
             nodes = self._ask(*self._scontrol, "--local", "-a", "-d", "-o", "show", "node")
-        queue, told = live.nouns(jobs, self.cluster, int(now), self._cluster_name), read_nodes(nodes, self.cluster)
+        queue, told = live_job.nouns(jobs, self.cluster, int(now), self._cluster_name), read_nodes(nodes, self.cluster)
         try:
-            return live.snapshot(queue, told, now)
+            return live_job.snapshot(queue, told, now)
         except FormError as error:
             raise SourceError(f"{' '.join(self._scontrol)} show node: {error}. {MEND}") from error
 
@@ -114,7 +112,7 @@ class Slurmctld(Source):
             return queue_json.read_queue(self._ask(*self._squeue, "-a", "--local", "--json"), sluids=self._named)
         except FormError as error:
             raise _WrongFormError(f"{' '.join(self._squeue)} --json: {error}. {MEND}") from error
-        except command.TooLargeError as error:
+        except run_command.TooLargeError as error:
             raise _WrongFormError(
                 f"{error}. Raise the limit, or pin the text form, which does not grow with the jobs' cores"
             ) from error
@@ -141,7 +139,7 @@ class Slurmctld(Source):
 
     def _ask(self, *words: str) -> str:
         """What a command prints, with bytes that are not UTF-8 kept as surrogates."""
-        out = command.run(
+        out = run_command.run(
             words, environment=self._environment, timeout=self._timeout, max_bytes=self._max_bytes, mend=MEND
         )
         return out.decode("utf-8", "surrogateescape")

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from exporters.sources.slurm.live import live_job as live
-from exporters.sources.slurm.live import queue_json
+from exporters.sources.slurm.live import live_job, queue_json
 from exporters.sources.slurm.rest import rest_json
 from exporters.sources.slurm.rest.rest_http import RestUnchangedError
 
@@ -26,9 +25,9 @@ class KeptQueue:
 
     def __init__(self, cluster: str, *, sluids: bool, cluster_name: str = "") -> None:
         self._cluster, self._sluids, self._cluster_name = cluster, sluids, cluster_name
-        self._last: tuple[float, int, live.Queue] | None = None
+        self._last: tuple[float, int, live_job.Queue] | None = None
 
-    def at(self, now: float, ask: Callable[[int], bytes]) -> live.Queue:
+    def at(self, now: float, ask: Callable[[int], bytes]) -> live_job.Queue:
         """The queue as it is at ``now``. ``ask(since)`` gets a document; ``since`` 0 asks for all of it.
 
         Raises what ``ask`` raises, and `FormError`; what was known is not returned in the place of an answer.
@@ -46,6 +45,6 @@ class KeptQueue:
         if since and last is not None and not as_of:
             return last
         jobs = queue_json.read_jobs(document, sluids=self._sluids)
-        queue = live.nouns(jobs, self._cluster, int(now), self._cluster_name)
+        queue = live_job.nouns(jobs, self._cluster, int(now), self._cluster_name)
         self._last = (now, as_of, queue)
         return queue

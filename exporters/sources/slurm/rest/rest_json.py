@@ -16,8 +16,7 @@ from exporters.model import Node, Reject
 from exporters.sources.slurm import runs
 from exporters.sources.slurm.history import rows
 from exporters.sources.slurm.hostlist import task_list
-from exporters.sources.slurm.live import node_text as nodes
-from exporters.sources.slurm.live import queue_json
+from exporters.sources.slurm.live import node_text, queue_json
 from exporters.sources.slurm.live.live_job import FormError
 
 SOURCE = "slurmrestd"
@@ -60,7 +59,7 @@ def read_nodes(document: Mapping[str, Any], cluster: str) -> Iterator[Node | Rej
     """Every node of the document, as `exporters.sources.slurm.live.node_text.read_nodes` tells them."""
     for told in document["nodes"]:
         try:
-            yield from nodes.nodes_of(_node(told), cluster)
+            yield from node_text.nodes_of(_node(told), cluster)
         except queue_json.FAULTS as error:
             yield Reject(SOURCE, _text(told), f"a node that does not read: {_what(error)}")
 
@@ -85,13 +84,13 @@ def read_rows(body: bytes, *, sluids: bool = True) -> Iterator[rows.Row | Reject
         yield row
 
 
-def _node(told: Mapping[str, Any]) -> nodes.NodeFacts:
+def _node(told: Mapping[str, Any]) -> node_text.NodeFacts:
     states = told["state"]
     words = [str(word).upper() for word in (states if isinstance(states, list) else [states])]
     words += [str(word).upper() for word in told.get("state_flags") or ()]
     said = told["reason"] or ""
     since, by = queue_json.number(told.get("reason_changed_at")), told.get("reason_set_by_user")
-    return nodes.NodeFacts(
+    return node_text.NodeFacts(
         name=str(told["name"]),
         states=tuple(words),
         gres=told["gres"] or "",

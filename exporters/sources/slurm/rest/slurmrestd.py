@@ -18,9 +18,8 @@ from collections.abc import Callable, Iterator, Sequence
 from exporters.model import NodeEvent, Record, Reject, Scheduler, Snapshot
 from exporters.sources.base import Source, SourceError
 from exporters.sources.slurm import runs
-from exporters.sources.slurm.history import rows
-from exporters.sources.slurm.history import windows as reading
-from exporters.sources.slurm.live import live_job as live
+from exporters.sources.slurm.history import rows, windows
+from exporters.sources.slurm.live import live_job
 from exporters.sources.slurm.live.backoff import Backoff
 from exporters.sources.slurm.live.live_job import FormError
 from exporters.sources.slurm.rest import rest_json
@@ -123,7 +122,7 @@ class Slurmrestd(Source):
             with self._backoff.asking(now):
                 queue = self._queue.at(now, self._jobs_since)
                 nodes = rest_json.document(self._api.ask("slurm", "nodes"), "nodes")
-            return live.snapshot(queue, rest_json.read_nodes(nodes, self.cluster), now)
+            return live_job.snapshot(queue, rest_json.read_nodes(nodes, self.cluster), now)
         except FormError as error:
             raise SourceError(f"{self._api.client.where}: {error}. {MEND}") from error
 
@@ -155,14 +154,14 @@ class SlurmrestdHistory:
         self.step = step
         self._api = Api(client, version)
         self._sluids = runs.by_sluid(identity)
-        self.ours = reading.Ours(cluster_name)
+        self.ours = windows.Ours(cluster_name)
 
     def records(self, start: int, end: int) -> Iterator[Record | Reject]:
         """Every run that was or could have been running in ``[start, end)`` (epoch seconds), each once.
 
         Raises `SourceError` where it cannot be read; what was yielded until then is whole and true.
         """
-        yield from reading.records(
+        yield from windows.records(
             self._rows, start, end, self.step, self.cluster, self.name, ours=self.ours, sluids=self._sluids
         )
 
@@ -171,7 +170,7 @@ class SlurmrestdHistory:
         for number in sorted(set(native_ids)):
             body = self._api.ask_for("slurmdb", f"job/{number}")
             told = self._told(body) if body is not None else ()
-            yield from reading.as_records(told, self.cluster, self.name, ours=self.ours, sluids=self._sluids)
+            yield from windows.as_records(told, self.cluster, self.name, ours=self.ours, sluids=self._sluids)
 
     def events(self, start: int, end: int) -> Iterator[NodeEvent | Reject]:
         """None: slurmrestd does not tell them."""
