@@ -147,6 +147,25 @@ def test_an_event_counts_from_its_first_second_to_the_one_before_its_end() -> No
     assert [(20, 21)] == [(start, end) for start, end, _, _, up, _ in told(facts) if not up]
 
 
+def test_before_the_first_sighting_it_is_the_earliest_that_counts_whatever_their_order() -> None:
+    first, later = seen(50, 60, 4000, model="h100"), seen(60, 70, 8000, model="a100")
+
+    for sightings in ([first, later], [later, first]):
+        assert (20, 60, "h100", 4000, True, "") == told(NodeFacts(gn(1), sightings, mentioned=20))[0]
+
+
+def test_carried_time_is_up_in_each_of_the_times_that_history_was_read_for() -> None:
+    facts = NodeFacts(gn(1), [seen(0, 20, up=False, reason="drained")], read=[(20, 30), (40, 50)])
+
+    assert [(20, 30), (40, 50)] == [(start, end) for start, end, _, _, up, _ in told(facts) if up]
+
+
+def test_what_is_seen_goes_before_the_number_of_cards_that_an_event_tells() -> None:
+    facts = NodeFacts(gn(1), [seen(0, 100)], [Event(10, 30, up=True, milligpu=4000, seen_at=90)])
+
+    assert [(0, 100, "h100", 8000, True, "")] == told(facts)
+
+
 _SEEN = st.builds(
     lambda a, n, m, up, basis: seen(a, a + n, m, up=up, basis=basis),
     st.integers(0, 90),

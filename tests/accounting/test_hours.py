@@ -50,8 +50,9 @@ def test_a_total_that_is_no_rounding_of_the_sum_is_refused() -> None:
 
 
 def test_one_quantity_rounds_half_to_even() -> None:
-    """18 milliGPU-seconds are 5 millionths; 9 are two and a half, 27 seven and a half."""
-    assert [5, 2, 8] == [micro_hours(18), micro_hours(9), micro_hours(27)]
+    """18 milliGPU-seconds are 5 millionths; 9 are two and a half, 27 seven and a half; 8 are 2.2 and 10 are 2.8."""
+    assert [5, 2, 8, 2, 3] == [micro_hours(n) for n in (18, 9, 27, 8, 10)]
+    assert [-5, -2, -8, -2, -3] == [micro_hours(-n) for n in (18, 9, 27, 8, 10)]
 
 
 @pytest.mark.parametrize(("micro", "shown"), [(0, "0.000000"), (1_500_000, "1.500000"), (-1, "-0.000001")])

@@ -301,3 +301,50 @@ def test_pods_of_one_workload_are_posted_in_the_order_of_their_names() -> None:
         charged = [p.unit for p in books(*claims).postings if p.account == "charged"]
 
         assert ["pod-a", "pod-b", "pod-c"] == charged
+
+
+def test_a_key_that_does_not_verify_makes_nobody_pay_for_anothers_remainder() -> None:
+    stranger = run(99, 1000, at(1), at(2))
+    liar = pod("liar", 1000, at(0), at(2), bridged(7))
+    projects = {liar.job: "vision", stranger.job: "ops"}
+
+    assert "charged h100 ops 99 1" in lines(books(stranger, liar, projects=projects))
+
+
+def test_slurm_in_pods_that_a_slurm_job_made_is_shown_under_that_job() -> None:
+    outer = run(1, 8000, at(0), at(24))
+    nodeset = pod("worker-0", 8000, at(0), at(24), made_by(1), lends("h1"))
+    inner = run(2, 4000, at(0), at(24), node="h1")
+
+    result = books(outer, nodeset, inner)
+
+    assert ["shown h100 unmapped worker-0 0", "shown h100 unmapped 2 0", "charged h100 unmapped 1 192"] == lines(result)
+    shown = {p.unit: (p.link, p.linked, p.reason) for p in result.postings if p.account == ""}
+    assert (LinkKind.INSIDE, outer.job, "") == shown["pod-worker-0"]
+    assert (LinkKind.LENDS, nodeset.job, "") == shown[inner.unit]
+
+
+def test_a_lender_that_is_an_external_job_and_lends_all_is_told_beside_its_jobs_as_reserved() -> None:
+    external = run(1, 8000, at(0), at(24))
+    nodeset = pod("worker-0", 8000, at(0), at(24), bridged(1), lends("h1"))
+    inner = run(2, 8000, at(0), at(24), node="h1")
+
+    result = books(external, nodeset, inner)
+
+    assert 192 * GPU_HOUR == posting(result, "charged", "2").quantity
+    assert (0, LinkKind.SAME, external.job) == (
+        posting(result, "reserved", "worker-0").quantity,
+        posting(result, "reserved", "worker-0").link,
+        posting(result, "reserved", "worker-0").linked,
+    )
+
+
+def test_what_one_claim_disputes_with_several_is_in_the_order_of_their_names() -> None:
+    first, second = (run(n, 4000, at(hour), at(3)) for n, hour in ((20, 0), (10, 0.5)))
+    late = pod("late", 8000, at(1), at(3))
+
+    for claims in ((first, second, late), (late, second, first)):
+        told = [p.linked for p in books(*claims).postings if p.account == "disputed" and p.job == late.job]
+
+        assert sorted(told, key=str) == told
+        assert 2 == len(told)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from accounting.reconcile.rule import Rules, reconcile
@@ -172,3 +174,13 @@ def test_why_a_lenders_node_is_down_does_not_depend_on_the_order_in_which_its_mo
     ]
 
     assert ["no power", "no power"] == reasons
+
+
+def test_a_lender_that_names_no_cluster_tells_the_reasons_of_all_in_order() -> None:
+    capacity = [slurm_cards(node="h1", cluster=c, up=False, reason=r) for c, r in (("a", "no power"), ("b", "bad fan"))]
+    lender = pod("worker-0", 8000, at(0), None, lends("h1", cluster=""))
+    covered = tuple(replace(seen(SLURM), cluster=c) for c in ("a", "b"))
+
+    result = books(lender, capacity=(*capacity, kube_cards()), coverage=(*covered, seen(KUBE)))
+
+    assert "bad fan; no power" == posting(result, "down", "worker-0").reason
