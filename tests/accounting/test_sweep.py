@@ -19,7 +19,7 @@ from accounting.reconcile.sweep import chunk as chunks
 from accounting.reconcile.sweep import run as sweep_run
 from accounting.reconcile.sweep.columns import PER_CLAIM
 from accounting.reconcile.sweep.table import KEY
-from exporters.model import Claim, NodeKey
+from exporters.model import Claim, LinkKey, NodeKey
 from tests.accounting.sites import FIRST, Site, sites
 from tests.bench.month import PERIOD, month
 from tests.exporters.records import KUBE, SLURM, bridged, lends, made_by, pod, run, stands_in
@@ -283,3 +283,75 @@ def test_a_ruling_moves_the_cards_of_a_conflict_and_of_a_key_in_doubt() -> None:
 
     assert expected == found
     assert {r.reason for r in rulings} <= {p.reason for p in found}
+
+
+# Borders and ties, which sites drawn at random seldom meet.
+
+
+def linked_to(claims: Sequence[Claim]) -> set[tuple[str, str, str]]:
+    """What the postings of a day say of its pods, by the sweep: account, link and whose link; as the rule says it."""
+    expected, found = one_day(claims)
+
+    assert expected == found
+    return {(p.account, p.link or "", str(p.linked or "")) for p in found if p.job and p.job.scheduler is KUBE}
+
+
+@pytest.mark.parametrize("keys", [(made_by(18), made_by(20)), (made_by(20), made_by(18))])
+def test_of_two_keys_of_one_strength_the_first_by_its_text_is_followed(keys: tuple[LinkKey, ...]) -> None:
+    runs = [run(number, 4000, FIRST, FIRST + 5000) for number in (20, 18)]
+
+    assert {("", "inside", str(runs[1].job))} == linked_to([*runs, pod("bert", 1000, FIRST, FIRST + 5000, *keys)])
+
+
+@pytest.mark.parametrize("keys", [(bridged(18), bridged(20)), (bridged(20), bridged(18))])
+def test_so_it_is_of_two_external_jobs(keys: tuple[LinkKey, ...]) -> None:
+    runs = [run(number, 4000, FIRST, FIRST + 5000) for number in (20, 18)]
+
+    assert {("charged", "same", str(runs[1].job))} == linked_to([*runs, pod("solo", 1000, FIRST, FIRST + 5000, *keys)])
+
+
+@pytest.mark.parametrize("keys", [(made_by(18), bridged(20)), (bridged(20), made_by(18))])
+def test_what_the_system_wrote_is_followed_before_what_a_user_wrote(keys: tuple[LinkKey, ...]) -> None:
+    runs = [run(number, 4000, FIRST, FIRST + 5000) for number in (20, 18)]
+
+    assert {("charged", "same", str(runs[0].job))} == linked_to([*runs, pod("solo", 1000, FIRST, FIRST + 5000, *keys)])
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "fits"),
+    [
+        (1000 - 120, 5000 + 120, True),
+        (1000 - 121, 5000, False),
+        (1000, 5000 + 121, False),
+        (5000 - 1, 5000 + 120, True),
+        (5000, 5000 + 120, False),  # it only begins when the job is over
+        (1000 - 120, 1000, False),
+    ],
+)
+def test_a_pod_is_inside_its_job_give_or_take_the_grace(start: int, end: int, fits: bool) -> None:
+    claims = [run(18, 4000, FIRST + 1000, FIRST + 5000), pod("bert", 1000, FIRST + start, FIRST + end, made_by(18))]
+
+    assert fits is ("disputed" not in {account for account, _, _ in linked_to(claims)})
+
+
+@pytest.mark.parametrize("owners", [("y", "z"), ("z", "y")])
+def test_of_two_lenders_that_began_in_the_same_second_the_last_by_its_pods_name_has_the_job(
+    owners: tuple[str, str],
+) -> None:
+    lenders = [
+        pod(unit, 2000, FIRST, FIRST + 5000, lends("h1"), owner=owner)
+        for unit, owner in zip(("a", "b"), owners, strict=True)
+    ]
+
+    expected, found = one_day([*lenders, run(18, 1000, FIRST + 10, FIRST + 5000, node="h1")])
+
+    assert expected == found
+    assert {lenders[1].job} == {p.linked for p in found if p.account == "charged"}
+
+
+@pytest.mark.parametrize("milligpu", [2000, 2001])
+def test_pods_that_just_fit_into_their_job_are_inside_it(milligpu: int) -> None:
+    claims = [run(18, 4000, FIRST, FIRST + 5000)]
+    claims += [pod(n, size, FIRST, FIRST + 5000, made_by(18)) for n, size in (("a", 2000), ("b", milligpu))]
+
+    assert (milligpu > 2000) is ("disputed" in {account for account, _, _ in linked_to(claims)})
