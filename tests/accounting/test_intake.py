@@ -14,7 +14,7 @@ from accounting.intake.history import IntakeReport, cursor, ingest_history
 from accounting.intake.records import Kept
 from accounting.intake.rejects import rejects
 from accounting.periods.check import check
-from accounting.store.tables import claim_keys, claims, jobs, nodes, records, windows
+from accounting.store.tables import claim_keys, claims, jobs, node_events, nodes, records, windows
 from accounting.store.tables import rejects as rejected
 from exporters.model import LinkKey, LinkKind, NodeEvent, Record, Reject
 from exporters.sources.base import SourceError
@@ -303,6 +303,20 @@ def test_node_events_are_kept_and_their_later_version_counts(engine: Engine) -> 
         ("gn01", T0 + 10, T0 + 99, False, 8000, "bad fan"),
         ("gn02", T0, T0 + 5, False, None, ""),
     ] == [(*e[:3], bool(e[3]), *e[4:]) for e in views.events(engine)]
+
+
+def test_every_version_of_an_event_keeps_when_it_was_last_told_and_one_that_ended_counts(engine: Engine) -> None:
+    open_, closed = (NodeEvent(gn(1), T0, end, up=False, milligpu=8000, reason="bad fan") for end in (None, T0 + 9))
+    for n, told in enumerate(([open_], [open_, closed], [closed, closed], [open_])):
+        take(engine, History(node_events=told), now=NOW + n)
+    c = node_events.c
+
+    assert [(None, NOW + 3, False), (T0 + 9, NOW + 2, True)] == [
+        (end, seen, bool(current))
+        for end, seen, current in sorted(
+            views.rows(engine, select(c.end_at, c.seen_at, c.current)), key=lambda row: row[0] or 0
+        )
+    ]
 
 
 def test_an_event_that_ends_before_it_starts_is_set_aside(engine: Engine) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import UTC
 from itertools import pairwise
 from typing import Any
 
@@ -11,9 +12,12 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, event, select
 
 from accounting.intake.history import ingest_history
+from accounting.intake.holdings import between
 from accounting.intake.live_recorder import LedgerRecorder
 from accounting.intake.rejects import rejects
-from accounting.store.tables import records, splits, telemetry
+from accounting.intake.telemetry import add
+from accounting.store.database import read
+from accounting.store.tables import coverage, records, splits, telemetry
 from exporters.model import Claim, Job, JobKey, Node, Reject
 from exporters.recorder import Holding, Round, SourceReading, Telemetry
 from tests.accounting import views
@@ -223,6 +227,33 @@ def test_telemetry_adds_up_per_node_day_and_survives_a_close(engine: Engine) -> 
     assert [(T0, 16.0, 8.0, 3, 4), (midnight, 12.0, 6.0, 6, 8)] == found
 
 
+def test_a_piece_of_telemetry_is_shared_by_its_time_in_each_day_and_samples_go_to_the_last() -> None:
+    midnight = T0 + DAY
+    one = piece(midnight - 6, midnight + 2, 8.0)
+    earlier = {(one.job, one.unit, "gn01", T0): (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7, 8)}
+
+    found = add(earlier, [one], UTC)
+
+    assert {
+        (one.job, one.unit, "gn01", T0): (7.0, 5.0, 3.75, 79.0, 8.75, 10.5, 7, 8),
+        (one.job, one.unit, "gn01", midnight): (2.0, 1.0, 0.25, 25.0, 1.25, 1.5, 3, 4),
+    } == found
+    assert 1 == len(earlier), "what was handed in stays as it was"
+
+
+@pytest.mark.parametrize("end", [T0 + DAY, T0 + DAY - 1], ids=["of no length", "of a clock that was set back"])
+def test_a_piece_without_time_is_whole_in_the_day_in_which_it_ends(end: int) -> None:
+    one = piece(T0 + DAY, end)
+
+    assert [(10.0, 3)] == [(values[0], values[6]) for values in add({}, [one], UTC).values()]
+
+
+def test_a_piece_that_ends_at_midnight_is_of_the_day_before() -> None:
+    one = piece(T0 + DAY - 10, T0 + DAY)
+
+    assert [(T0, 10.0)] == [(key[3], values[0]) for key, values in add({}, [one], UTC).items()]
+
+
 def test_telemetry_is_written_at_least_every_flush(engine: Engine) -> None:
     noon = T0 + DAY // 2
     recorder = record(engine, round_(noon, telemetry=[piece(noon - 10, noon)]), flush_seconds=30)
@@ -281,6 +312,47 @@ def test_what_slurm_shows_live_is_kept_as_its_split_and_not_as_claims(engine: En
     assert [('[["gn01","h100","",2000,[4,5],[]],["gn02","h100","",6000,[],[]]]',)] == views.rows(
         engine, select(splits.c.split)
     )
+
+
+def test_a_job_of_which_one_nodes_share_is_assumed_has_no_split_that_was_seen(engine: Engine) -> None:
+    claims = [held(5, 1, T0, None, 2), held(5, 2, T0, None, 6, assumed=True)]
+    record(engine, round_(T0, slurm(T0, claims, jobs=[slurm_job(5, T0, state="RUNNING")])))
+
+    assert [] == views.rows(engine, select(splits.c.split))
+
+
+def test_a_reading_that_names_no_scheduler_is_of_the_one_that_its_claims_name(engine: Engine) -> None:
+    told = pods(T0, [pod("a", 1, T0)])
+    record(engine, round_(T0, replace(told, scheduler="")))
+
+    assert [("kubernetes",)] == views.rows(engine, select(coverage.c.scheduler).where(coverage.c.kind == "live"))
+
+
+def test_what_was_seen_of_cards_is_told_within_the_time_that_is_asked_for(engine: Engine) -> None:
+    record(
+        engine,
+        round_(T0 + 10, holdings=[card(0, run(1)), card(1, run(1))]),
+        round_(T0 + 20, holdings=[card(0, run(2)), card(1, run(1))]),
+        round_(T0 + 30, holdings=[card(1, run(1))]),
+    )
+
+    def told(a: int, b: int) -> list[tuple[int, int, str, int]]:
+        with read(engine) as connection:
+            found = between(connection, a, b)
+        assert found.keys() <= {"gn01"}
+        return [(h.start, h.end, h.job.id, h.index) for h in found.get("gn01", [])]
+
+    first, second = run(1).id, run(2).id
+    assert [
+        (T0 + 10, T0 + 20, first, 0),
+        (T0 + 10, T0 + 30, first, 1),
+        (T0 + 20, T0 + 30, second, 0),
+    ] == told(T0, T0 + DAY)
+    assert [(T0 + 15, T0 + 20, first, 0), (T0 + 15, T0 + 21, first, 1), (T0 + 20, T0 + 21, second, 0)] == told(
+        T0 + 15, T0 + 21
+    )
+    assert [] == told(T0, T0 + 10)
+    assert [] == told(T0 + 30, T0 + 40)
 
 
 def test_what_history_says_of_a_job_goes_before_what_was_seen_live(engine: Engine) -> None:
