@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Integer, Text
+from sqlalchemy import BigInteger, Column, ForeignKey, Integer, MetaData, Text, text
 
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -12,7 +12,13 @@ NAMES = {
 }
 """How indexes and constraints are named."""
 
+metadata = MetaData(naming_convention=NAMES)
+"""All tables; who asks it for them imports `accounting.store.tables`, which has them all."""
+
 Big = BigInteger().with_variant(Integer(), "sqlite")  # SQLite makes only INTEGER PRIMARY KEY the row's own id
+
+LONG = text("(end_at IS NULL OR start_at / 86400 <> (end_at - 1) / 86400)")
+"""Claims that go over a midnight or still go on: the index of those is used where a query says so, too."""
 
 
 def id_column() -> Column[int]:

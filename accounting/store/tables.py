@@ -12,6 +12,7 @@ BIGINT milliGPU-seconds; only ``telemetry`` holds floats. Five kinds of tables:
 * pointers into the books, which do change: ``node_days`` (the current transaction of each), ``periods``, and
   ``day_marks`` and ``day_changes``, by which a day is known of which nothing has changed.
 
+What is seen live stands in `live_tables`, the books in `book_tables`; here is what was read, and all of them by name.
 An ``end_at`` that is NULL means *still so*. `accounting.store.schema` brings a database to these tables.
 """
 
@@ -20,29 +21,53 @@ from __future__ import annotations
 from sqlalchemy import (
     Boolean,
     Column,
-    Float,
-    ForeignKey,
     Index,
-    Integer,
     LargeBinary,
-    MetaData,
     SmallInteger,
     Table,
     Text,
     UniqueConstraint,
     func,
     literal_column,
-    text,
 )
 
-from accounting.store.table_columns import NAMES, Big
+from accounting.store.book_tables import day_changes, day_marks, node_days, periods, postings, rulings, transactions
+from accounting.store.live_tables import LONG_HOLDINGS, capacity, holdings, recorders, splits, telemetry
+from accounting.store.table_columns import LONG, Big, metadata
 from accounting.store.table_columns import id_column as _id
 from accounting.store.table_columns import of_column as _of
 from accounting.store.table_columns import ref_column as _ref
 from accounting.store.table_columns import text_column as _text
 from accounting.store.table_columns import time_column as _time
 
-metadata = MetaData(naming_convention=NAMES)
+__all__ = [
+    "LONG",
+    "LONG_HOLDINGS",
+    "PODS",
+    "capacity",
+    "claim_keys",
+    "claims",
+    "coverage",
+    "cursors",
+    "day_changes",
+    "day_marks",
+    "holdings",
+    "jobs",
+    "metadata",
+    "node_days",
+    "node_events",
+    "nodes",
+    "periods",
+    "postings",
+    "recorders",
+    "records",
+    "rejects",
+    "rulings",
+    "splits",
+    "telemetry",
+    "transactions",
+    "windows",
+]
 
 jobs = Table(
     "jobs",
@@ -127,8 +152,6 @@ Index(None, claims.c.end_at, claims.c.start_at)
 PODS = func.replace(claims.c.native_id, literal_column("'/'"), literal_column("''")) != claims.c.native_id
 """Claims whose native id is a pod's name: the index of those is used where a query says so, too."""
 Index("ix_claims_native_id", claims.c.native_id, postgresql_where=PODS, sqlite_where=PODS)
-LONG = text("(end_at IS NULL OR start_at / 86400 <> (end_at - 1) / 86400)")
-"""Claims that go over a midnight or still go on: the index of those is used where a query says so, too."""
 Index("ix_claims_long", claims.c.end_at, claims.c.start_at, claims.c.current, postgresql_where=LONG, sqlite_where=LONG)
 
 claim_keys = Table(
@@ -212,175 +235,3 @@ coverage = Table(
     _time("end_at"),
 )
 Index(None, coverage.c.source, coverage.c.cluster, coverage.c.end_at)
-
-capacity = Table(
-    "capacity",
-    metadata,
-    _id(),
-    _ref("node_id", "nodes.id"),
-    Column("source", Text, nullable=False),
-    Column("model", Text, nullable=False),
-    Column("milligpu", Big, nullable=False),
-    Column("up", Boolean, nullable=False),
-    _text("reason"),
-    _text("hostnames"),  # JSON array, best first
-    _time("start_at"),
-    _time("end_at", nullable=True),
-    _text("end_basis"),  # changed, left (a reading no longer had it), silent (no reading)
-)
-Index(None, capacity.c.node_id, capacity.c.start_at)
-Index(None, capacity.c.end_at)
-
-holdings = Table(
-    "holdings",
-    metadata,
-    _id(),
-    Column("recorder", Text, nullable=False),
-    Column("machine", Text, nullable=False),
-    Column("card", Integer, nullable=False),  # GPU index on the machine
-    Column("uuid", Text, nullable=False),
-    _ref("job_id", "jobs.id"),
-    Column("unit", Text, nullable=False),
-    Column("milligpu", Big, nullable=False),
-    _time("start_at"),
-    _time("end_at", nullable=True),
-)
-Index(None, holdings.c.end_at)
-LONG_HOLDINGS = text("(holdings.end_at IS NULL OR holdings.start_at / 86400 <> (holdings.end_at - 1) / 86400)")
-"""Holdings that go over a midnight or still go on, as `LONG` are such claims."""
-Index("ix_holdings_long", holdings.c.end_at, holdings.c.start_at, postgresql_where=LONG, sqlite_where=LONG)
-
-splits = Table(
-    "splits",
-    metadata,
-    _id(),
-    _ref("job_id", "jobs.id"),
-    Column("split", Text, nullable=False),  # JSON: [[node, model, profile, milligpu, [indices], [uuids]], ...]
-    _time("seen_at"),
-    UniqueConstraint("job_id", "split"),
-)
-
-telemetry = Table(
-    "telemetry",
-    metadata,
-    Column("job_id", Big, ForeignKey("jobs.id"), primary_key=True, autoincrement=False),
-    Column("unit", Text, primary_key=True),
-    Column("machine", Text, primary_key=True),
-    Column("start_at", Big, primary_key=True, autoincrement=False),  # of the node-day it falls in
-    Column("gpu_seconds", Float, nullable=False),
-    Column("active_seconds", Float, nullable=False),
-    Column("tensor_seconds", Float, nullable=False),
-    Column("energy_joules", Float, nullable=False),
-    Column("nvlink_transmit_bytes", Float, nullable=False),
-    Column("nvlink_receive_bytes", Float, nullable=False),
-    Column("samples_seen", Big, nullable=False),
-    Column("samples_expected", Big, nullable=False),
-)
-Index(None, telemetry.c.start_at)
-
-recorders = Table(
-    "recorders",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("last_at_ms", Big, nullable=False),  # epoch milliseconds of the last round kept
-)
-
-periods = Table(
-    "periods",
-    metadata,
-    Column("name", Text, primary_key=True),  # 2026-10
-    _time("start_at"),
-    _time("end_at"),
-    Column("zone", Text, nullable=False),
-    Column("state", Text, nullable=False),  # open, closed, sealed
-    _time("closed_at", nullable=True),
-    Column("seal", LargeBinary, nullable=True),  # chained hash over the period's postings
-    _text("closed_with"),  # JSON: the prices and terms it was closed with, and what it came to
-    _time("sealed_at", nullable=True),
-)
-
-transactions = Table(
-    "transactions",
-    metadata,
-    _id(),
-    Column("kind", Text, nullable=False),  # post, reversal, correction
-    Column("machine", Text, nullable=False),
-    _time("start_at"),
-    _time("end_at"),
-    Column("period", Text, ForeignKey("periods.name"), nullable=False),  # the period it is booked in
-    _ref("amends", "transactions.id", nullable=True),  # what a reversal reverses, what a correction corrects
-    Column("inputs_hash", LargeBinary, nullable=False),
-    Column("rules_hash", LargeBinary, nullable=False),
-    _time("posted_at"),
-    _text("author"),
-    _text("reason"),
-)
-Index(None, transactions.c.machine, transactions.c.start_at)
-Index(None, transactions.c.period)
-
-postings = Table(
-    "postings",
-    metadata,
-    _id(),
-    _of("transaction_id"),
-    Column("account", Text, nullable=False),  # a disposition, capacity, or empty for a record shown but not counted
-    Column("model", Text, nullable=False),
-    Column("quantity", Big, nullable=False),
-    _text("project"),
-    _of("job_id", nullable=True),
-    _text("unit"),
-    _time("start_at"),
-    _time("end_at"),
-    Column("held", Big, nullable=False),
-    _text("link"),
-    _of("linked_id", nullable=True),
-    _text("reason"),
-)
-Index(None, postings.c.transaction_id)
-_BY_JOB = postings.c.job_id.is_not(None)
-Index("ix_postings_job_id", postings.c.job_id, postgresql_where=_BY_JOB, sqlite_where=_BY_JOB)
-
-node_days = Table(
-    "node_days",
-    metadata,
-    Column("machine", Text, primary_key=True),
-    Column("start_at", Big, primary_key=True, autoincrement=False),
-    _time("end_at"),
-    Column("inputs_hash", LargeBinary, nullable=False),
-    Column("rules_hash", LargeBinary, nullable=False),
-    _ref("transaction_id", "transactions.id", nullable=True),  # what stands in its own period
-    _ref("correction_id", "transactions.id", nullable=True),  # the last correction of it, booked elsewhere
-)
-Index(None, node_days.c.start_at)
-
-day_marks = Table(
-    "day_marks",
-    metadata,
-    Column("start_at", Big, primary_key=True, autoincrement=False),  # of its node-days
-    _time("end_at"),
-    Column("mark", LargeBinary, nullable=False),  # as long as it is the same, nothing they are made from has changed
-)
-
-day_changes = Table(
-    "day_changes",
-    metadata,
-    Column("day", Big, primary_key=True, autoincrement=False),  # UTC days since 1970
-    Column("changes", Big, nullable=False),  # how often something was written of it
-    Column("since", Big, nullable=False),  # how often something that goes on from it
-)
-
-rulings = Table(
-    "rulings",
-    metadata,
-    _id(),
-    Column("dispute", Text, nullable=False),  # the dispute's name, a digest of machine and parties
-    Column("machine", Text, nullable=False),
-    _ref("job_id", "jobs.id"),
-    _ref("other_id", "jobs.id", nullable=True),  # the other party; NULL where a key of the job itself is in doubt
-    _text("more_ids"),  # JSON array of further parties, empty when there are none
-    _ref("ruled_to", "jobs.id", nullable=True),  # NULL revokes what was ruled before
-    Column("author", Text, nullable=False),
-    Column("why", Text, nullable=False),
-    _time("ruled_at"),
-)
-Index(None, rulings.c.dispute)
