@@ -282,7 +282,8 @@ class Snapshot:
 
     ``ended`` are claims that ended since the source's previous poll (Kubernetes: it keeps no history, so each end is
     told once, and the recorder must keep it). ``complete`` is False when part of the system could not be read (some
-    dcgm targets down); ``problems`` then says what, in sentences for people.
+    dcgm targets down); ``problems`` then says what, in sentences for people. ``unmetered`` are devices that look like
+    cards and have no rule, by resource.
     """
 
     at: float
@@ -296,3 +297,4 @@ class Snapshot:
     complete: bool = True
     problems: tuple[str, ...] = ()
     ports: tuple[PortSample, ...] = ()
+    unmetered: Mapping[str, int] = field(default_factory=dict)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from exporters.model import Scheduler
 
@@ -29,6 +30,8 @@ class SourceStatus:
     scheduler: Scheduler | None = None
     targets: tuple[int, int] | None = None
     """Endpoints read in the last round, and those that were not; None for a source that reads one thing."""
+    unmetered: Mapping[str, int] = field(default_factory=dict)
+    """Devices that look like accelerators and have no rule, by resource."""
 
 
 @dataclass(slots=True)

@@ -4,10 +4,33 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from exporters.config.section import Section
 from exporters.config.values import Duration, Size
+
+
+class DeviceRule(Section):
+    """What one device of a resource is: its model, and its part of a card, 1000 for a whole one."""
+
+    model: str = Field(min_length=1)
+    milligpu: int = Field(default=1000, gt=0, le=16_000)
+
+
+class Devices(Section):
+    """Rules for devices that have none: an extended resource (``habana.ai/gaudi``) or a DRA driver -> what one is."""
+
+    resources: dict[str, DeviceRule] = Field(default_factory=dict)
+
+    @field_validator("resources")
+    @classmethod
+    def _names(cls, rules: dict[str, DeviceRule]) -> dict[str, DeviceRule]:
+        for name in rules:
+            if "." not in name.partition("/")[0]:
+                raise ValueError(
+                    f"{name!r} is no extended resource or DRA driver: write it like habana.ai/gaudi or neuron.aws.com"
+                )
+        return rules
 
 
 class DcgmDiscovery(Section):

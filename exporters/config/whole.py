@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
 
-from exporters.config.devices import Dcgm, DcgmDiscovery, PortDiscovery, Rdma
+from exporters.config.devices import Dcgm, DcgmDiscovery, Devices, PortDiscovery, Rdma
 from exporters.config.kubernetes import KubernetesCluster
 from exporters.config.listeners import Service, Web
 from exporters.config.payers import Ledger, MachineRules, Project, Rates
@@ -24,6 +24,7 @@ class Config(Section):
     time_zone: str = "UTC"
     slurm: tuple[SlurmCluster, ...] = ()
     kubernetes: tuple[KubernetesCluster, ...] = ()
+    devices: Devices = Devices()
     dcgm: Dcgm | None = None
     rdma: Rdma | None = None
     machines: MachineRules = MachineRules()

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
@@ -101,10 +102,7 @@ def parse_odd(line: str) -> Line:
     """
     if not _SEPARATED.search(line):
         raise ValueError("a name without a value")
-    try:
-        (metric,) = text_string_to_metric_families(line)
-    except (IndexError, OverflowError) as error:  # the reference trips over a few malformed lines instead of refusing
-        raise ValueError(f"malformed: {error}") from error
+    (metric,) = _by_reference(line)
     (sample,) = metric.samples
     try:
         value = float(sample.value)
@@ -118,4 +116,14 @@ def parse_odd(line: str) -> Line:
 def check_comment(line: str) -> None:
     """Raise ValueError for a HELP or TYPE line that prometheus-client refuses; any other comment is legal."""
     if not _COMMENT.match(line):
-        list(text_string_to_metric_families(line))
+        _by_reference(line)
+
+
+def _by_reference(line: str) -> list[Metric]:
+    """What prometheus-client makes of a line. Raises ValueError for one that it refuses, or trips over."""
+    try:
+        return list(text_string_to_metric_families(line))
+    except ValueError:
+        raise
+    except Exception as error:
+        raise ValueError(f"malformed: {type(error).__name__}: {error}") from error

@@ -85,8 +85,8 @@ class Fetcher:
         Each endpoint has a moment of its own within ``spread`` seconds from the round's beginning, the same in every
         round: many endpoints never burst, and each is read at a steady interval.
 
-        ``handle`` turns a body into a value, on the fetcher's thread; a FetchError or ValueError of it becomes the
-        answer's error. ``within`` is seconds for the whole round: what was not reached by then is an error too.
+        ``handle`` turns a body into a value, on the fetcher's thread; what it raises becomes the answer's
+        error. ``within`` is seconds for the whole round: what was not reached by then is an error too.
         Raises `ClosedError` after or during `close`.
         """
         try:

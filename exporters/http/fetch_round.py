@@ -7,6 +7,7 @@ turns have the same time, so they run out in the order in which they began, and 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -16,6 +17,8 @@ from typing import Generic, TypeVar
 
 from exporters.http.connections import Address, Connection, Connections, DroppedError, reason
 from exporters.http.http_answer import FetchError
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -99,7 +102,7 @@ class FetchRound(Generic[T]):
         self.read_seconds = 0.0
 
     async def run(self) -> list[Answer[T]]:
-        """An answer to each of ``asked``. What ``handle`` raises besides FetchError and ValueError ends the round."""
+        """An answer to each of ``asked``. What ``handle`` raises is that endpoint's error."""
         if self._bounds.within is not None:
             self._at(self._start + self._bounds.within, self._end)
         try:
@@ -182,6 +185,9 @@ class FetchRound(Generic[T]):
             value = self._handle(url, body)
         except (FetchError, ValueError) as error:
             return self._failed(turn, str(error) or type(error).__name__)
+        except Exception as fault:  # a fault of ours over one page is that page's, and blinds no other
+            log.exception("%s: reading its page failed", url)
+            return self._failed(turn, f"its page cannot be read: {type(fault).__name__}: {fault}")
         finally:
             self.read_seconds += time.thread_time() - begun
         return Answer(url, value, "", self._loop.time() - turn.began, len(body))

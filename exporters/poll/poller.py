@@ -33,6 +33,7 @@ class Polled:
     failures: int = 0
     rejects: int = 0
     error: str = ""
+    said: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -62,6 +63,7 @@ class Polled:
             s.problems if s else (),
             self.source.scheduler,
             None if known is None else (len(known) - failed, failed),
+            s.unmetered if s else {},
         )
 
     def poll(self, now: float) -> bool:
@@ -82,7 +84,9 @@ class Polled:
             self.rejects += len(snapshot.rejects)
             self.duration = time.perf_counter() - began
         for problem in snapshot.problems:
-            log.warning("source=%s cluster=%s %s", self.source.name, self.source.cluster, problem)
+            if problem not in self.said:  # what the poll before said, too, has been logged
+                log.warning("source=%s cluster=%s %s", self.source.name, self.source.cluster, problem)
+        self.said = frozenset(snapshot.problems)
         return True
 
     def _failed(self, error: str, began: float) -> bool:

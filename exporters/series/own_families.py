@@ -66,6 +66,16 @@ ROWS: tuple[SeriesRow, ...] = (
         v.source(lambda s: s.failures),
     ),
     SeriesRow(
+        "meterbridge_unmetered_devices",
+        "gauge",
+        "",
+        "Devices that look like accelerators and have no rule, by extended resource or DRA driver: nothing of them is "
+        "metered until devices.resources says what one is.",
+        (*SOURCE, "resource"),
+        v.unmetered,
+        merge="max",
+    ),
+    SeriesRow(
         "meterbridge_source_rejects_total",
         "counter",
         "",

@@ -256,6 +256,11 @@ def source_targets(view: View) -> Iterable[Row]:
                 yield ((s.name, s.cluster, state), float(count))
 
 
+def unmetered(view: View) -> Iterable[Row]:
+    """Devices of each source that have no rule."""
+    return [((s.name, s.cluster, name), float(n)) for s in view.sources for name, n in sorted(s.unmetered.items())]
+
+
 def source_age(view: View) -> Iterable[Row]:
     """Age of each source's data at the join."""
     return [

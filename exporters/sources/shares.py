@@ -15,12 +15,12 @@ The rules, in one place:
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from math import ceil
 
 from exporters.model import MILLI_PER_GPU
-from exporters.sources.mig_profiles import published
+from exporters.sources.mig_profiles import Parts, published
 
 MEMORY_SLICES = 8
 """A card that has seven compute slices has eight memory slices; one that has four has four."""
@@ -69,7 +69,7 @@ def mig_weight(profile: str, *, slices: int = 7, memory_gib: float = 0.0, model:
     return max(mig_parts(profile, slices=slices, memory_gib=memory_gib, model=model))
 
 
-def mig_parts(profile: str, *, slices: int = 7, memory_gib: float = 0.0, model: str = "") -> tuple[Fraction, Fraction]:
+def mig_parts(profile: str, *, slices: int = 7, memory_gib: float = 0.0, model: str = "") -> Parts:
     """What a MIG instance of ``profile`` (``1g.10gb``, ``1g.20gb+me``, ``3g.40gb.me``) takes of its card's compute
     slices, and of its memory.
 
@@ -92,17 +92,40 @@ def mig_parts(profile: str, *, slices: int = 7, memory_gib: float = 0.0, model: 
     return share, min(Fraction(taken, memory_slices), Fraction(1))
 
 
+def parts_of(profile: str, model: str = "", memory_gib: float = 0.0) -> Parts:
+    """What an instance of a MIG profile takes of its card, whose name is ``model``: `mig_parts` by all that it tells.
+
+    ``memory_gib`` is the card's memory where another label tells it. A compute instance (``1c.2g.10gb``) still takes
+    all of its GPU instance's part. Raises ValueError for what is not a MIG profile.
+    """
+    plain = profile.split("c.", 1)[-1]
+    memory = memory_gib or card_memory_gib(model)
+    return mig_parts(plain, slices=compute_slices(model), memory_gib=memory, model=model)
+
+
+def per_card(parts: Parts) -> int:
+    """How many instances of these parts fit on a card that holds nothing else."""
+    return int(1 / max(parts))
+
+
 def instances_per_card(profile: str, *, slices: int = 7, memory_gib: float = 0.0) -> int:
     """How many instances of one profile fit on a card that holds nothing else."""
-    return int(1 / mig_weight(profile, slices=slices, memory_gib=memory_gib))
+    return per_card(mig_parts(profile, slices=slices, memory_gib=memory_gib))
 
 
-def cards_needed(weights: Sequence[Fraction]) -> int:
-    """The fewest cards that could hold slices of these parts of a card: of compute and of memory, the larger number.
+def cards_needed(slices: Iterable[tuple[Parts, int]]) -> int:
+    """The fewest cards that could hold so many instances of these parts of a card.
 
-    Both fill up independently: 3g and 4g are one card, though each is half of its memory and 4g is more of its compute.
+    Compute and memory fill up independently: a 3g and a 4g are on one card, though each is half of its memory and a 4g
+    more than half of its compute. And no more instances of a profile lie on a card than fit there alone: three 2g.
+
+    >>> cards_needed([(parts_of("4g.40gb"), 8), (parts_of("3g.40gb"), 8)]), cards_needed([(parts_of("2g.20gb"), 24)])
+    (8, 8)
     """
-    return ceil(sum(weights, Fraction(0)))
+    some = list(slices)
+    compute = sum((parts[0] * n for parts, n in some), Fraction(0))
+    memory = sum((parts[1] * n for parts, n in some), Fraction(0))
+    return max(ceil(compute), ceil(memory), *(-(-n // per_card(parts)) for parts, n in some))
 
 
 def divide_cards(cards: int, weights: Sequence[Fraction], counts: Sequence[int]) -> tuple[int, ...]:

@@ -9,10 +9,12 @@ from exporters.sources.base import Source
 from exporters.sources.kubernetes.kube_history import KubeHistory
 from exporters.sources.kubernetes.pods import Pods
 from exporters.sources.kubernetes.prometheus import Prometheus
+from exporters.sources.kubernetes.resources import Metered, Resources
 
 
 def live(config: Config, clock: Callable[[], float]) -> list[Source]:
     """The pods of every Kubernetes cluster."""
+    rules = resources(config)
     return [
         Pods(
             k.cluster,
@@ -22,10 +24,16 @@ def live(config: Config, clock: Callable[[], float]) -> list[Source]:
             hold_from=k.hold_from,
             slurm_clusters=k.slurm_clusters,
             resume_file=k.resume_file,
+            rules=rules,
             clock=clock,
         )
         for k in config.kubernetes
     ]
+
+
+def resources(config: Config) -> Resources:
+    """The site's rules for devices that have none."""
+    return Resources({name: Metered(r.model, r.milligpu) for name, r in config.devices.resources.items()})
 
 
 def describe(config: Config) -> list[str]:

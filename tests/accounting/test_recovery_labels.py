@@ -11,11 +11,11 @@ import pytest
 from accounting.model import CapacityStretch, NodeDay
 from accounting.reconcile.rule import Rules, reconcile
 from exporters.model import Claim, LinkKind, NodeEvent, Record, Scheduler
-from exporters.sources.kubernetes.claims import portions
 from exporters.sources.kubernetes.kube_history import KubeHistory
 from exporters.sources.kubernetes.kube_past import labels_of, node_past, worth
 from exporters.sources.kubernetes.nodes import node_facts
 from exporters.sources.kubernetes.pod_facts import pod_facts
+from exporters.sources.kubernetes.portions import portions
 from exporters.sources.kubernetes.prometheus import Prometheus as Client
 from tests.accounting.past import HOUR, Past, Seen, served
 from tests.accounting.site import T0, held
@@ -119,7 +119,8 @@ def test_recovered_and_live_agree_on_what_a_slot_is_worth(
     limits = {"resources": {"limits": {resource: "1"}}}
     meta = {"uid": "u", "name": "p", "namespace": "v", "creationTimestamp": "2026-10-01T00:00:00Z"}
     raw = {"metadata": meta, "spec": {"nodeName": "n", "containers": [limits]}}
-    [live], missing = portions(pod_facts(raw), node_facts(node), None)
+    live_side = portions(pod_facts(raw), node_facts(node), None, {})
+    [live], missing = live_side.held, live_side.missing
 
     def told(name: str) -> str:  # as kube-state-metrics writes it
         return re.sub(r"\W", "_", name)
@@ -127,6 +128,6 @@ def test_recovered_and_live_agree_on_what_a_slot_is_worth(
     exported = {f"label_{told(name)}": value for name, value in labels.items()}
     past = node_past("n", labels_of(exported, labels), {told(name): count for name, count in capacity.items()})
 
-    assert [] == missing
+    assert () == missing
     assert (live.milligpu, live.profile) == worth(told(resource), 1, past)
     assert live.model == past.model

@@ -193,12 +193,17 @@ def test_a_header_that_breaks_its_line_is_refused() -> None:
         Fetcher(headers={"Authorization": "Bearer hush\n"})
 
 
-def test_a_fault_of_the_callers_own_function_ends_the_round(fetcher: Fetcher) -> None:
+def test_a_fault_over_one_page_is_that_pages_and_the_round_goes_on(fetcher: Fetcher) -> None:
     def fails(_: str, body: bytes) -> int:
-        raise KeyError(len(body))
+        if body == b"x":
+            raise KeyError(len(body))
+        return len(body)
 
-    with serving({"/a": says(b"x")}) as web, pytest.raises(KeyError):
-        fetcher.fetch([web.at("/a")], fails)
+    with serving({"/a": says(b"x"), "/b": says(b"yy")}) as web:
+        broken, fine = fetcher.fetch([web.at("/a"), web.at("/b")], fails)
+
+    assert (None, "its page cannot be read: KeyError: 1") == (broken.value, broken.error)
+    assert (2, "") == (fine.value, fine.error)
 
 
 def test_endpoints_behind_tls_are_read_by_those_who_trust_them() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from exporters.sources.kubernetes.api import KubeApi, resource_of
 from exporters.sources.kubernetes.endpoints import ExporterPods
@@ -69,3 +72,11 @@ def test_a_right_that_is_missing_would_be_found() -> None:
     without = [r for r in role["rules"] if "resource.k8s.io" not in r["apiGroups"]]
 
     assert {("list", "resource.k8s.io", "resourceclaims")} <= {r for r in recorded() if not allowed(r, without)}
+
+
+def test_the_installation_guide_and_the_chart_grant_the_same() -> None:
+    (role,) = of_kind(render(case("bare-values.yaml")), "ClusterRole")
+    guide = Path("docs/install.md").read_text(encoding="utf-8")
+    (block,) = [b for b in re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL) if "kind: ClusterRole" in b]
+
+    assert role["rules"] == yaml.safe_load(block)["rules"]

@@ -17,6 +17,7 @@ Object = dict[str, Any]
 
 POD_PATH = "/api/v1/pods"
 NODE_PATH = "/api/v1/nodes"
+NAMESPACE_PATH = "/api/v1/namespaces"
 CLAIM_PATH = "/apis/resource.k8s.io/v1/resourceclaims"
 SLICE_PATH = "/apis/resource.k8s.io/v1/resourceslices"
 
@@ -29,7 +30,7 @@ class KubeFake(KubeHttp):
         self.change = threading.Condition()
         self.version = 100
         self.compacted = 0
-        self.objects: dict[str, dict[str, Object]] = {POD_PATH: {}, NODE_PATH: {}}
+        self.objects: dict[str, dict[str, Object]] = {POD_PATH: {}, NODE_PATH: {}, NAMESPACE_PATH: {}}
         if dra:
             self.objects |= {CLAIM_PATH: {}, SLICE_PATH: {}}
         self.others: dict[str, Object] = {}

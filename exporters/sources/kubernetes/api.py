@@ -7,8 +7,11 @@ left out: a watch of a large cluster would build one per event, and they refuse 
 from __future__ import annotations
 
 import json
+import logging
+import threading
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -19,7 +22,9 @@ from kubernetes.client import ApiClient, Configuration
 from kubernetes.config import ConfigException
 
 from exporters.sources.base import SourceError
-from exporters.sources.kubernetes.raw import Raw
+from exporters.sources.kubernetes.raw import Raw, items, part
+
+log = logging.getLogger(__name__)
 
 MAX_RESPONSE = 100 << 20
 """Bytes of one response (a page of a list, a line of a watch) beyond which it is refused."""
@@ -61,11 +66,72 @@ def connect(kubeconfig: str | None, context: str | None) -> ApiClient:
     return ApiClient(configuration)
 
 
-class KubeApi:
-    """GET requests to one API server. Thread-safe. Errors are `ApiError` with a sentence that says how to mend it."""
+_FILES = ("tokenFile", "client-certificate", "client-key", "certificate-authority")
+"""Keys of a kubeconfig that name files. The client reads each of them once."""
 
-    def __init__(self, client: ApiClient, *, max_response: int = MAX_RESPONSE, connect_timeout: float = 5.0) -> None:
+
+class Credentials:
+    """A kubeconfig and the files that it names: a client of them anew each time when one of them has been replaced."""
+
+    def __init__(self, kubeconfig: str, context: str | None) -> None:
+        self._kubeconfig, self._context = kubeconfig, context
+        self._lock = threading.Lock()
+        self._files = self._named()
+        self._read = self._state()
+
+    def renewed(self) -> ApiClient | None:
+        """A new client where something has changed; None as long as nothing has, or it cannot be read right now."""
+        with self._lock:
+            state = self._state()
+            if state == self._read:
+                return None
+            try:
+                client = connect(self._kubeconfig, self._context)
+            except SourceError as e:
+                log.warning("%s; the credentials read before are used", e)
+                client = None
+            self._files = self._named()
+            self._read = self._state()
+            return client
+
+    def _state(self) -> tuple[tuple[str, int, int], ...]:
+        """The files with size and time of change."""
+        found = []
+        for name in (self._kubeconfig, *self._files):
+            try:
+                status = Path(name).stat()
+            except OSError:
+                found.append((name, -1, -1))
+            else:
+                found.append((name, status.st_mtime_ns, status.st_size))
+        return tuple(found)
+
+    def _named(self) -> list[str]:
+        try:
+            config = yaml.safe_load(Path(self._kubeconfig).read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError):
+            return []
+        folder = Path(self._kubeconfig).parent
+        entries = [part(e, kind) for kind in ("user", "cluster") for e in items(config, f"{kind}s")]
+        return [str(folder / str(entry[key])) for entry in entries for key in _FILES if entry.get(key)]
+
+
+class KubeApi:
+    """GET requests to one API server. Thread-safe. Errors are `ApiError` with a sentence that says how to mend it.
+
+    ``credentials`` are read again when their files have changed.
+    """
+
+    def __init__(
+        self,
+        client: ApiClient,
+        *,
+        max_response: int = MAX_RESPONSE,
+        connect_timeout: float = 5.0,
+        credentials: Credentials | None = None,
+    ) -> None:
         self._client = client
+        self._credentials = credentials
         self.max_response = max_response
         self._connect_timeout = connect_timeout
         self.host = str(client.configuration.host).rstrip("/")
@@ -97,6 +163,8 @@ class KubeApi:
         return Stream(self, path, self._open(path, params, "application/json", timeout))
 
     def _open(self, path: str, params: Mapping[str, str], accept: str, timeout: float) -> urllib3.BaseHTTPResponse:
+        if self._credentials is not None and (renewed := self._credentials.renewed()) is not None:
+            self._client = renewed
         query = f"?{urlencode(params)}" if params else ""
         headers = {**self._client.default_headers, "Accept": accept}
         try:

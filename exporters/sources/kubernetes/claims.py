@@ -1,4 +1,4 @@
-"""From pod facts to claims, jobs, demands and link keys. Pure.
+"""From pod facts and portions to claims, jobs, demands and link keys. Pure.
 
 A pod yields at most one claim of its own, with the milliGPU of all its GPU resources. A ResourceClaim that several pods
 use is counted once over the union of their intervals: its cards are held by one of the pods at a time, the one that has
@@ -14,6 +14,7 @@ from fractions import Fraction
 from exporters.model import MILLI_PER_GPU, Claim, Job, JobKey, LinkKey, LinkKind, NodeKey, Scheduler
 from exporters.sources.kubernetes.nodes import NodeFacts
 from exporters.sources.kubernetes.pod_facts import PodFacts
+from exporters.sources.kubernetes.portions import Portion, by_part
 from exporters.sources.kubernetes.resource_claims import Devices
 from exporters.sources.shares import mig_weight
 
@@ -33,78 +34,6 @@ class Root:
     uid: str
     labels: Mapping[str, str]
     created: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Portion:
-    """Part of what a pod holds. ``shared`` is the UID of the ResourceClaim other pods may use too, else empty."""
-
-    milligpu: int
-    model: str
-    profile: str
-    uuids: tuple[str, ...] = ()
-    shared: str = ""
-
-
-WHOLE = ("nvidia.com/gpu", "amd.com/gpu")
-"""Resources whose slots are whole cards where the node does not say otherwise."""
-
-
-def portions(
-    pod: PodFacts, node: NodeFacts | None, devices: Devices | None, *, final: bool = False
-) -> tuple[list[Portion], list[str]]:
-    """What a bound pod holds (its own portion first, then one per shareable ResourceClaim), and what is not known yet.
-
-    ``devices`` None: there is no DRA. ``final``: nothing more will be learned, so a node that is gone is taken to have
-    had whole cards.
-    """
-    own: list[Portion] = []
-    shared: list[Portion] = []
-    missing: list[str] = []
-    for resource, count in pod.requests.items():
-        found = _counted(node, resource, count, final=final)
-        if isinstance(found, Portion):
-            own.append(found)
-        else:
-            missing.append(f"node {pod.node} {found}")
-    for ref in pod.claims:
-        given = devices.given(pod.namespace, ref.name, pod.uid) if devices is not None else None
-        if devices is None or given is None:
-            why = "cannot be read" if devices is None else "shows no allocation"
-            missing.append(f"ResourceClaim {pod.namespace}/{ref.name} {why}")
-            continue
-        parts: list[Portion] = []
-        for key in given.devices:
-            device = devices.device(key)
-            if device is None:
-                missing.append(f"no ResourceSlice describes device {'/'.join(key)}")
-                continue
-            parts.append(Portion(device.milligpu, device.model, device.profile, (device.uuid,) if device.uuid else ()))
-        if parts:
-            (own if ref.own else shared).append(_together(parts, "" if ref.own else given.uid))
-    return ([_together(own)] if own else []) + shared, missing
-
-
-def _counted(node: NodeFacts | None, resource: str, count: int, *, final: bool) -> Portion | str:
-    """What slots of a device plugin's resource are worth, or what is wrong with the node."""
-    if node is None:
-        return Portion(count * MILLI_PER_GPU, "", "") if final and resource in WHOLE else "is not known"
-    if node.virtual:
-        return Portion(count * MILLI_PER_GPU, "", "")
-    pool = node.pools.get(resource)
-    if pool is not None and pool.milligpu:
-        return Portion(pool.worth(count), node.model, pool.profile)
-    if pool is None and resource in WHOLE:  # the plugin is gone, the cards are still held
-        return Portion(count * MILLI_PER_GPU, node.model, "")
-    return f"does not tell how many cards are behind {resource}"
-
-
-def _together(parts: Sequence[Portion], shared: str = "") -> Portion:
-    """One portion out of several; the model is that of the largest, the profiles are joined with ``+``."""
-    largest = max(parts, key=lambda p: p.milligpu)
-    profiles = dict.fromkeys(p.profile for p in parts if p.profile)
-    uuids = tuple(dict.fromkeys(u for p in parts for u in p.uuids))
-    return Portion(sum(p.milligpu for p in parts), largest.model, "+".join(profiles), uuids, shared)
 
 
 def link_keys(pod: PodFacts, node: NodeFacts | None, slurm_clusters: Mapping[str, str]) -> tuple[LinkKey, ...]:
@@ -213,12 +142,19 @@ STATES = ("Running", "Pending", "Failed", "Deleted", "Succeeded")
 
 
 def job_of(
-    cluster: str, root: Root, pods: Sequence[PodFacts], phases: Collection[str], start: int | None, end: int | None
+    cluster: str,
+    root: Root,
+    pods: Sequence[PodFacts],
+    phases: Collection[str],
+    start: int | None,
+    end: int | None,
+    requester: str = "",
 ) -> Job:
     """The job that these pods are. Its labels are the root's, and over them those that all its pods carry.
 
-    ``phases`` are those of its pods, ``Deleted`` for one that was removed before it ended. Its state is the first that
-    applies of Running, Pending, Failed, Deleted, Succeeded.
+    ``requester`` is whose namespace it is, where no pod names a user. ``phases`` are those of its pods, ``Deleted`` for
+    one that was removed before it ended. Its state is the first that applies of Running, Pending, Failed, Deleted,
+    Succeeded.
     """
     first = min(pods, key=lambda p: (p.created, p.uid))
     common = dict(first.labels)
@@ -231,7 +167,7 @@ def job_of(
         native_id=native,
         display_id=native,
         name=root.name,
-        user=next((p.user for p in pods if p.user), ""),
+        user=next((p.user for p in pods if p.user), requester),
         account=first.namespace,
         partition=next((p.queue for p in pods if p.queue), ""),
         qos=first.priority,
@@ -248,13 +184,16 @@ def wanted(pod: PodFacts, nodes: Collection[NodeFacts], devices: Devices | None)
     """MilliGPU that a waiting pod asks for. A slice is worth what it is on a node that offers it, or by its profile."""
     total = 0
     for resource, count in pod.requests.items():
-        pool = next((n.pools[resource] for n in nodes if resource in n.pools and n.pools[resource].milligpu), None)
-        if pool is not None:
-            total += pool.worth(count)
+        node = next((n for n in nodes if resource in n.pools and n.pools[resource].milligpu), None)
+        if node is not None:
+            pool = node.pools[resource]
+            total += by_part(pool, pod.asked, count, node.memory_gib) if pool.by_part else pool.worth(count)
         elif "/mig-" in resource:
             total += int(count * MILLI_PER_GPU * _weight(resource))
         else:
             total += count * MILLI_PER_GPU
+    if pod.part is not None and not pod.part.keeps:
+        total += pod.part.devices * (pod.part.milligpu or MILLI_PER_GPU)
     if devices is not None:
         total += sum(devices.asked(pod.namespace, ref.name) for ref in pod.claims) * MILLI_PER_GPU
     return total

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from exporters.sources.devices.discovery import endpoints
-from exporters.sources.kubernetes.api import KubeApi, connect
+from exporters.sources.kubernetes.api import Credentials, KubeApi, connect
 
 REFRESH = 60.0
 """Seconds between two questions: exporters are one a node, and nodes come and go slowly."""
@@ -36,10 +36,15 @@ class ExporterPods:
         self._known: dict[str, str] = {}
         self._asked_at: float | None = None
 
+    def _connect(self) -> KubeApi:
+        kubeconfig, context = self._access
+        credentials = Credentials(kubeconfig, context) if kubeconfig else None
+        return KubeApi(connect(kubeconfig, context), credentials=credentials)
+
     def __call__(self) -> dict[str, str]:
         """The URLs of the running pods, sorted, each with its node."""
         if self._asked_at is None or self._clock() - self._asked_at >= REFRESH:
-            self._api = self._api or KubeApi(connect(*self._access))
+            self._api = self._api or self._connect()
             answer = self._api.get(
                 "/api/v1/pods", {"labelSelector": self._selector, "fieldSelector": "status.phase=Running"}
             )

@@ -31,7 +31,7 @@ from exporters.sources.kubernetes.kube_past import (
 from exporters.sources.kubernetes.nodes import NodeFacts, nodes_of
 from exporters.sources.kubernetes.prometheus import Prometheus, Series
 
-_GPU = 'resource=~"nvidia_com_.*|amd_com_gpu"'
+_GPU = 'resource=~"nvidia_com_.*|amd_com_gpu|amd_com_[sdtqc]px_nps.*"'
 _NOBODY = ("", "<none>")
 _CARD_METRICS = "DCGM_FI_DEV_(GPU_UTIL|GPU_UTIL_RATIO|FB_USED|POWER_USAGE|BOARD_POWER_WATTS)"
 _HOLE = 2.5

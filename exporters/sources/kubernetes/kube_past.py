@@ -47,6 +47,9 @@ NODE_LABELS = (
     "nvidia.com/gpu.replicas",
     "amd.com/gpu.product-name",
     "cloud.google.com/gke-accelerator",
+    "cloud.google.com/gke-gpu-partition-size",
+    "cloud.google.com/gke-max-shared-clients-per-gpu",
+    "amd.com/compute-memory-partition",
 )
 """What tells the cards behind a node's slots."""
 
@@ -87,13 +90,15 @@ def labels_of(series: Mapping[str, str], names: Iterable[str]) -> dict[str, str]
 def resource_name(told: str) -> str:
     """Kubernetes' name of a resource, in which kube-state-metrics writes _ for all that is no letter or digit.
 
-    >>> [resource_name(r) for r in ("nvidia_com_gpu_shared", "nvidia_com_mig_3g_40gb", "amd_com_gpu")]
-    ['nvidia.com/gpu.shared', 'nvidia.com/mig-3g.40gb', 'amd.com/gpu']
+    >>> [resource_name(r) for r in ("nvidia_com_gpu_shared", "nvidia_com_mig_3g_40gb", "amd_com_cpx_nps4")]
+    ['nvidia.com/gpu.shared', 'nvidia.com/mig-3g.40gb', 'amd.com/cpx_nps4']
     """
     if mig := _MIG.fullmatch(told):
         shared = ".shared" if mig["shared"] else ""
         return f"nvidia.com/mig-{mig['profile'].replace('_', '.')}{shared}"
     vendor, _, kind = told.partition("_com_")
+    if vendor == "amd":  # its partitions have an underscore of their own
+        return f"amd.com/{kind}"
     return f"{vendor}.com/{kind.replace('_', '.')}"
 
 

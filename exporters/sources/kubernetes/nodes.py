@@ -1,31 +1,20 @@
-"""A Kubernetes node: which pools of GPU slots it has, what a slot is worth, and whether it takes work. Pure.
+"""A Kubernetes node: which pools of GPU slots it has, and whether it takes work. Pure.
 
-A resource's slots are worth the cards behind them. Whole cards are their own slots. For slices and replicas the cards
-come from GPU Feature Discovery's labels (``nvidia.com/gpu.count``, ``.replicas``, ``nvidia.com/mig-<profile>.count``):
-a node with 8 cards and 16 ``nvidia.com/gpu.shared`` shares 8000 milliGPU among 16 slots; a node with 8 cards of which 4
-are whole shares the other 4000 among its MIG slots by `exporters.sources.shares`.
+What a slot is worth is `exporters.sources.kubernetes.schemes`. Capacity is not what is offered this second: a device
+plugin that restarts leaves the node without a single slot while its pods keep their cards, so the node keeps what it
+had (`NodeFacts.after`), or what its labels tell, and takes no work until the plugin is back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from fractions import Fraction
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from exporters.model import MILLI_PER_GPU, Node, NodeKey, Scheduler
-from exporters.sources.kubernetes.raw import Raw, gpu_counts, items, number, part, texts
-from exporters.sources.shares import (
-    by_count,
-    cards_needed,
-    compute_slices,
-    divide_cards,
-    instances_per_card,
-    mig_weight,
-)
-from exporters.sources.shares import card_memory_gib as memory_in_name
-
-SHARED = "shared"
-"""The profile of time-sliced (and MPS) replicas of whole cards."""
+from exporters.sources.kubernetes.raw import Raw, items, part, texts
+from exporters.sources.kubernetes.resources import NO_RULES, Resources
+from exporters.sources.kubernetes.schemes import Offer, SlotPool, plain_model, pools_of
+from exporters.sources.shares import card_memory_gib
 
 NODENAME_LABEL = "slinky.slurm.net/slurm-nodename"
 _MODEL_LABELS = ("nvidia.com/gpu.product", "amd.com/gpu.product-name", "cloud.google.com/gke-accelerator")
@@ -42,23 +31,14 @@ _DOWN_TAINTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class SlotPool:
-    """``slots`` equal slots of one resource that share ``milligpu`` (0: nothing tells of the cards behind)."""
-
-    slots: int
-    milligpu: int
-    profile: str = ""
-
-    def worth(self, count: int) -> int:
-        """MilliGPU of ``count`` slots."""
-        return by_count(self.milligpu, self.slots, count)
-
-
-@dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """What a node object says. ``pools`` maps a resource name to its slots; ``cards`` is GFD's card count, 0 unknown.
+    """What a node object says.
 
-    ``virtual`` is a virtual-kubelet node, which has no cards of its own; ``problems`` are sentences for people.
+    ``pools`` maps a resource name to its slots; ``cards`` is how many a label tells, 0 where none does.
+    ``shares``: its labels say that plain slots are parts of cards. ``memory_gib`` is that of one card, 0 unknown.
+    ``away``: it has cards, and no device plugin offers any right now. ``unmetered`` are resources that look like cards
+    and have no rule. ``virtual`` is a virtual-kubelet node, which has no cards of its own; ``problems`` are sentences
+    for people.
     """
 
     name: str
@@ -70,9 +50,19 @@ class NodeFacts:
     hostnames: tuple[str, ...]
     virtual: bool = False
     problems: tuple[str, ...] = field(default=())
+    shares: bool = False
+    memory_gib: float = 0.0
+    away: bool = False
+    unmetered: Mapping[str, int] = field(default_factory=dict)
+
+    def after(self, before: NodeFacts | None) -> NodeFacts:
+        """What is known of the node now, ``before`` being what was: slots that no plugin offers any more are away."""
+        if self.pools or self.virtual or before is None or not before.pools:
+            return self
+        return replace(self, pools=before.pools, model=self.model or before.model, away=True)
 
 
-def node_facts(raw: Raw) -> NodeFacts:
+def node_facts(raw: Raw, rules: Resources = NO_RULES) -> NodeFacts:
     """Read one node object. Raises ValueError when it has no name or a capacity that is no number."""
     name = str(part(raw, "metadata").get("name") or "")
     if not name:
@@ -81,116 +71,52 @@ def node_facts(raw: Raw) -> NodeFacts:
     up, reason = _state(raw)
     product = next((labels[key] for key in _MODEL_LABELS if labels.get(key)), "")
     virtual = labels.get("type") == "virtual-kubelet"
-    pools, problems = ({}, ()) if virtual else _pools(name, product, labels, part(raw, "status", "capacity"))
+    offer = Offer(name, product, labels, texts(raw, "metadata", "annotations"))
+    capacity: Raw = {} if virtual else part(raw, "status", "capacity")
+    pools, problems = pools_of(offer, rules.counts(capacity), rules)
     return NodeFacts(
         name=name,
         model=plain_model(product),
         pools=pools,
-        cards=0 if single_profile(product) else number(labels.get("nvidia.com/gpu.count")),
+        cards=0 if virtual else offer.cards,
         up=up,
         reason=reason,
         hostnames=_hostnames(raw, labels),
         virtual=virtual,
-        problems=problems,
+        problems=tuple(problems),
+        shares=offer.shares,
+        memory_gib=offer.memory_gib or card_memory_gib(product),
+        unmetered=rules.unmetered(capacity),
     )
-
-
-def plain_model(product: str) -> str:
-    """The card's model without what GPU Feature Discovery appends for sharing and for MIG's single strategy."""
-    return product.partition("-MIG-")[0].removesuffix("-SHARED").replace(" ", "-")
-
-
-def single_profile(product: str) -> str:
-    """The MIG profile of a node whose every card is cut the same way (strategy *single*), else empty."""
-    return product.partition("-MIG-")[2].removesuffix("-SHARED")
 
 
 def nodes_of(cluster: str, facts: NodeFacts, devices: Mapping[str, int]) -> list[Node]:
     """The node's capacity, one `Node` per GPU model; ``devices`` are milliGPU per model offered through DRA.
 
-    Where a device plugin and DRA offer the same cards, GPU Feature Discovery's count is the limit.
+    Where a device plugin and DRA offer the same cards, the labels' count is the limit. Where neither offers any, the
+    node has the cards that its labels tell, and is down: nobody can be given one.
     """
     per_model: dict[str, int] = {}
-    plugin = sum(pool.milligpu for pool in facts.pools.values())
-    if plugin:
-        per_model[facts.model] = plugin
+    for pool in facts.pools.values():
+        if pool.milligpu:
+            model = pool.model or facts.model
+            per_model[model] = per_model.get(model, 0) + pool.milligpu
+    plugin = sum(per_model.values())
     for model, milligpu in () if facts.virtual else devices.items():
         per_model[model] = per_model.get(model, 0) + milligpu
     limit = max(facts.cards * MILLI_PER_GPU, plugin, sum(devices.values()))
     if facts.cards and len(per_model) == 1:
         per_model = {model: min(milligpu, limit) for model, milligpu in per_model.items()}
+    up, reason, away = facts.up, facts.reason, facts.away and not devices
+    if not per_model and facts.cards and not facts.unmetered:
+        per_model, away = {facts.model: facts.cards * MILLI_PER_GPU}, True
+    if away and up:
+        up, reason = False, f"no device plugin offers its {sum(per_model.values()) / MILLI_PER_GPU:g} cards"
     key = NodeKey(Scheduler.KUBERNETES, cluster, facts.name)
     return [
-        Node(key, milligpu, facts.up, model, facts.reason, facts.hostnames)
+        Node(key, milligpu, up, model, reason, facts.hostnames)
         for model, milligpu in sorted(per_model.items() or ((facts.model, 0),))
     ]
-
-
-def _pools(
-    name: str, product: str, labels: Mapping[str, str], capacity: Raw
-) -> tuple[dict[str, SlotPool], tuple[str, ...]]:
-    """Slots and their worth per resource, and what could not be told."""
-    counts = gpu_counts(capacity)
-    cards = number(labels.get("nvidia.com/gpu.count"))
-    replicas = max(1, number(labels.get("nvidia.com/gpu.replicas")))
-    pools: dict[str, SlotPool] = {}
-    problems: list[str] = []
-    mig: list[str] = []
-    for resource, slots in sorted(counts.items()):
-        vendor, _, kind = resource.partition("/")
-        if kind.startswith("mig-"):
-            mig.append(resource)
-        elif vendor == "nvidia.com" and single_profile(product):
-            pools[resource] = _single(product, slots, replicas)
-        elif kind.endswith(".shared") or (replicas > 1 and vendor == "nvidia.com"):
-            physical = slots // replicas if replicas > 1 else cards
-            if not physical:
-                problems.append(
-                    f"node {name} offers {slots} {resource} and has no nvidia.com/gpu.replicas or nvidia.com/gpu.count "
-                    "label: run GPU Feature Discovery, or its shares cannot be told"
-                )
-            pools[resource] = SlotPool(slots, physical * MILLI_PER_GPU, SHARED)
-        else:
-            pools[resource] = SlotPool(slots, slots * MILLI_PER_GPU)
-    used = sum(pool.milligpu for pool in pools.values()) // MILLI_PER_GPU
-    pools.update(_mig(mig, counts, labels, product, cards - used))
-    return pools, tuple(problems)
-
-
-def _single(product: str, slots: int, replicas: int) -> SlotPool:
-    """MIG strategy *single*: ``nvidia.com/gpu`` counts instances, and every card is cut the same way."""
-    profile, model = single_profile(product), plain_model(product)
-    fit = instances_per_card(profile, slices=compute_slices(model), memory_gib=memory_in_name(model))
-    instances = slots // replicas
-    return SlotPool(slots, -(-instances // fit) * MILLI_PER_GPU, profile)
-
-
-def _mig(
-    resources: Iterable[str], counts: Mapping[str, int], labels: Mapping[str, str], product: str, cards: int
-) -> dict[str, SlotPool]:
-    """MIG strategy *mixed*: the cards that are not whole are shared by all slices on them, by weight."""
-    resources = list(resources)
-    if not resources:
-        return {}
-    slices = compute_slices(product)
-    memory = number(labels.get("nvidia.com/gpu.memory")) / 1024 or memory_in_name(product)
-    weights: list[Fraction] = []
-    instances: list[int] = []
-    profiles: list[str] = []
-    for resource in resources:
-        base = resource.removesuffix(".shared")
-        profile = base.partition("/mig-")[2]
-        replicas = max(1, number(labels.get(f"{base}.replicas")))
-        profiles.append(profile)
-        weights.append(mig_weight(profile, slices=slices, memory_gib=memory))
-        instances.append(max(1, counts[resource] // replicas))
-    if cards <= 0:
-        cards = cards_needed([w * n for w, n in zip(weights, instances, strict=True)])
-    shares = divide_cards(cards, weights, instances)
-    return {
-        resource: SlotPool(counts[resource], share, profile)
-        for resource, share, profile in zip(resources, shares, profiles, strict=True)
-    }
 
 
 def _state(raw: Raw) -> tuple[bool, str]:

@@ -52,12 +52,9 @@ class _Climb:
 def by_labels(pod: PodFacts) -> Root | None:
     """The root that a pod's labels name. Only JobSet writes a UID there; the others are known by name."""
     labels = pod.labels
-    jobset = labels.get("jobset.sigs.k8s.io/jobset-name")
-    if jobset:
-        return Root("JobSet", jobset, labels.get("jobset.sigs.k8s.io/jobset-uid", ""), {})
-    service = labels.get("serving.kserve.io/inferenceservice")
-    if service:
-        return Root("InferenceService", service, "", {})
+    for label, what, uid in _NAMED:
+        if labels.get(label):
+            return Root(what, labels[label], labels.get(uid, ""), {})
     if labels.get("app.kubernetes.io/part-of") == "llminferenceservice" and labels.get("app.kubernetes.io/name"):
         return Root("LLMInferenceService", labels["app.kubernetes.io/name"], "", {})
     origin, kind = labels.get("ray.io/originated-from-cr-name"), labels.get("ray.io/originated-from-crd")
@@ -69,6 +66,13 @@ def by_labels(pod: PodFacts) -> Root | None:
         return Root(_TRAINING_KINDS[operator], training, "", {})
     return None
 
+
+_NAMED = (
+    ("jobset.sigs.k8s.io/jobset-name", "JobSet", "jobset.sigs.k8s.io/jobset-uid"),
+    ("serving.kserve.io/inferenceservice", "InferenceService", ""),
+    ("serving.knative.dev/service", "Service", ""),
+)
+"""Labels that name a root as it is: label, kind, and the label of its UID; KServe's before that of Knative below it."""
 
 _TRAINING_KINDS = {
     kind.lower(): kind for kind in ("PyTorchJob", "TFJob", "MPIJob", "XGBoostJob", "PaddleJob", "JAXJob")

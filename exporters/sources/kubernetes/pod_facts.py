@@ -5,16 +5,22 @@ pod bound without a scheduler has no such condition and holds from its creation.
 ``finishedAt``, once its phase is terminal; a container that is restarted in place ends nothing. ``deletionTimestamp``
 is the moment of the request plus the grace period, in the future: it ends nothing either. Only when the grace is zero
 has it happened (the API server's own clock, at the final delete).
+
+A kubelet that rejects a pod (UnexpectedAdmissionError, OutOf..., and after its own restart also one that ran) writes
+phase, reason and message anew and drops the rest: such an object tells no time at all, and holds nothing by itself.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from exporters.sources.kubernetes.raw import Raw, gpu_counts, items, part, seconds, texts
+from exporters.sources.kubernetes.fractions import Fractional, fractional
+from exporters.sources.kubernetes.raw import MAX_NUMBER, Raw, cut, items, part, quantity, seconds, texts
+from exporters.sources.kubernetes.resources import NO_RULES, PARTS, Resources
+from exporters.sources.kubernetes.times import condition_since, first_started, last_finished, turned_at
 
 HoldFrom = Literal["scheduled", "started"]
 """Where a pod's claim begins: when it was bound to its node, or when its first container started."""
@@ -30,6 +36,8 @@ _QUEUE_KEYS = (
     "kueue.x-k8s.io/queue-name",
     "kueue.x-k8s.io/local-queue-name",
     "scheduling.volcano.sh/queue-name",
+    "volcano.sh/queue-name",
+    "kai.scheduler/queue",
     "slurmjob.slinky.slurm.net/partition",
 )
 
@@ -53,12 +61,27 @@ class ClaimRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What one container may use of each of its ``count`` slots, where it says so (HAMi); 0: it does not say.
+
+    ``memory`` is in MiB, ``memory_percent`` and ``cores`` in percent of a card.
+    """
+
+    count: int
+    memory: int = 0
+    memory_percent: int = 0
+    cores: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class PodFacts:
     """What a pod object says. Times are epoch seconds, None while they have not happened.
 
-    ``requests`` are the effective GPU requests by resource; ``started`` the first ``startedAt`` that the object still
-    shows; ``finished`` is set only when ``terminal``. ``removed`` is the moment of a final delete. ``finalizers`` says
-    that something keeps the object after that moment.
+    ``requests`` are the effective GPU requests by resource, ``asked`` how much of each slot its containers may use;
+    ``started`` is the first ``startedAt`` that the object still shows. Of a ``terminal`` pod ``finished`` is its last
+    container's end, and ``turned`` when its conditions say that it had ended: both None where it tells neither.
+    ``removed`` is the moment of a final delete. ``finalizers`` says that something keeps the object after that moment.
+    ``part`` is what it holds of a card that another pod keeps for it, or that it keeps for others.
     """
 
     uid: str
@@ -72,9 +95,12 @@ class PodFacts:
     scheduled: int | None
     started: int | None
     finished: int | None
+    turned: int | None
     removed: int | None
     finalizers: bool
     requests: Mapping[str, int]
+    asked: tuple[Asked, ...]
+    part: Fractional | None
     claims: tuple[ClaimRef, ...]
     owner: OwnerRef | None
     labels: Mapping[str, str]
@@ -83,19 +109,28 @@ class PodFacts:
     priority: str
     slurm_name: str
 
-    def held_from(self, hold_from: HoldFrom, started: int | None = None) -> int | None:
-        """When the pod began to hold, None while it does not. ``started``: a first start known from earlier."""
+    def held_from(
+        self, hold_from: HoldFrom, started: int | None = None, scheduled: int | None = None, unbound: int = 0
+    ) -> int | None:
+        """When the pod began to hold, None while it does not, or where nothing dates it.
+
+        ``started`` and ``scheduled`` are what is known from earlier, ``unbound`` when it was last seen without a node.
+        """
         if not self.node:
             return None
         first = self.started if started is None else started
         if hold_from == "started":
             return first
-        if self.scheduled is not None:
-            return self.scheduled
-        return self.created if first is None else min(self.created, first)
+        bound = self.scheduled if scheduled is None else scheduled
+        if bound is not None:
+            return bound
+        if first is None and self.terminal:
+            return None
+        begun = max(self.created, unbound)
+        return begun if first is None else min(begun, first)
 
 
-def pod_facts(raw: Raw) -> PodFacts:
+def pod_facts(raw: Raw, rules: Resources = NO_RULES) -> PodFacts:
     """Read one pod object. Raises ValueError, naming what is wrong, for an object that cannot be metered."""
     meta, spec, status = part(raw, "metadata"), part(raw, "spec"), part(raw, "status")
     uid, name = str(meta.get("uid") or ""), str(meta.get("name") or "")
@@ -108,7 +143,8 @@ def pod_facts(raw: Raw) -> PodFacts:
     terminal = phase in ("Succeeded", "Failed")
     node = sys.intern(str(spec.get("nodeName") or ""))
     claims, replaced = _claims(spec, status)
-    requests = {k: v for k, v in effective_request(spec).items() if k not in replaced}
+    requests = {k: v for k, v in effective_request(spec, rules).items() if k not in replaced}
+    held = fractional(str(meta.get("namespace") or ""), labels, annotations, whole=bool(requests or claims))
     gone = meta.get("deletionTimestamp") if meta.get("deletionGracePeriodSeconds") == 0 else None
     return PodFacts(
         uid=uid,
@@ -119,12 +155,15 @@ def pod_facts(raw: Raw) -> PodFacts:
         terminal=terminal,
         node=node,
         created=created,
-        scheduled=_condition(status, "PodScheduled", "True"),
-        started=_started(status),
-        finished=_finished(status) if terminal else None,
+        scheduled=condition_since(status, "PodScheduled", "True"),
+        started=first_started(status),
+        finished=last_finished(status) if terminal else None,
+        turned=turned_at(status) if terminal else None,
         removed=seconds(gone),
         finalizers=bool(meta.get("finalizers")),
-        requests=requests,
+        requests={} if held is not None and held.keeps else requests,
+        asked=_asked(spec) if requests else (),
+        part=held,
         claims=claims,
         owner=controller(meta),
         labels=labels,
@@ -135,7 +174,7 @@ def pod_facts(raw: Raw) -> PodFacts:
     )
 
 
-def effective_request(spec: Raw) -> dict[str, int]:
+def effective_request(spec: Raw, rules: Resources = NO_RULES) -> dict[str, int]:
     """GPU resources that the scheduler reserves for a pod: the larger of what its init phase and its main phase need.
 
     The main phase needs all containers and all sidecars (init containers with ``restartPolicy: Always``). An init
@@ -143,18 +182,18 @@ def effective_request(spec: Raw) -> dict[str, int]:
     """
     main: dict[str, int] = {}
     for container in items(spec, "containers"):
-        _add(main, _request(container))
+        _add(main, _request(container, rules))
     sidecars: dict[str, int] = {}
     peak: dict[str, int] = {}
     for container in items(spec, "initContainers"):
-        need = _request(container)
+        need = _request(container, rules)
         if container.get("restartPolicy") == "Always":
             _add(sidecars, need)
             continue
         for resource, count in need.items():
             peak[resource] = max(peak.get(resource, 0), count + sidecars.get(resource, 0))
     _add(main, sidecars)
-    _add(main, gpu_counts(part(spec, "overhead")))
+    _add(main, rules.counts(part(spec, "overhead")))
     return {k: max(main.get(k, 0), peak.get(k, 0)) for k in sorted(main.keys() | peak.keys())}
 
 
@@ -171,9 +210,30 @@ def controller(meta: Raw) -> OwnerRef | None:
     return None
 
 
-def _request(container: Raw) -> dict[str, int]:
+def _request(container: Raw, rules: Resources) -> dict[str, int]:
     """A container's GPU requests. For extended resources the limit is the request where only it is given."""
-    return gpu_counts(part(container, "resources", "limits")) | gpu_counts(part(container, "resources", "requests"))
+    resources = part(container, "resources")
+    return rules.counts(part(resources, "limits")) | rules.counts(part(resources, "requests"))
+
+
+def _asked(spec: Raw) -> tuple[Asked, ...]:
+    """What each container says of its slots of ``nvidia.com/gpu``."""
+    found = []
+    for container in items(spec, "containers"):
+        resources = part(container, "resources")
+        told = {**part(resources, "limits"), **part(resources, "requests")}
+        if "nvidia.com/gpu" in told:
+            memory, percent, cores = (_amount(told.get(name, 0)) for name in PARTS)
+            found.append(Asked(quantity(told["nvidia.com/gpu"]), memory, percent, cores))
+    return tuple(found)
+
+
+def _amount(value: Any) -> int:
+    """A part that a container asks for; what cannot be read is more than any card has, so all of it."""
+    try:
+        return quantity(value, MAX_NUMBER)
+    except ValueError:
+        return MAX_NUMBER
 
 
 def _add(total: dict[str, int], more: Mapping[str, int]) -> None:
@@ -197,53 +257,11 @@ def _claims(spec: Raw, status: Raw) -> tuple[tuple[ClaimRef, ...], frozenset[str
     return tuple(refs), replaced
 
 
-def _statuses(status: Raw) -> Iterator[Raw]:
-    for group in ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"):
-        yield from items(status, group)
-
-
-def _started(status: Raw) -> int | None:
-    """The first ``startedAt`` of any container, init and sidecar included.
-
-    A container keeps only its last end: after two restarts the first start is no longer shown, and the kubelet's own
-    ``startTime`` (when it took the pod on) is the nearest evidence.
-    """
-    found: list[int] = []
-    forgotten = False
-    for container in _statuses(status):
-        forgotten |= isinstance(container.get("restartCount"), int) and container["restartCount"] > 1
-        for state in (part(container, "state"), part(container, "lastState")):
-            for phase in ("running", "terminated"):
-                at = seconds(part(state, phase).get("startedAt"))
-                if at is not None and at > 0:  # a container that never ran carries year 1 or 1970
-                    found.append(at)
-    if forgotten and found and (taken := seconds(status.get("startTime"))) is not None:
-        found.append(taken)
-    return min(found, default=None)
-
-
-def _finished(status: Raw) -> int | None:
-    """The last ``finishedAt``; without one (the kubelet is gone) when the pod's conditions turned."""
-    ends = [seconds(part(c, "state", "terminated").get("finishedAt")) for c in _statuses(status)]
-    known = [at for at in ends if at is not None and at > 0]
-    if known:
-        return max(known)
-    turned = (_condition(status, name, value) for name, value in (("Ready", "False"), ("DisruptionTarget", "True")))
-    return max((at for at in turned if at is not None), default=None)
-
-
-def _condition(status: Raw, name: str, value: str) -> int | None:
-    for condition in items(status, "conditions"):
-        if condition.get("type") == name and condition.get("status") == value:
-            return seconds(condition.get("lastTransitionTime"))
-    return None
-
-
 def _first(keys: tuple[str, ...], *maps: Mapping[str, str]) -> str:
     for key in keys:
         for found in maps:
             if found.get(key):
-                return sys.intern(found[key])
+                return sys.intern(cut(found[key]))
     return ""
 
 

@@ -5,8 +5,8 @@ and ResourceSlices; then nothing but events. A poll asks the server only for own
 keeps no history, so an end is repeated in ``ended`` until `Pods.acknowledge`, and with a ``resume_file`` the watch goes
 on over a restart where it left off.
 
-It needs the verbs get, list and watch on pods, nodes, resourceclaims and resourceslices, and get on the workloads that
-own pods (replicasets, deployments, jobs, ...). It reads no secret and changes nothing.
+It needs the verbs get, list and watch on pods, nodes, namespaces, resourceclaims and resourceslices, and get on the
+workloads that own pods (replicasets, deployments, jobs, ...). It reads no secret and changes nothing.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from kubernetes.client import ApiClient
 
 from exporters.model import Scheduler, Snapshot
 from exporters.sources.base import Source
-from exporters.sources.kubernetes.api import MAX_RESPONSE, KubeApi, connect
+from exporters.sources.kubernetes.api import MAX_RESPONSE, Credentials, KubeApi, connect
 from exporters.sources.kubernetes.owners import Owners
 from exporters.sources.kubernetes.pod_facts import HoldFrom
+from exporters.sources.kubernetes.resources import NO_RULES, Resources
 from exporters.sources.kubernetes.watch import resume
 from exporters.sources.kubernetes.watch.collection import PAGE, WATCH_SECONDS
 from exporters.sources.kubernetes.watch.informers import Following
@@ -42,8 +43,8 @@ class Pods(Source):
     ``kubeconfig`` None: the service account of the own pod; an ``api_client`` goes before both. ``hold_from``: when a
     pod begins to hold (`exporters.sources.kubernetes.pod_facts`). ``slurm_clusters`` maps the Slurm cluster names that
     labels use to the site's own (``""``: where a label names none). ``namespaces`` empty: all of them, by one watch.
-    ``max_response``: bytes of one page or one event beyond which it is refused. ``clock`` dates what the server does
-    not; ``start_timeout`` is how long a poll waits for the first lists.
+    ``rules`` are the site's for resources of devices. ``max_response``: bytes of one page or one event beyond which it
+    is refused. ``clock`` dates what the server does not; ``start_timeout`` is how long a poll waits for first lists.
     """
 
     name = "pods"
@@ -62,6 +63,7 @@ class Pods(Source):
         resume_file: Path | None = None,
         namespaces: Sequence[str] = (),
         max_response: int = MAX_RESPONSE,
+        rules: Resources = NO_RULES,
         clock: Callable[[], float] = time.time,
         page: int = PAGE,
         watch_seconds: int = WATCH_SECONDS,
@@ -76,6 +78,7 @@ class Pods(Source):
         self._resume_file = resume_file
         self._namespaces = tuple(namespaces)
         self._max_response = max_response
+        self._rules = rules
         self._clock = clock
         self._reflecting: dict[str, Any] = {"page": page, "watch_seconds": watch_seconds, "pause": pause}
         self._start_timeout = start_timeout
@@ -122,8 +125,20 @@ class Pods(Source):
         kept, problem = resume.Resume(self.cluster), ""
         if self._resume_file is not None:
             kept, problem = resume.load(self._resume_file, self.cluster)
-        api = KubeApi(client or connect(kubeconfig, context), max_response=self._max_response)
-        book = Book(self.cluster, self._hold_from, self._slurm_clusters, kept.kept, self._namespaces or ("",))
+        api = KubeApi(
+            client or connect(kubeconfig, context),
+            max_response=self._max_response,
+            credentials=Credentials(kubeconfig, context) if kubeconfig and client is None else None,
+        )
+        book = Book(
+            self.cluster,
+            self._hold_from,
+            self._slurm_clusters,
+            kept.kept,
+            self._namespaces or ("",),
+            kept_at=kept.kept.seen or kept.saved,
+            rules=self._rules,
+        )
         following = Following(
             api, book, self._clock, namespaces=self._namespaces, since=kept.versions, **self._reflecting
         )

@@ -5,16 +5,28 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from fractions import Fraction
 from typing import Any
 
 Raw = Mapping[str, Any]
 """One JSON object as the API server served it."""
 
-_QUANTITY = re.compile(r"(\d+)(k|M|G|Ki|Mi|Gi)?")
-_SCALE = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
+_QUANTITY = re.compile(r"([0-9]{1,20})(?:([kMGTPE])?|([KMGTPE]i)|[eE]([0-9]{1,2}))")
+_DIGITS = 20
+_SCALE = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18}
+_SCALE |= {f"{letter}i": 1 << 10 * n for n, letter in enumerate("KMGTPE", start=1)}
+_AMOUNT = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?)(?:([numkMGTPE]|[KMGTPE]i)?|[eE]([+-]?[0-9]{1,2}))")
+_SCALE_OF = {"": Fraction(1), "m": Fraction(1, 10**3), "u": Fraction(1, 10**6), "n": Fraction(1, 10**9)}
+_SCALE_OF |= {suffix: Fraction(factor) for suffix, factor in _SCALE.items()}
 
-GPU_RESOURCE = re.compile(r"(nvidia\.com/(gpu|mig-[^/]+?)|amd\.com/gpu)(\.shared)?")
-"""Extended resources that are GPUs or parts of them."""
+MAX_DEVICES = 100_000
+"""More of one resource than any node has: sixteen cards, in seven parts each, a hundred times over, are 11,200."""
+
+MAX_NUMBER = 10**12
+"""More than any whole number in a label: memory is there in MiB."""
+
+MAX_TEXT = 256
+"""Characters that are kept of a text that anybody may write, such as an annotation: a label's value has 63."""
 
 
 def part(raw: Any, *path: str) -> Raw:
@@ -47,20 +59,44 @@ def seconds(value: Any) -> int | None:
     return int(moment.timestamp())
 
 
-def quantity(value: Any) -> int:
-    """A count of an extended resource: ``8``, ``"8"``, ``"1k"``. Raises ValueError for what cannot be a count."""
-    found = _QUANTITY.fullmatch(str(value).strip())
+def quantity(value: Any, most: int = MAX_DEVICES) -> int:
+    """A count of an extended resource: ``8``, ``"8"``, ``"1k"``, ``"1e1"``. Raises ValueError for what no node has.
+
+    >>> quantity("8"), quantity("1e1"), quantity("2Ki")
+    (8, 10, 2048)
+    """
+    text = str(value).strip()
+    found = _QUANTITY.fullmatch(text)
+    if found:
+        digits, decimal, binary, exponent = found.groups()
+        count = int(digits) * (10 ** int(exponent) if exponent else _SCALE.get(decimal or binary or "", 1))
+        if count <= most:
+            return count
+    elif not text.isdecimal():
+        raise ValueError(f"{text[:40]!r} is not a whole number of devices")
+    raise ValueError(f"{text[:40]!r} is more devices than a node can have ({most})")
+
+
+def amount(value: Any) -> Fraction:
+    """A quantity of capacity (``40Gi``, ``0.5``, ``250m``). Raises ValueError for what is none.
+
+    >>> amount("40Gi") / amount("80Gi"), amount("250m")
+    (Fraction(1, 2), Fraction(1, 4))
+    """
+    found = _AMOUNT.fullmatch(str(value).strip())
     if not found:
-        raise ValueError(f"{value!r} is not a whole number of devices")
-    return int(found.group(1)) * _SCALE[found.group(2) or ""]
+        raise ValueError(f"{str(value)[:40]!r} is not a quantity such as 40Gi")
+    digits, suffix, exponent = found.groups()
+    return Fraction(digits) * (Fraction(10) ** int(exponent) if exponent else _SCALE_OF[suffix or ""])
 
 
-def gpu_counts(resources: Raw) -> dict[str, int]:
-    """The GPU resources of a resource map, zeros left out."""
-    counts = {name: quantity(value) for name, value in resources.items() if GPU_RESOURCE.fullmatch(name)}
-    return {name: count for name, count in counts.items() if count}
+def number(value: str | None, most: int = MAX_NUMBER) -> int:
+    """A label that should be a whole number, 0 when it is missing, is not, or is more than ``most``."""
+    if value is None or not value.isascii() or not value.isdigit() or len(value) > _DIGITS:
+        return 0
+    return found if (found := int(value)) <= most else 0
 
 
-def number(value: str | None) -> int:
-    """A label that should be a whole number, 0 when it is missing or is not."""
-    return int(value) if value is not None and value.isascii() and value.isdigit() else 0
+def cut(text: str) -> str:
+    """A text of `MAX_TEXT` characters at most; of a longer one its beginning, marked."""
+    return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 1]}…"

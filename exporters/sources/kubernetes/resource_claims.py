@@ -1,8 +1,9 @@
 """Dynamic Resource Allocation: which cards a pod's ResourceClaims hold.
 
-A claim's allocation names ``(driver, pool, device)``; the ResourceSlices say what that device is and its UUID. Only GPU
-drivers count: an IMEX channel (``compute-domain.nvidia.com``) is not a GPU. A result with ``adminAccess`` watches a
-device that somebody else holds, so it holds nothing.
+A claim's allocation names ``(driver, pool, device)``; the ResourceSlices say what that device is and its UUID; a driver
+that tells none (AMD's, Intel's) tells its PCI address. Only GPU drivers count, and those that the site gives a rule: an
+IMEX channel (``compute-domain.nvidia.com``) is not a GPU. A result with ``adminAccess`` watches a device that somebody
+else holds, so it holds nothing. A result with ``consumedCapacity`` holds that part of a device which others share.
 
 ``status.reservedFor`` says which pods use the claim. It is evidence of *which devices* a pod was given, never of
 *when*: while a finished pod's object remains and another pod uses the claim, its entry comes and goes many times a
@@ -13,15 +14,17 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import Any
 
 from exporters.model import MILLI_PER_GPU
-from exporters.sources.kubernetes.nodes import plain_model
-from exporters.sources.kubernetes.raw import Raw, items, number, part
-from exporters.sources.shares import card_memory_gib, compute_slices, mig_weight, split
+from exporters.sources.kubernetes.raw import MAX_DEVICES, Raw, amount, items, number, part
+from exporters.sources.kubernetes.resources import NO_RULES, Metered, Resources, driver_looks_like_cards
+from exporters.sources.kubernetes.schemes import SHARED, partition_mode, partitions, plain_model
+from exporters.sources.shares import parts_of, split
 
-GPU_DRIVERS = ("gpu.nvidia.com", "gpu.amd.com")
+GPU_DRIVERS = ("gpu.nvidia.com", "gpu.amd.com", "gpu.intel.com")
 NO_GPU_CLASS = "compute-domain-"
 """How the names of the device classes of IMEX channels and daemons begin."""
 
@@ -32,9 +35,17 @@ DeviceKey = tuple[str, str, str]
 """``(driver, pool, device)``."""
 
 
+Consumed = tuple[tuple[str, Fraction], ...]
+"""How much of a device's capacities a claim was given, by name; empty: all of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A GPU, or a MIG slice of one, as a ResourceSlice describes it. ``card`` is the physical card's UUID."""
+    """A GPU, or a slice of one, as a ResourceSlice describes it.
+
+    ``uuid`` is its own UUID, else its PCI address, ``card`` that of the physical card. ``capacity`` is what several
+    claims may share.
+    """
 
     node: str
     uuid: str
@@ -42,6 +53,13 @@ class Device:
     model: str
     profile: str
     milligpu: int
+    capacity: Mapping[str, Fraction] = field(default_factory=dict)
+
+    def worth(self, consumed: Consumed) -> int:
+        """MilliGPU of what was given of it: the largest part of any of its capacities, rounded down."""
+        known = [(amount, self.capacity.get(name, Fraction(0))) for name, amount in consumed]
+        parts = [given / whole for given, whole in known if whole > 0]
+        return int(self.milligpu * min(max(parts), Fraction(1))) if parts else self.milligpu
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +70,7 @@ class Allocation:
     """
 
     uid: str
-    devices: tuple[DeviceKey, ...]
+    devices: tuple[tuple[DeviceKey, Consumed], ...]
     allocated: bool
     requested: int = 0
     other: bool = False
@@ -64,12 +82,14 @@ class _Slice:
     pool: str
     generation: int
     devices: tuple[tuple[str, Device], ...]
+    unmetered: int = 0
 
 
 class Devices:
-    """Index of slices and claims. Not thread-safe: its owner holds the lock."""
+    """Index of slices and claims. Not thread-safe: its owner holds the lock. ``rules`` are those of the site."""
 
-    def __init__(self) -> None:
+    def __init__(self, rules: Resources = NO_RULES) -> None:
+        self._rules = rules
         self._slices: dict[str, _Slice] = {}
         self._found: dict[DeviceKey, Device] | None = None
         self._current: dict[tuple[str, str], Allocation] = {}
@@ -77,7 +97,7 @@ class Devices:
 
     def put_slice(self, raw: Raw) -> None:
         """Take in one ResourceSlice."""
-        self._slices[str(part(raw, "metadata").get("name"))] = _slice(raw)
+        self._slices[str(part(raw, "metadata").get("name"))] = _slice(raw, self._rules)
         self._found = None
 
     def drop_slice(self, name: str) -> None:
@@ -94,7 +114,7 @@ class Devices:
         """Take in one ResourceClaim: what it holds now, and for which pods."""
         meta = part(raw, "metadata")
         namespace, name = str(meta.get("namespace") or ""), str(meta.get("name") or "")
-        allocation = _allocation(str(meta.get("uid") or ""), raw)
+        allocation = _allocation(str(meta.get("uid") or ""), raw, self._rules)
         self._current[namespace, name] = allocation
         if not allocation.allocated:
             return
@@ -138,6 +158,14 @@ class Devices:
             offered.setdefault(node, {})[model] = len(found) * MILLI_PER_GPU
         return offered
 
+    def unmetered(self) -> dict[str, int]:
+        """Driver -> devices that it offers, of drivers that look like accelerators' and have no rule."""
+        found: dict[str, int] = {}
+        for one in self._slices.values():
+            if one.unmetered:
+                found[one.driver] = found.get(one.driver, 0) + one.unmetered
+        return found
+
     def _index(self) -> Mapping[DeviceKey, Device]:
         if self._found is None:
             newest: dict[tuple[str, str], int] = {}
@@ -153,27 +181,53 @@ class Devices:
         return self._found
 
 
-def _slice(raw: Raw) -> _Slice:
+def _slice(raw: Raw, rules: Resources) -> _Slice:
     spec = part(raw, "spec")
     pool = part(spec, "pool")
     driver = str(spec.get("driver") or "")
     found: list[tuple[str, Device]] = []
-    if driver in GPU_DRIVERS:
+    unmetered = 0
+    own = rules.own.get(driver)
+    if own is not None or driver in GPU_DRIVERS:
         node = str(spec.get("nodeName") or "")
-        found = [(str(device.get("name")), _device(node, device)) for device in items(spec, "devices")]
-    return _Slice(driver, str(pool.get("name") or ""), number(str(pool.get("generation") or 0)), tuple(_settle(found)))
+        found = [(str(device.get("name")), _device(node, driver, device, own)) for device in items(spec, "devices")]
+    elif driver_looks_like_cards(driver):
+        unmetered = sum(1 for _ in items(spec, "devices"))
+    generation = number(str(pool.get("generation") or 0))
+    return _Slice(driver, str(pool.get("name") or ""), generation, tuple(_settle(found)), unmetered)
 
 
-def _device(node: str, raw: Raw) -> Device:
+_PCI = ("resource.kubernetes.io/pciBusID", "pciBusID", "pciAddr", "pciAddress")
+
+
+def _device(node: str, driver: str, raw: Raw, own: Metered | None) -> Device:
     """One device. ``basic`` is where resource.k8s.io/v1beta1 keeps what v1 keeps at the top."""
-    attributes = part(raw, "attributes") or part(raw, "basic", "attributes")
+    body = raw if part(raw, "attributes") else part(raw, "basic")
+    attributes = part(body, "attributes")
 
-    def text(name: str) -> str:
-        return str(part(attributes, name).get("string") or "")
+    def text(*names: str) -> str:
+        told = (str(part(attributes, n).get("string") or "") for name in names for n in (name, f"{driver}/{name}"))
+        return next(filter(None, told), "")
 
+    capacity = {}
+    if raw.get("allowMultipleAllocations") or body.get("allowMultipleAllocations"):
+        capacity = {name: amount(of.get("value")) for name, of in _maps(body, "capacity")}
+    address = text(*_PCI)
+    uuid = text("uuid") or address
+    model = plain_model(text("productName", "model"))
+    if own is not None:
+        profile = SHARED if own.milligpu < MILLI_PER_GPU else ""
+        return Device(node, uuid, uuid or str(raw.get("name")), own.model, profile, own.milligpu, capacity)
     profile = text("profile") if text("type") == "mig" else ""
-    uuid = text("uuid")
-    return Device(node, uuid, text("parentUUID") or uuid, plain_model(text("productName")), profile, MILLI_PER_GPU)
+    card = text("parentUUID") or uuid or str(raw.get("name"))
+    if text("type") == "amdgpu-partition":
+        profile = partition_mode(text("partitionProfile"))
+        card, uuid = text("parentPciAddr") or address or str(raw.get("name")), ""
+    return Device(node, uuid, card, model, profile, MILLI_PER_GPU, capacity)
+
+
+def _maps(raw: Raw, name: str) -> list[tuple[str, Raw]]:
+    return [(str(key), value) for key, value in part(raw, name).items() if isinstance(value, Mapping)]
 
 
 def _settle(devices: list[tuple[str, Device]]) -> list[tuple[str, Device]]:
@@ -184,40 +238,44 @@ def _settle(devices: list[tuple[str, Device]]) -> list[tuple[str, Device]]:
     """
     by_card: dict[str, list[int]] = {}
     for i, (_, device) in enumerate(devices):
-        if device.profile:
+        if device.profile and device.milligpu == MILLI_PER_GPU:
             by_card.setdefault(device.card, []).append(i)
     settled = list(devices)
     for members in by_card.values():
-        model = devices[members[0]][1].model
-        weights = [
-            mig_weight(devices[i][1].profile, slices=compute_slices(model), memory_gib=card_memory_gib(model))
-            for i in members
-        ]
+        weights = [_weight(devices[i][1]) for i in members]
         layout = sum(weights) <= _FULL
         shares = split(MILLI_PER_GPU, weights) if layout else [int(MILLI_PER_GPU * w) for w in weights]
         for i, share in zip(members, shares, strict=True):
             name, device = devices[i]
-            settled[i] = (name, Device(device.node, device.uuid, device.card, device.model, device.profile, share))
+            settled[i] = (name, replace(device, milligpu=share))
     return settled
+
+
+def _weight(device: Device) -> Fraction:
+    """The part of its card that a slice is: a MIG profile's, or one of AMD's compute partitions."""
+    if partition_mode(device.profile):
+        return Fraction(1, partitions(device.profile, device.model))
+    return max(parts_of(device.profile, device.model))
 
 
 _FULL = 1.1
 """A real layout may weigh a little more than its card: 3g.40gb with four 1g.10gb takes all of both slice kinds."""
 
 
-def _allocation(uid: str, raw: Raw) -> Allocation:
+def _allocation(uid: str, raw: Raw, rules: Resources) -> Allocation:
     given: Any = part(raw, "status").get("allocation")
-    devices: list[DeviceKey] = []
+    devices: list[tuple[DeviceKey, Consumed]] = []
     for result in items(given, "devices", "results"):
         driver = str(result.get("driver") or "")
-        if driver in GPU_DRIVERS and not result.get("adminAccess"):
-            devices.append((driver, str(result.get("pool") or ""), str(result.get("device") or "")))
+        if (driver in GPU_DRIVERS or driver in rules.own) and not result.get("adminAccess"):
+            consumed = tuple(sorted((str(k), amount(v)) for k, v in part(result, "consumedCapacity").items()))
+            devices.append(((driver, str(result.get("pool") or ""), str(result.get("device") or "")), consumed))
     asked, classes = 0, []
     for request in items(raw, "spec", "devices", "requests"):
         # v1beta1 keeps at the top what v1 keeps under exactly; of a list of alternatives the first is the wish
         exact = part(request, "exactly") or next(items(request, "firstAvailable"), request)
         classes.append(str(exact.get("deviceClassName") or ""))
-        if classes[-1].startswith(GPU_DRIVERS) and not exact.get("adminAccess"):
-            asked += number(str(exact.get("count") or 1))
+        if classes[-1].startswith((*GPU_DRIVERS, *rules.own)) and not exact.get("adminAccess"):
+            asked += number(str(exact.get("count") or 1), MAX_DEVICES)
     other = bool(classes) and all(name.startswith(NO_GPU_CLASS) for name in classes)
     return Allocation(uid, tuple(devices), isinstance(given, Mapping), asked, other)

@@ -17,7 +17,8 @@ from fractions import Fraction
 from functools import lru_cache
 
 from exporters.model import MILLI_PER_GPU
-from exporters.sources.shares import card_memory_gib, cards_needed, compute_slices, mig_parts
+from exporters.sources.mig_profiles import Parts
+from exporters.sources.shares import cards_needed, parts_of
 
 _MIG = re.compile(r"(?:(?P<card>(?!\d+c\.\d).+?)[_.-])?(?P<profile>(?:\d+c\.)?\d+g\.\d+gb(?:[+.-]\w+)*)")
 _GRES = re.compile(r"(?P<words>[^,()]+)(?P<notes>(?:\([^)]*\))*)(?:,|$)")
@@ -76,28 +77,23 @@ def weight(kind: str) -> Fraction:
 
 
 @lru_cache(maxsize=4096)
-def slice_parts(kind: str) -> tuple[Fraction, Fraction]:
+def slice_parts(kind: str) -> Parts:
     """What one unit of a GRES type takes of a card's compute, and of its memory."""
     card, profile = split_type(kind)
-    if not profile:
-        return Fraction(1), Fraction(1)
-    plain = profile.split("c.", 1)[-1]  # a compute instance (1c.2g.10gb) still takes its GPU instance's memory
-    return mig_parts(plain, slices=compute_slices(card), memory_gib=card_memory_gib(card), model=card)
+    return parts_of(profile, card) if profile else (Fraction(1), Fraction(1))
 
 
 def capacity(cards: Iterable[Cards]) -> dict[str, int]:
     """A node's milliGPU by card model. Slices make whole cards, also where a layout wastes some."""
     whole: dict[str, int] = {}
-    slices: dict[str, list[tuple[Fraction, Fraction]]] = {}
+    slices: dict[str, list[tuple[Parts, int]]] = {}
     for item in cards:
         if item.profile:
-            compute, memory = slice_parts(item.type)
-            slices.setdefault(item.model, []).append((item.count * compute, item.count * memory))
+            slices.setdefault(item.model, []).append((slice_parts(item.type), item.count))
         else:
             whole[item.model] = whole.get(item.model, 0) + item.count * MILLI_PER_GPU
-    for model, parts in slices.items():
-        needed = max(cards_needed(side) for side in zip(*parts, strict=True))
-        whole[model] = whole.get(model, 0) + needed * MILLI_PER_GPU
+    for model, found in slices.items():
+        whole[model] = whole.get(model, 0) + cards_needed(found) * MILLI_PER_GPU
     return whole
 
 

@@ -53,7 +53,19 @@ def test_each_odd_line_is_taken_or_refused_as_prometheus_client_does(line: str) 
             assert expected == read(text)
 
 
-_PIECES = [*"m{}=\"',\\ \t#_-+.1e\n", "a", 'a="b"', "NaN", "# HELP ", "# TYPE ", " gauge", "__name__", "é", " 1 ", '{"']
+_PIECES = [
+    *"m{}=\"',\\ \t#_-+.1e\n\u00a0",
+    "a",
+    'a="b"',
+    "NaN",
+    "# HELP ",
+    "# TYPE ",
+    " gauge",
+    "__name__",
+    "é",
+    " 1 ",
+    '{"',
+]
 
 
 @given(st.lists(st.sampled_from(_PIECES), max_size=14).map("".join), st.sampled_from(["1", "2.5", "NaN", "1_0", "1 2"]))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from exporters.model import Claim
+from exporters.model import Claim, Snapshot
 from exporters.sources.kubernetes.claims import Root
 from exporters.sources.kubernetes.nodes import node_facts
 from exporters.sources.kubernetes.pod_facts import HoldFrom, pod_facts
+from exporters.sources.kubernetes.watch.entries import Kept
 from exporters.sources.kubernetes.watch.snapshot import snapshot
-from exporters.sources.kubernetes.watch.store import Book, Kept
+from exporters.sources.kubernetes.watch.store import Book
 from tests.lab.kube_fake import iso, node, pod
 
 
@@ -17,7 +18,7 @@ class World:
     """A book with one node; objects come in as the API serves them, each newer than the one before."""
 
     def __init__(self, hold_from: HoldFrom = "scheduled", kept: Kept | None = None) -> None:
-        self.book = Book("k", hold_from, {}, kept)
+        self.book = Book("k", hold_from, {}, kept, kept_at=kept.seen if kept else 0.0)
         self.book.nodes["n"] = node_facts(node("n"))
         self.version = 0
 
@@ -35,6 +36,10 @@ class World:
 
     def roots(self) -> None:
         self.book.put_roots({p.uid: Root("Pod", p.name, p.uid, {}) for p in self.book.rootless()})
+
+    def snapshot(self, at: float) -> Snapshot:
+        self.roots()
+        return snapshot(self.book, at)
 
     def told(self, at: float = 9000.0) -> dict[str, Claim]:
         self.roots()

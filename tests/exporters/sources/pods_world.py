@@ -11,8 +11,8 @@ from exporters.sources.base import SourceError
 from exporters.sources.kubernetes.pods import Pods
 from tests.lab.kube_fake import POD_PATH, KubeFake, iso
 
-WATCHES = 4
-"""Pods, nodes, claims and slices."""
+WATCHES = 5
+"""Pods, nodes, namespaces, claims and slices."""
 
 FINAL: dict[str, Any] = {"deletionTimestamp": iso(1500), "deletionGracePeriodSeconds": 0}
 """The metadata of a final delete at 1500."""

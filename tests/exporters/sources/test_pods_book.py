@@ -72,12 +72,26 @@ def test_a_pod_on_an_unreachable_node_goes_on_holding() -> None:
     assert [(8000, False, "not ready (NodeStatusUnknown)")] == [(n.milligpu, n.up, n.reason) for n in found.nodes]
 
 
-def test_a_pod_that_a_list_misses_vanished_at_that_list() -> None:
+def test_a_pod_that_a_list_misses_vanished_when_it_was_last_seen() -> None:
     world = World()
-    world.put("a", scheduled=1000, started=1010, meta=GRACEFUL)
+    world.put("a", 1020.0, scheduled=1000, started=1010, meta=GRACEFUL)
+    world.put("b", 1700.9, scheduled=1000, started=1010)
+    world.open(1500.9)
     world.book.replace_pods([], 2000.9)
 
-    assert (1000, 2000, "vanished") == interval(world.told()["a"])
+    found = world.told()
+
+    assert {"a": (1000, 1500, "vanished"), "b": (1000, 1700, "vanished")} == {n: interval(c) for n, c in found.items()}
+
+
+def test_a_successor_of_the_name_proves_that_the_first_had_gone() -> None:
+    world = World()
+    world.put("a", 1020.0, scheduled=1000, started=1010)
+    world.open(1500.0)
+    successor = pod_facts(pod("a", node="n", created=1400, scheduled=1401, meta={"uid": "other"}))
+    world.book.replace_pods([successor], 2000.0)
+
+    assert (1000, 1400, "vanished") == interval(world.told()["a"])
 
 
 def test_a_pod_whose_final_delete_was_seen_vanished_then() -> None:
@@ -280,12 +294,12 @@ def test_a_deletion_that_does_not_say_when_is_one_when_it_is_told() -> None:
     assert (1000, 1777, "deleted") == interval(world.told()["a"])
 
 
-def test_a_pod_that_a_finalizer_kept_vanished_at_the_list_that_misses_it() -> None:
+def test_a_pod_that_a_finalizer_kept_vanished_when_it_was_last_seen() -> None:
     world = World()
-    world.put("a", scheduled=1000, started=1010, finalizers=["x/y"], meta=FINAL)
+    world.put("a", 1900.9, scheduled=1000, started=1010, finalizers=["x/y"], meta=FINAL)
     world.book.replace_pods([], 2000.9)
 
-    assert (1000, 2000, "vanished") == interval(world.told()["a"])
+    assert (1000, 1900, "vanished") == interval(world.told()["a"])
 
 
 def test_what_a_later_snapshot_carried_is_not_acknowledged_with_an_earlier_one() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from exporters.sources.kubernetes.pod_facts import pod_facts
-from exporters.sources.kubernetes.watch.store import Book, Kept
+from exporters.sources.kubernetes.watch.entries import Kept
+from exporters.sources.kubernetes.watch.store import Book
 from tests.exporters.sources.book_world import FINAL, World, interval, restarted, sharing
 from tests.lab.kube_fake import pod
 
 
-def test_a_pod_of_an_earlier_life_that_is_missing_vanished_at_the_first_list() -> None:
+def test_a_pod_of_an_earlier_life_that_is_missing_vanished_when_that_saw_it_last() -> None:
     world = World()
     world.put("gone", scheduled=1000, started=1010)
     world.put("here", scheduled=1000, started=1010)
@@ -21,7 +22,7 @@ def test_a_pod_of_an_earlier_life_that_is_missing_vanished_at_the_first_list() -
     after.book.caught_up()
 
     assert {} == waiting, "its end may still be replayed"
-    assert (1000, 3000, "vanished") == interval(after.told()["gone"])
+    assert (1000, 2000, "vanished") == interval(after.told()["gone"])
     assert {"here"} == set(after.open())
 
 
@@ -124,8 +125,8 @@ def test_a_user_of_an_earlier_life_holds_until_it_is_known_to_have_gone() -> Non
     after.book.caught_up()
 
     assert {} == before
-    assert {"a": (1000, 3000, "vanished")} == {name: interval(c) for name, c in after.told().items()}
-    assert {"b": (3000, None, "")} == {name: interval(c) for name, c in after.open().items()}
+    assert {"a": (1000, 2000, "vanished")} == {name: interval(c) for name, c in after.told().items()}
+    assert {"b": (2000, None, "")} == {name: interval(c) for name, c in after.open().items()}
 
 
 @pytest.mark.parametrize("over", [False, True])

@@ -9,20 +9,29 @@ from hypothesis import strategies as st
 from exporters.model import LinkKey, LinkKind
 from exporters.sources.kubernetes.claims import (
     Held,
-    Portion,
     Root,
     claims_of,
     hand_over,
     job_key,
     job_of,
     link_keys,
-    portions,
     wanted,
 )
-from exporters.sources.kubernetes.nodes import node_facts
-from exporters.sources.kubernetes.pod_facts import pod_facts
+from exporters.sources.kubernetes.nodes import NodeFacts, node_facts
+from exporters.sources.kubernetes.pod_facts import PodFacts, pod_facts
+from exporters.sources.kubernetes.portions import Portion
+from exporters.sources.kubernetes.portions import portions as find
 from exporters.sources.kubernetes.resource_claims import Devices
+from exporters.sources.kubernetes.resources import Metered, Resources
 from tests.lab.kube_fake import node, pod
+
+
+def portions(
+    pod: PodFacts, node: NodeFacts | None, devices: Devices | None, *, final: bool = False
+) -> tuple[list[Portion], list[str]]:
+    found = find(pod, node, devices, {}, final=final)
+    return list(found.held), list(found.missing)
+
 
 SPAN = st.tuples(st.integers(0, 50), st.one_of(st.none(), st.integers(1, 20)))
 
@@ -129,7 +138,91 @@ def test_mig_devices_share_their_card_fully_and_a_menu_of_them_does_not(devices:
     chosen = held(raw, devices)[0][0]
 
     assert (500, "3g.40gb", ("MIG-a",), "uid-c") == (alone.milligpu, alone.profile, alone.uuids, alone.shared)
-    assert 428 == chosen.milligpu, "3/7 of a card whose memory is not known"
+    assert 500 == chosen.milligpu, "half of a card, whatever its memory"
+
+
+def capacity(of: dict[str, Any], **amounts: str) -> dict[str, Any]:
+    return {**of, "allowMultipleAllocations": True, "capacity": {k: {"value": v} for k, v in amounts.items()}}
+
+
+@pytest.mark.parametrize(
+    ("consumed", "milligpu", "profile"),
+    [
+        ({"memory": "40Gi"}, 500, "shared"),
+        ({"memory": "20Gi", "cores": "75"}, 750, "shared"),
+        ({"memory": "80Gi"}, 1000, ""),
+        ({"memory": "1Ti"}, 1000, ""),
+        ({"bandwidth": "5"}, 1000, ""),
+        ({}, 1000, ""),
+    ],
+)
+def test_a_part_of_a_device_that_claims_share_is_what_was_consumed(
+    devices: Devices, consumed: dict[str, str], milligpu: int, profile: str
+) -> None:
+    shared = capacity(device("gpu-9", type="gpu", uuid="GPU-9", productName="H100"), memory="80Gi", cores="100")
+    devices.put_slice(slice_of(shared, name="consumable", generation=1))
+    devices.put_claim(claim("c", "gpu-9", shareID="share-0", consumedCapacity=consumed))
+
+    [found], missing = held(pod("a", gpus=0, node="n", claims={"c": "c"}), devices)
+
+    assert (milligpu, profile, ("GPU-9",), []) == (found.milligpu, found.profile, found.uuids, missing)
+
+
+@given(st.lists(st.integers(1, 80), min_size=1, max_size=6))
+def test_claims_that_fill_a_shared_device_never_hold_more_than_it(parts: list[int]) -> None:
+    devices, total = Devices(), sum(parts)
+    devices.put_slice(slice_of(capacity(device("g", uuid="GPU-9"), memory=f"{total}Gi")))
+    shares = []
+    for n, gib in enumerate(parts):
+        devices.put_claim(claim(f"c{n}", "g", consumedCapacity={"memory": f"{gib}Gi"}))
+        shares += held(pod("a", gpus=0, node="n", claims={"c": f"c{n}"}), devices)[0]
+
+    assert 1000 - len(parts) <= sum(p.milligpu for p in shares) <= 1000
+
+
+@pytest.mark.parametrize("driver", ["gpu.amd.com", "gpu.intel.com"])
+@pytest.mark.parametrize("name", ["resource.kubernetes.io/pciBusID", "pciAddr"])
+def test_devices_without_a_uuid_are_known_by_their_pci_address(driver: str, name: str) -> None:
+    devices = Devices()
+    cards = [device(f"gpu-{n}", type="amdgpu", **{name: f"0000:0{n}:00.0"}) for n in range(8)]
+    devices.put_slice(slice_of(*cards, driver=driver))
+    devices.put_claim(claim("c", "gpu-2", "gpu-3", driver=driver))
+
+    [found], missing = held(pod("a", gpus=0, node="n", claims={"c": "c"}), devices)
+
+    assert (2000, ("0000:02:00.0", "0000:03:00.0"), []) == (found.milligpu, found.uuids, missing)
+    assert {"n": {"": 8000}} == devices.per_node()
+
+
+@pytest.mark.parametrize("parent", ["parentPciAddr", "pciAddr"])
+def test_partitions_of_amds_cards_share_their_card(parent: str) -> None:
+    devices = Devices()
+    parts = [
+        device(f"gpu-{n}", type="amdgpu-partition", partitionProfile="cpx_nps4", **{parent: f"0000:0{n // 8}:00.0"})
+        for n in range(16)
+    ]
+    devices.put_slice(slice_of(*parts, driver="gpu.amd.com"))
+    devices.put_claim(claim("c", "gpu-0", "gpu-1", driver="gpu.amd.com"))
+
+    [found], _ = held(pod("a", gpus=0, node="n", claims={"c": "c"}), devices)
+
+    assert (250, "cpx", ()) == (found.milligpu, found.profile, found.uuids)
+    assert {"n": {"": 2000}} == devices.per_node()
+
+
+def test_devices_of_a_driver_without_a_rule_are_seen_and_a_rule_meters_them() -> None:
+    cores = slice_of(*(device(f"neuron-{n}") for n in range(4)), driver="neuron.aws.com")
+    plain, ruled = Devices(), Devices(Resources({"neuron.aws.com": Metered("Trainium2", 500)}))
+    for devices in (plain, ruled):
+        devices.put_slice(cores)
+        devices.put_slice(slice_of(device("channel-0"), name="imex", driver="compute-domain.nvidia.com"))
+        devices.put_slice(slice_of(device("nic-0"), name="nic", driver="dra.net"))
+    ruled.put_claim(claim("c", "neuron-0", driver="neuron.aws.com"))
+
+    [found], _ = held(pod("a", gpus=0, node="n", claims={"c": "c"}), ruled)
+
+    assert ({"neuron.aws.com": 4}, {}) == (plain.unmetered(), ruled.unmetered())
+    assert (500, "Trainium2", "shared") == (found.milligpu, found.model, found.profile)
 
 
 def test_admin_access_and_channels_hold_nothing(devices: Devices) -> None:
@@ -305,5 +398,5 @@ def test_what_waits_is_worth_what_nodes_offer_or_its_profile_says(devices: Devic
 
     assert 16_000 == worth(pod("a", gpus=16))
     assert 1000 == worth(pod("a", gpus=2, resource="nvidia.com/gpu.shared"))
-    assert 857 == worth(pod("a", gpus=2, resource="nvidia.com/mig-3g.40gb"))
+    assert 1000 == worth(pod("a", gpus=2, resource="nvidia.com/mig-3g.40gb"))
     assert 2000 == worth(pod("a", gpus=0, claims={"c": "waiting"}))

@@ -126,7 +126,9 @@ def test_a_terminal_pod_without_container_statuses_ends_when_its_conditions_turn
     unready = {"type": "Ready", "status": "False", "lastTransitionTime": iso(1300)}
     status = {"phase": "Failed", "reason": "NodeLost", "conditions": [unready, lost]}
 
-    assert 1400 == pod_facts(pod("a", node="n", status=status)).finished
+    found = pod_facts(pod("a", node="n", status=status))
+
+    assert (None, 1400) == (found.finished, found.turned)
 
 
 def test_a_deletion_timestamp_in_the_future_is_no_end() -> None:
@@ -222,7 +224,7 @@ def test_a_slurmd_pod_tells_its_slurm_name(labels: dict[str, str], spec: dict[st
     ],
 )
 def test_quantities(text: object, count: int) -> None:
-    assert count == quantity(text)
+    assert count == quantity(text, 10**10)
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1.5", "500m", "many", None])
@@ -241,3 +243,23 @@ def test_times_need_a_zone() -> None:
 def test_a_pod_without_identity_is_an_error(field: str) -> None:
     with pytest.raises(ValueError, match="without metadata"):
         pod_facts(pod("a", meta={field: None}))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "kueue.x-k8s.io/queue-name",
+        "scheduling.volcano.sh/queue-name",
+        "volcano.sh/queue-name",
+        "kai.scheduler/queue",
+        "slurmjob.slinky.slurm.net/partition",
+    ],
+)
+def test_a_queue_is_told_by_the_label_of_whoever_queues(key: str) -> None:
+    assert "team" == pod_facts(pod("a", labels={key: "team"})).queue
+
+
+def test_a_text_that_anybody_may_write_is_cut() -> None:
+    user = pod_facts(pod("a", meta={"annotations": {"meterbridge.io/user": "x" * 200_000}})).user
+
+    assert ("x" * 255 + "…") == user

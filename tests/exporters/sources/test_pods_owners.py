@@ -145,6 +145,11 @@ LABELS = [
         ("site.example/v1", "Fleet", "x"),
         ("PyTorchJob", "ft", ""),
     ),
+    (
+        {"serving.knative.dev/service": "hello", "serving.knative.dev/revision": "hello-00001"},
+        ("apps/v1", "ReplicaSet", "hello-00001-deployment-1"),
+        ("Service", "hello", ""),
+    ),
 ]
 
 

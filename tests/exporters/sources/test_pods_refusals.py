@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from exporters.sources.base import SourceError
-from exporters.sources.kubernetes.api import KubeApi, resource_of
+from exporters.sources.kubernetes.api import Credentials, KubeApi, connect, resource_of
 from exporters.sources.kubernetes.pods import Pods
 from tests.exporters.sources.pods_world import WATCHES, lists, names, until, until_error
 from tests.lab import ports
@@ -46,6 +46,60 @@ def test_a_server_that_is_not_there_is_an_error(make_pods: Callable[..., Pods], 
     with pytest.raises(SourceError, match=f"127.0.0.1:{port}/apis/resource.k8s.io: NewConnectionError"):
         pods.poll(1.0)
     pods.close()
+
+
+@pytest.mark.parametrize("status", [401, 403, 429, 503])
+def test_a_brief_refusal_keeps_the_position_of_the_watch(kube: KubeFake, pods: Pods, status: int) -> None:
+    kube.put(POD_PATH, pod("a", node="n", scheduled=1000))
+    pods.poll(1.0)
+    kube.wait_for_watch(WATCHES)
+    kube.refuse(POD_PATH, status, "for a moment")
+    kube.cut()
+    assert "for a moment" in until_error(pods)
+    kube.put(POD_PATH, pod("brief", node="n", scheduled=1100, started=1110))
+    kube.remove(POD_PATH, pod("brief", node="n", scheduled=1100, started=1110, finished=1200))
+    kube.refused.clear()
+
+    found = until(pods, lambda s: names(s.ended) == {"brief"}, "what came and went meanwhile is told")
+
+    assert [(1100, 1200, "finished")] == [(c.start, c.end, c.end_basis) for c in found.ended]
+    assert 1 == lists(kube)
+
+
+def test_an_error_inside_the_stream_that_passes_keeps_the_position_too(kube: KubeFake, pods: Pods) -> None:
+    pods.poll(1.0)
+    kube.wait_for_watch(WATCHES)
+    error = {"kind": "Status", "code": 401, "message": "Unauthorized"}
+    kube.send(POD_PATH, json.dumps({"type": "ERROR", "object": error}).encode() + b"\n")
+    kube.put(POD_PATH, pod("b", node="n", scheduled=1100))
+
+    until(pods, lambda s: names(s.claims) == {"b"}, "the watch goes on")
+
+    assert 1 == lists(kube)
+
+
+def test_a_token_file_that_is_rotated_is_read_again(kube: KubeFake, tmp_path: Path) -> None:
+    token, kubeconfig = tmp_path / "token", tmp_path / "config"
+    token.write_text("first")
+    config = {
+        "clusters": [{"name": "c", "cluster": {"server": kube.client().configuration.host}}],
+        "users": [{"name": "u", "user": {"tokenFile": str(token)}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+    kubeconfig.write_text(json.dumps(config))
+    api = KubeApi(connect(str(kubeconfig), None), credentials=Credentials(str(kubeconfig), None))
+
+    api.get(POD_PATH)
+    token.write_text("the second")
+    api.get(POD_PATH)
+    config["users"] = [{"name": "u", "user": {"token": "third"}}]
+    kubeconfig.write_text(json.dumps(config))
+    api.get(POD_PATH)
+    kubeconfig.write_text("clusters: [")  # half written: the last good one goes on
+    api.get(POD_PATH)
+
+    assert {"Bearer first", "Bearer the second", "Bearer third"} == kube.credentials
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 from exporters.sources.kubernetes.pods import Pods
 from exporters.sources.kubernetes.watch.collection import older
 from tests.exporters.sources.pods_world import FINAL, WATCHES, lists, names, until
-from tests.lab.kube_fake import CLAIM_PATH, NODE_PATH, POD_PATH, SLICE_PATH, KubeFake, node, pod
+from tests.lab.kube_fake import CLAIM_PATH, NAMESPACE_PATH, NODE_PATH, POD_PATH, SLICE_PATH, KubeFake, node, pod
 from tests.lab.kube_http import HttpError, Query
 
 
@@ -231,3 +231,23 @@ def test_versions_are_compared_as_numbers_and_only_as_numbers() -> None:
     assert not older("100", "99")
     assert not older("100", "100")
     assert not older("abc", "100")
+
+
+def test_who_asked_for_a_namespace_is_the_user_of_its_jobs_where_no_pod_names_one(kube: KubeFake, pods: Pods) -> None:
+    asked_for = {"annotations": {"openshift.io/requester": "alice"}}
+    kube.put(NAMESPACE_PATH, {"metadata": {"name": "lab", "uid": "ns-lab", **asked_for}})
+    kube.put(POD_PATH, pod("a", node="n", scheduled=1000))
+    kube.put(POD_PATH, pod("b", node="n", scheduled=1000, meta={"annotations": {"meterbridge.io/user": "bob"}}))
+
+    found = pods.poll(1.0)
+
+    assert {"a": "alice", "b": "bob"} == {job.name: job.user for job in found.jobs}
+
+
+def test_without_the_right_to_read_namespaces_everything_else_is_read(kube: KubeFake, pods: Pods) -> None:
+    kube.refuse(NAMESPACE_PATH)
+    kube.put(POD_PATH, pod("a", node="n", scheduled=1000))
+
+    found = pods.poll(1.0)
+
+    assert ({"a"}, True, ()) == (names(found.claims), found.complete, found.problems)

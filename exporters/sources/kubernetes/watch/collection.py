@@ -35,6 +35,21 @@ SILENCE = 15.0
 
 LONGEST_PAUSE = 30.0
 
+PASSING = frozenset(
+    (
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        HTTPStatus.GATEWAY_TIMEOUT,
+    )
+)
+"""Refusals that say nothing about the watch: a token that expired, a role that was replaced, a server that is busy.
+
+Its position is kept: a list afterwards would not show what came and went meanwhile.
+"""
+
 
 T = TypeVar("T")
 
@@ -157,7 +172,7 @@ class Reflector(Generic[T]):
             if self.error is None:
                 log.warning("%s", error)
             self.error = error
-        if 400 <= error.status < 500 and error.status != HTTPStatus.TOO_MANY_REQUESTS:
+        if 400 <= error.status < 500 and error.status not in PASSING:
             self.version = ""  # the server does not take this watch: start over
         self._on_answer()
 
@@ -254,8 +269,9 @@ class Reflector(Generic[T]):
         if kind == "ERROR":
             if obj.get("code") == HTTPStatus.GONE:
                 return self._gone()
-            self.version = ""  # whatever it is, a fresh list decides
             code = obj.get("code")
+            if code not in PASSING:
+                self.version = ""  # whatever it is, a fresh list decides
             raise ApiError(code if isinstance(code, int) else 500, f"{self.path} (watch): {obj.get('message') or obj}")
         version = str(part(obj, "metadata").get("resourceVersion") or "")
         if not version:

@@ -9,29 +9,39 @@ from collections.abc import Callable
 from typing import Any
 
 from exporters.sources.kubernetes.claims import BRIDGE_LABEL, JOB_LABEL
+from exporters.sources.kubernetes.fractions import FRACTION, MEMORY
 from exporters.sources.kubernetes.nodes import NodeFacts, node_facts
 from exporters.sources.kubernetes.pod_facts import PodFacts, pod_facts
-from exporters.sources.kubernetes.raw import GPU_RESOURCE, Raw, items, part
+from exporters.sources.kubernetes.raw import Raw, cut, items, part
+from exporters.sources.kubernetes.resources import Resources
 from exporters.sources.kubernetes.watch.store import MAX_RECORD, Book
 
 Clock = Callable[[], float]
 
+REQUESTER = "openshift.io/requester"
+"""The annotation of a namespace by which OpenShift says who asked for it."""
+
 _LINK_LABELS = re.compile(rf"nodeset\.slinky\.slurm\.net/.*|{re.escape(BRIDGE_LABEL)}|{re.escape(JOB_LABEL)}")
 
 
-def of_interest(raw: Raw, nodes: dict[str, NodeFacts]) -> bool:
-    """Whether a pod asks for GPUs, carries a key to Slurm, or stands in for a Slurm job. The others are not kept."""
+def of_interest(raw: Raw, nodes: dict[str, NodeFacts], rules: Resources) -> bool:
+    """Whether a pod asks for GPUs or a fraction of one, carries a key to Slurm, or stands in for a Slurm job.
+
+    The others are not kept.
+    """
     spec = part(raw, "spec")
     for group in ("containers", "initContainers"):
         for container in items(spec, group):
             resources = part(container, "resources")
             for kind in ("limits", "requests"):
-                if any("/" in name and GPU_RESOURCE.fullmatch(name) for name in part(resources, kind)):
+                if any("/" in name and rules.metered(name) for name in part(resources, kind)):
                     return True
     if spec.get("resourceClaims") or part(raw, "status").get("extendedResourceClaimStatus"):
         return True
-    labels = part(raw, "metadata", "labels")
+    labels, annotations = part(raw, "metadata", "labels"), part(raw, "metadata", "annotations")
     if any(_LINK_LABELS.fullmatch(name) for name in labels) or labels.get("app.kubernetes.io/name") == "slurmd":
+        return True
+    if FRACTION in annotations or MEMORY in annotations:
         return True
     node = nodes.get(str(spec.get("nodeName")))
     return node is not None and node.virtual
@@ -52,10 +62,10 @@ class KeepPods:
         """Facts of a pod that matters."""
         meta = part(raw, "metadata")
         known = self._book.pods.get(str(meta.get("uid")))
-        if known is None and not of_interest(raw, self._book.nodes):
+        if known is None and not of_interest(raw, self._book.nodes, self._book.rules):
             return None
         try:
-            return pod_facts(raw)
+            return pod_facts(raw, self._book.rules)
         except ValueError as e:
             name = f"{meta.get('namespace')}/{meta.get('name')}"
             self._book.reject(str(meta.get("uid") or name), _record(raw), f"pod {name}: {e}", self._clock())
@@ -132,18 +142,46 @@ class KeepNodes(_KeepRaw):
 
     what = "node"
 
+    def __init__(self, book: Book, clock: Clock) -> None:
+        super().__init__(book, clock)
+        self._before: dict[str, NodeFacts] = {}
+
     def clear(self) -> None:
-        """Forget all."""
+        """Forget all, except what those that are still there had before."""
+        self._before = dict(self._book.nodes)
         self._book.nodes.clear()
 
     def put(self, raw: Raw) -> None:
         """Take in one."""
-        facts = node_facts(raw)
-        self._book.nodes[facts.name] = facts
+        facts = node_facts(raw, self._book.rules)
+        before = self._book.nodes.get(facts.name) or self._before.pop(facts.name, None)
+        self._book.nodes[facts.name] = facts.after(before)
 
     def drop(self, namespace: str, name: str) -> None:  # noqa: ARG002 (nodes have no namespace)
         """Forget one."""
         self._book.nodes.pop(name, None)
+
+
+class KeepNamespaces(_KeepRaw):
+    """Namespaces: who asked for each, where OpenShift says so."""
+
+    what = "namespace"
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._book.requesters.clear()
+
+    def put(self, raw: Raw) -> None:
+        """Take in one."""
+        name, requester = part(raw, "metadata").get("name"), part(raw, "metadata", "annotations").get(REQUESTER)
+        if requester:
+            self._book.requesters[str(name)] = cut(str(requester))
+        else:
+            self._book.requesters.pop(str(name), None)
+
+    def drop(self, namespace: str, name: str) -> None:  # noqa: ARG002 (namespaces have no namespace)
+        """Forget one."""
+        self._book.requesters.pop(name, None)
 
 
 class KeepSlices(_KeepRaw):

@@ -17,7 +17,7 @@ from exporters.sources.base import SourceError
 from exporters.sources.kubernetes.api import ApiError, KubeApi
 from exporters.sources.kubernetes.raw import items, part
 from exporters.sources.kubernetes.watch.collection import Reflector
-from exporters.sources.kubernetes.watch.handlers import KeepClaims, KeepNodes, KeepPods, KeepSlices
+from exporters.sources.kubernetes.watch.handlers import KeepClaims, KeepNamespaces, KeepNodes, KeepPods, KeepSlices
 from exporters.sources.kubernetes.watch.store import Book
 
 DRA_GROUP = "/apis/resource.k8s.io"
@@ -49,6 +49,7 @@ class Following:
         self._noted: set[str] = set()
         self._looked = float("-inf")
         self._nodes = [self._reflector("/api/v1/nodes", KeepNodes(book, clock))]
+        self._extra = [self._reflector("/api/v1/namespaces", KeepNamespaces(book, clock), optional=True)]
         self._devices: list[Reflector[Any]] = []
         self._pods: list[Reflector[Any]] = []
         for namespace in self._namespaces:
@@ -64,8 +65,8 @@ class Following:
         """
         deadline = time.monotonic() + timeout
         self._look_for_devices()
-        self._begin(self._nodes + self._devices)
-        self._wait(self._nodes + self._devices, deadline)
+        self._begin(self._nodes + self._devices + self._extra)
+        self._wait(self._nodes + self._devices + self._extra, deadline)
         with self._book.lock:
             self._book.dra = bool(self._devices) and not any(r.refused for r in self._devices)
         self._begin(self._pods)
@@ -85,7 +86,7 @@ class Following:
 
     def close(self) -> None:
         """End all threads."""
-        everything = self._nodes + self._devices + self._pods
+        everything = self._nodes + self._devices + self._extra + self._pods
         for reflector in everything:
             reflector.stop(wait=False)
         for reflector in everything:

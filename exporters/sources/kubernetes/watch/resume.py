@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from exporters.sources.base import SourceError
-from exporters.sources.kubernetes.watch.store import Kept
+from exporters.sources.kubernetes.watch.entries import Kept
 
 FORMAT = 1
 

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from exporters.model import Demand, Job, JobKey, Node, Snapshot
 from exporters.sources.kubernetes.claims import Held, claims_of, hand_over, job_key, job_of, wanted
 from exporters.sources.kubernetes.nodes import nodes_of
-from exporters.sources.kubernetes.watch.store import Book, Entry, OpenClaims, SharedClaim
+from exporters.sources.kubernetes.watch.entries import Entry, OpenClaims, SharedClaim
+from exporters.sources.kubernetes.watch.store import Book
 
 PATIENCE = 60.0
 """How long an ended pod waits for a node, a claim or a device that would say what it held, before it is a reject."""
@@ -25,16 +26,18 @@ def snapshot(book: Book, at: float, problems: Sequence[str] = ()) -> Snapshot:
     """Everything as of now. ``problems`` are sentences of the caller's that belong to it."""
     with book.lock:
         waiting = _settle(book, at)
+        unmetered = _unmetered(book, at)
         jobs = _jobs(book)
         turns = _turns(book)
         _end(book, jobs, turns)
         book.open = _open(book, jobs, turns)
         unsettled = [e for e in book.pods.values() if e.facts.node and not e.closed and e.asked and e.root is None]
         demands = _demands(book)
+        book.see(at)
         for told in book.ended:
             told.at = at if told.at is None else told.at
         book.rejects = [(reject, at if first is None else first) for reject, first in book.rejects]
-        said = [*problems, *sorted({p for n in book.nodes.values() for p in n.problems})]
+        said = [*problems, *sorted({p for n in book.nodes.values() for p in n.problems}), *map(_no_rule, unmetered)]
         if waiting:
             said.append(f"{len(waiting)} pods cannot be counted yet: {'; '.join(waiting[:3])}")
         if unsettled:
@@ -51,6 +54,7 @@ def snapshot(book: Book, at: float, problems: Sequence[str] = ()) -> Snapshot:
             rejects=tuple(reject for reject, _ in book.rejects),
             complete=not waiting and not unsettled,
             problems=tuple(said),
+            unmetered=unmetered,
         )
 
 
@@ -61,6 +65,11 @@ def _settle(book: Book, at: float) -> list[str]:
         if entry.held is not None or (entry.closed and entry.end is None):
             continue
         missing = book.settle(entry)
+        if entry.refused:
+            book.reject(entry.facts.uid, repr(entry.facts), f"{entry.refused}: not counted", at)
+            if entry.end is not None:
+                entry.held = []
+                continue
         if missing and entry.end is not None and at - entry.closed_at > PATIENCE:
             missing = book.settle(entry, final=True)
             if missing:
@@ -85,7 +94,8 @@ def _jobs(book: Book) -> dict[JobKey, Job]:
         root = entries[0].root
         if root is not None:
             phases = {"Deleted" if e.closed and not e.facts.terminal else e.facts.phase for e in entries}
-            jobs[key] = job_of(book.cluster, root, [e.facts for e in entries], phases, start, end)
+            requester = book.requesters.get(entries[0].facts.namespace, "")
+            jobs[key] = job_of(book.cluster, root, [e.facts for e in entries], phases, start, end, requester)
     book.first_start = {key: job.start for key, job in jobs.items() if job.start is not None}
     return jobs
 
@@ -159,4 +169,24 @@ def _nodes(book: Book) -> tuple[Node, ...]:
     offered = book.devices.per_node() if book.dra else {}
     return tuple(
         node for facts in book.nodes.values() for node in nodes_of(book.cluster, facts, offered.get(facts.name, {}))
+    )
+
+
+def _unmetered(book: Book, at: float) -> dict[str, int]:
+    """Devices that look like cards and have no rule, by resource or DRA driver; each is a reject, once."""
+    found: dict[str, int] = {}
+    for node in book.nodes.values():
+        for resource, count in node.unmetered.items():
+            found[resource] = found.get(resource, 0) + count
+            book.reject(f"unmetered/{resource}", f"node {node.name}: {resource}: {count}", _no_rule(resource), at)
+    for driver, count in book.devices.unmetered().items() if book.dra else ():
+        found[driver] = found.get(driver, 0) + count
+        book.reject(f"unmetered/{driver}", f"ResourceSlices of {driver}: {count} devices", _no_rule(driver), at)
+    return found
+
+
+def _no_rule(resource: str) -> str:
+    return (
+        f"{resource} looks like an accelerator and has no rule: nothing of it is metered; say what one is under "
+        f"devices.resources in the settings, such as {resource}: {{model: NAME, milligpu: 1000}}"
     )

@@ -3,24 +3,32 @@
 Objects come in from the watches' threads, snapshots go out to the collector's; one lock guards everything. Nothing here
 does I/O. What ended a claim is its ``end_basis``:
 
-* ``finished``: the pod's phase is terminal; the end is the last ``finishedAt``;
+* ``finished``: the pod's phase is terminal; the end is the last ``finishedAt``. Where the object tells none, the pod
+  ended when the watch said so; and nothing is known of one that was never seen before: it holds nothing that somebody
+  could date;
 * ``deleted``: the watch saw the pod go without a terminal status; the end is the final delete by the API server's clock
   where nothing kept the object after it, else the moment the watch said so;
-* ``vanished``: a list no longer has the pod; the end is the final delete where it was seen to begin, else that list.
+* ``vanished``: a list no longer has the pod; the end is the final delete where it was seen to begin, else the last
+  moment at which the pod was seen, and at the latest when another pod of its name was created.
+
+What is known of a start stays known: a kubelet that rejects a pod after its own restart drops its conditions.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from exporters.model import Claim, Job, JobKey, LinkKey, Reject
-from exporters.sources.kubernetes.claims import Portion, Root, link_keys, portions
+from exporters.model import Claim, Job, JobKey, Reject
+from exporters.sources.kubernetes.claims import Root, link_keys
 from exporters.sources.kubernetes.nodes import NodeFacts
 from exporters.sources.kubernetes.pod_facts import HoldFrom, PodFacts
+from exporters.sources.kubernetes.portions import Findings, Portion, portions
 from exporters.sources.kubernetes.resource_claims import Devices
+from exporters.sources.kubernetes.resources import NO_RULES, Resources
 from exporters.sources.kubernetes.watch.collection import older
+from exporters.sources.kubernetes.watch.entries import Entry, Kept, OpenClaims, Told
 
 MAX_RECORD = 4096
 """Characters of a record that a reject keeps."""
@@ -28,61 +36,12 @@ MAX_RECORD = 4096
 MAX_COMPLAINTS = 10_000
 """How many complaints are remembered so as not to be repeated."""
 
-SharedClaim = tuple[Claim, str]
-"""A claim, and the UID of the shared ResourceClaim it stands for (empty: it is the pod's own)."""
-
-OpenClaims = tuple[tuple[SharedClaim, ...], Job]
-"""What one pod holds now, and its job."""
-
-
-@dataclass(slots=True)
-class Entry:
-    """One pod. ``held`` is settled once, as soon as it can be told: what a node offers later changes nothing.
-
-    ``start`` is when it began to hold; a container's first start is remembered over restarts that hide it. ``closed``:
-    its end is known, and is in ``end`` when there is a claim to end. ``asked``: its workload has been asked for.
-    """
-
-    facts: PodFacts
-    first_started: int | None = None
-    start: int | None = None
-    root: Root | None = None
-    asked: bool = False
-    held: list[Portion] | None = None
-    keys: tuple[LinkKey, ...] = ()
-    closed: bool = False
-    end: int | None = None
-    basis: str = ""
-    closed_at: float = 0.0
-
-
-@dataclass(slots=True)
-class Told:
-    """An end, and when a snapshot first carried it."""
-
-    claim: Claim
-    job: Job
-    at: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What survives a restart (`exporters.sources.kubernetes.watch.resume` writes it).
-
-    ``open``: pod UID -> what it held; ``started``: pod UID -> its first start; ``ended``: ends nobody has taken over;
-    ``told``: pods still present whose end was taken over; ``covered``: shared ResourceClaim UID -> until when it has
-    been counted.
-    """
-
-    open: dict[str, OpenClaims] = field(default_factory=dict)
-    started: dict[str, int] = field(default_factory=dict)
-    ended: tuple[tuple[Claim, Job], ...] = ()
-    told: frozenset[str] = frozenset()
-    covered: dict[str, int] = field(default_factory=dict)
-
 
 class Book:
-    """The state of one cluster. ``dra`` False: the API server offers no ResourceClaims (or none to us)."""
+    """The state of one cluster. ``dra`` False: the API server offers no ResourceClaims (or none to us).
+
+    ``kept`` is of an earlier life, ``kept_at`` when it was true. ``rules`` are the site's for resources.
+    """
 
     def __init__(
         self,
@@ -91,13 +50,18 @@ class Book:
         slurm_clusters: Mapping[str, str] | None = None,
         kept: Kept | None = None,
         namespaces: Sequence[str] = ("",),
+        *,
+        kept_at: float = 0.0,
+        rules: Resources = NO_RULES,
     ) -> None:
         kept = kept or Kept()
+        self.rules = rules
         self.lock = threading.RLock()
         self.cluster = cluster
         self.hold_from: HoldFrom = hold_from
         self.nodes: dict[str, NodeFacts] = {}
-        self.devices = Devices()
+        self.devices = Devices(rules)
+        self.requesters: dict[str, str] = {}
         self.dra = True
         self.pods: dict[str, Entry] = {}
         self.closing: dict[str, Entry] = {}
@@ -108,6 +72,9 @@ class Book:
         self.rejects: list[tuple[Reject, float | None]] = []
         self.first_start: dict[JobKey, int] = {}
         self._slurm_clusters = dict(slurm_clusters or {})
+        self._kept_at = kept_at
+        self._seen_at = kept_at
+        self._reserved: dict[tuple[str, str], str] = {}
         self._listed_at: dict[str, int] = {}
         self._catching_up = set(namespaces)
         self._started = dict(kept.started)
@@ -117,49 +84,70 @@ class Book:
     def put_pod(self, facts: PodFacts, at: float) -> None:
         """A pod as it is now (``at``: when that was read)."""
         with self.lock:
-            self._put(facts, at)
+            self._put(facts, at, self._undated(facts, at))
 
     def drop_pod(self, facts: PodFacts, at: float) -> None:
         """A pod is gone; ``facts`` is its last state, as the deletion event carries it."""
         with self.lock:
             before = self.pods.get(facts.uid)
             outlived = before is not None and before.facts.finalizers
-            entry = self._put(facts, at)
-            self.pods.pop(facts.uid, None)
+            now = self._undated(facts, at)
+            entry = self._put(facts, at, now)
+            self._forget(entry)
             if not entry.closed:
-                self._close(entry, int(at) if outlived or facts.removed is None else facts.removed, "deleted", at)
+                self._close(entry, int(now) if outlived or facts.removed is None else facts.removed, "deleted", at)
 
     def replace_pods(self, listed: Iterable[PodFacts], at: float, namespace: str = "") -> None:
         """All pods there are (in one namespace, where one is given). Who is missing has vanished."""
         with self.lock:
             present: set[str] = set()
+            named: dict[tuple[str, str], int] = {}
             for facts in listed:
                 present.add(facts.uid)
-                self._put(facts, at)
+                known = self.pods.get(facts.uid)
+                last = None if known is None else known.seen
+                self._put(facts, at, self._undated(facts, at) if last is None else last)
+                named[facts.namespace, facts.name] = facts.created
             for uid in self.pods.keys() - present:
-                if namespace and self.pods[uid].facts.namespace != namespace:
+                entry = self.pods[uid]
+                if namespace and entry.facts.namespace != namespace:
                     continue
-                entry = self.pods.pop(uid)
+                self._forget(entry)
                 if not entry.closed:
                     removed = None if entry.facts.finalizers else entry.facts.removed
-                    self._close(entry, int(at) if removed is None else removed, "vanished", at)
+                    last = removed if removed is not None else at if entry.seen is None else entry.seen
+                    successor = named.get((entry.facts.namespace, entry.facts.name), last)
+                    end = int(min(last, successor))
+                    self._close(entry, max(end, entry.start or end), "vanished", at)
             self._listed_at.setdefault(namespace, int(at))
 
     def caught_up(self, namespace: str = "") -> None:
         """What led to the first list has been seen: pods of an earlier life that are still missing have vanished."""
         with self.lock:
-            at = self._listed_at.get(namespace, 0)
+            named = {f"{e.facts.namespace}/{e.facts.name}": e.facts.created for e in self.pods.values()}
             for uid, (claims, job) in list(self.missing.items()):
                 if namespace and job.account != namespace:
                     continue
                 del self.missing[uid]
                 for claim, shared in claims:
-                    if at > claim.start:
-                        self.tell(replace(claim, end=at, end_basis="vanished"), job, shared)
+                    end = int(min(self._kept_at, named.get(claim.native_id, self._kept_at)))
+                    if end > claim.start:
+                        self.tell(replace(claim, end=end, end_basis="vanished"), job, shared)
             self._catching_up.discard(namespace)
             if not self._catching_up:
                 self._started.clear()
                 self._told_before.clear()
+
+    def see(self, at: float) -> None:
+        """A snapshot of ``at`` shows every pod that is there: that is when it was last seen."""
+        self._seen_at = at
+        for entry in self.pods.values():
+            if not entry.closed:
+                entry.seen = max(entry.seen or at, at)
+
+    def _undated(self, facts: PodFacts, at: float) -> float:
+        """When what an event of ``at`` says has happened at the earliest, where it does not say: it may be a replay."""
+        return self._kept_at if facts.uid in self.missing else at
 
     def tell(self, claim: Claim, job: Job, shared: str) -> None:
         """Add an end to those that snapshots carry."""
@@ -218,41 +206,84 @@ class Book:
                 ended=tuple((t.claim, t.job) for t in self.ended),
                 told=frozenset(told | self._told_before),
                 covered=dict(self.covered),
+                seen=self._seen_at,
             )
 
     def settle(self, entry: Entry, *, final: bool = False) -> str:
         """Find out what a bound pod holds, once; returns what is missing for that, or nothing.
 
-        ``final``: make do with what is known.
+        What it held in an earlier life stands in for what cannot be told now. ``final``: make do with what is known.
         """
         facts = entry.facts
         if not facts.node:
             return ""
         node = self.nodes.get(facts.node)
         entry.keys = link_keys(facts, node, self._slurm_clusters)
-        if entry.held is None:
-            held, missing = portions(facts, node, self.devices if self.dra else None, final=final)
-            if not missing or final:
-                entry.held = held
-            if missing:
-                return f"pod {facts.namespace}/{facts.name}: {', '.join(missing)}"
-        return ""
+        if entry.held is not None:
+            return ""
+        found = portions(facts, node, self.devices if self.dra else None, self._reserved, final=final)
+        if entry.kept and (found.missing or found.refused):
+            found = Findings(entry.kept)
+        entry.refused = f"pod {facts.namespace}/{facts.name} {', '.join(found.refused)}" if found.refused else ""
+        if final or not (found.missing or found.refused):
+            entry.held = list(found.held)
+        return f"pod {facts.namespace}/{facts.name}: {', '.join(found.missing)}" if found.missing else ""
 
-    def _put(self, facts: PodFacts, at: float) -> Entry:
+    def _put(self, facts: PodFacts, at: float, undated: float) -> Entry:
+        """A pod as it is. ``undated`` is its end where it has ended and does not say when."""
         entry = self.pods.get(facts.uid)
         if entry is None:
             entry = self.pods[facts.uid] = Entry(facts, self._started.get(facts.uid))
             entry.closed = facts.terminal and facts.uid in self._told_before
-            self.missing.pop(facts.uid, None)
+            self._remember(entry, self.missing.pop(facts.uid, None))
         elif older(facts.version, entry.facts.version):
             return entry  # history that is replayed
         starts = [s for s in (entry.first_started, facts.started) if s is not None]
         entry.facts, entry.first_started = facts, min(starts, default=None)
-        entry.start = facts.held_from(self.hold_from, entry.first_started)
+        entry.scheduled = facts.scheduled if entry.scheduled is None else entry.scheduled
+        entry.start = facts.held_from(self.hold_from, entry.first_started, entry.scheduled, entry.unbound)
+        if facts.part is not None and facts.part.keeps and facts.node:
+            self._reserved |= {(facts.node, group): facts.part.uuid for group in facts.part.groups}
         self.settle(entry)
         if facts.terminal and not entry.closed:
-            self._close(entry, int(at) if facts.finished is None else facts.finished, "finished", at)
+            self._finish(entry, at, undated)
+        elif not facts.terminal:
+            entry.unbound = entry.unbound if facts.node else int(at)
+            entry.seen = max(entry.seen or at, at)
         return entry
+
+    def _remember(self, entry: Entry, kept: OpenClaims | None) -> None:
+        """Take over what an earlier life knew of a pod that is still there."""
+        if kept is None:
+            return
+        claims, _ = kept
+        starts = [claim.start for claim, shared in claims if not shared]
+        if self.hold_from == "scheduled":
+            entry.scheduled = min(starts, default=None)
+        entry.seen = self._kept_at
+        entry.kept = tuple(Portion(c.milligpu, c.model, c.profile, c.uuids, shared) for c, shared in claims)
+
+    def _forget(self, entry: Entry) -> None:
+        """A pod is no longer there."""
+        facts = entry.facts
+        self.pods.pop(facts.uid, None)
+        if facts.part is not None and facts.part.keeps:
+            for group in facts.part.groups:
+                self._reserved.pop((facts.node, group), None)
+
+    def _finish(self, entry: Entry, at: float, undated: float) -> None:
+        """A pod has ended: by its containers; else by its conditions, within what was seen of it; else when told."""
+        end, turned = entry.facts.finished, entry.facts.turned
+        if end is None:
+            if entry.seen is not None:
+                end = turned if turned is not None and entry.seen <= turned <= at else int(undated)
+                end = max(end, entry.start or end)  # the API server's clock may be ahead of ours
+            elif turned is None:
+                entry.closed = True  # first seen long after: nothing of it can be dated
+                return
+            else:
+                end = turned
+        self._close(entry, end, "finished", at)
 
     def _close(self, entry: Entry, end: int, basis: str, at: float) -> None:
         entry.closed = True
