@@ -21,6 +21,9 @@ NEAR = 3600
 LEFT = "left"
 """Why a sighting ended: a reading of its source did not list the node any more."""
 
+CAPACITY = "capacity"
+"""The account that every other posting of a node-day balances against."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class CapacityStretch:

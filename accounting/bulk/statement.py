@@ -16,7 +16,6 @@ import numpy as np
 from sqlalchemy import Connection, Engine, func, select
 
 from accounting.bulk.charges import priced
-from accounting.bulk.garbage import no_garbage
 from accounting.bulk.lines import Frame, Slice
 from accounting.bulk.names import Names, Part, distinct, parts_of
 from accounting.bulk.order import statement_order
@@ -33,6 +32,7 @@ from accounting.statements.compose import Counted, Statement, Total, totalled
 from accounting.statements.csvtext import csv_lines, text
 from accounting.store.calendar import Period
 from accounting.store.database import read
+from accounting.store.garbage import uncollected
 from accounting.store.tables import node_days, postings
 from exporters.model import Disposition, JobKey, Scheduler
 
@@ -117,7 +117,7 @@ def month_statement(
 
     Raises `RatingError` for a model without a price.
     """
-    with no_garbage(), read(ledger) as connection:
+    with uncollected(), read(ledger) as connection:
         sums = standing_sums(some, connection, period.start, period.end)
         names = None if shelf is None else parts_of(some, _job_ids(sums), shelf)
         prices = priced(sums, rates, partial(_job_key, connection))
@@ -137,7 +137,7 @@ def month_statement(
 
 def month_sums(ledger: Engine, period: Period, rates: Rates) -> tuple[int, int, int]:
     """What a month's own lines come to: capacity and charged milliGPU-seconds, and the amount in minor units."""
-    with no_garbage(), readers(ledger, much=many(ledger, period)) as some, read(ledger) as connection:
+    with uncollected(), readers(ledger, much=many(ledger, period)) as some, read(ledger) as connection:
         sums = standing_sums(some, connection, period.start, period.end)
         minor = priced(sums, rates, partial(_job_key, connection)).minor
     charged = sums.word == WORDS.index(Disposition.CHARGED)

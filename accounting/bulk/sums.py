@@ -16,9 +16,8 @@ from sqlalchemy import Connection, func, select
 from accounting.bulk.packed import numbers, numbers_of, rows_of, texts, texts_of
 from accounting.bulk.pages import among_ids, every, listed_ids
 from accounting.bulk.readers import Readers
-from accounting.bulk.rows import Codes
-from accounting.ledger.booking import CAPACITY
-from accounting.model import DAY
+from accounting.evidence.claim_rows import Codes
+from accounting.model import CAPACITY, DAY
 from accounting.reconcile.sweep.columns import Ints
 from accounting.statements.usage import MEASURES, Group, share
 from accounting.store.database import chunks

@@ -34,8 +34,8 @@ def reconcile(config_file: Path, period: str | None, engine: EngineName | None, 
     """
     if (engine == "dask") != bool(scheduler):
         raise OperatorError("--engine dask and --scheduler ADDRESS go together", EXIT_USAGE)
-    from accounting.bulk.run import Work
     from accounting.commands.terminal import progress
+    from accounting.ledger.reconcile_range import Work
     from accounting.site import book
     from exporters.config import load
 

@@ -9,7 +9,6 @@ claim again to see that it is the same, and the print does not depend on how the
 from __future__ import annotations
 
 import hashlib
-import struct
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -28,17 +27,13 @@ class DayInputs(NamedTuple):
     hash: bytes
 
 
+def no_evidence(machine: str, start: int) -> bytes:
+    """The inputs' hash of a node-day of which no evidence is left."""
+    return hashlib.sha256(f"no evidence of {machine} {start}".encode()).digest()
+
+
 STILL_HELD = -1
 """What stands for the end of a claim that is still held."""
-
-_PRINT = struct.Struct(">16sQQqqqQ")
-
-
-def claim_print(told: bytes, claim: Claim, project: str) -> bytes:
-    """One claim's print. ``told`` is the digest of what is known of it, `claim_digest` or its record's meaning."""
-    end = STILL_HELD if claim.end is None else claim.end
-    node, kind = node_number(claim.node), number_of(repr((claim.model, claim.profile)))
-    return _PRINT.pack(told, node, kind, claim.milligpu, claim.start, end, number_of(project))
 
 
 def claim_digest(claim: Claim) -> bytes:

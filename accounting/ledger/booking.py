@@ -1,33 +1,48 @@
-"""Books reconciled node-days: what is written for a new one, a changed one, and one whose period is closed.
+"""The books: double entry, append only. What they promise:
 
-The rules are stated in `accounting.ledger`.
+1. Every transaction's postings sum to zero for each GPU model; a transaction that would not is refused.
+2. Rows of ``transactions`` and ``postings`` are only ever added. A change is a *reversal* of what stood and a new
+   transaction; in a closed period nothing stands corrected, the difference is a *correction* booked in the first open
+   period after it, and names the transaction it corrects.
+3. A node-day is keyed by the hash of its inputs and of the rules. The same again is a no-op, so is a change of inputs
+   that does not change the postings, and so a correction is booked once.
+4. A node-day has at most one transaction standing in its own period (``node_days.transaction_id``); everything else in
+   that period is reversed. What stands, plus the corrections of it, is what the newest evidence says.
+5. On the six dispositions no quantity that stands is negative, and together they are the capacity.
+
+Balances and usage are sums over postings; they are never stored. `accounting.periods.check` proves all this on a live
+ledger.
+
+`book_day` is the only way into them. New node-days of an open period, which nearly all are, go in as the columns that
+they come as; of the others it is found out row by row what is to be written.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+import numpy as np
 from sqlalchemy import Connection, bindparam, delete, select, tuple_, update
 
-from accounting.intake.identities import job_ids
 from accounting.intake.rejects import UNPLACED, Aside, resolve, set_aside
-from accounting.model import NodeDayResult, Posting
+from accounting.ledger.postings import insert_postings
+from accounting.reconcile.posting_columns import VALUES, Postings
 from accounting.store.calendar import OPEN, Period, correcting_period, open_period
 from accounting.store.database import chunks, insert_many, next_id, storable
 from accounting.store.rows import claim_text
 from accounting.store.tables import day_marks, node_days, postings, transactions
-from exporters.model import Claim, JobKey
-
-CAPACITY = "capacity"
-"""The account that every other posting balances against."""
+from exporters.model import Claim
 
 POST, REVERSAL, CORRECTION = "post", "reversal", "correction"
 """Kinds of transactions."""
+
+Place = tuple[str, int]
+"""Machine and start of a node-day."""
 
 
 class Posted(StrEnum):
@@ -37,18 +52,6 @@ class Posted(StrEnum):
     REPOSTED = "reposted"
     CORRECTED = "corrected"
     UNCHANGED = "unchanged"
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A reconciled node-day, ready to be booked. ``author`` and ``reason`` are of the rulings in it, if any."""
-
-    result: NodeDayResult
-    end: int
-    inputs_hash: bytes
-    rules_hash: bytes
-    author: str = ""
-    reason: str = ""
 
 
 class Head(NamedTuple):
@@ -61,15 +64,52 @@ class Head(NamedTuple):
     correction_id: int | None
 
 
-_Key = tuple[str, str, str, int | None, str, int, int, str, int | None, str]
+class Draft(NamedTuple):
+    """A reconciled node-day. ``author`` and ``reason`` are of its rulings; ``unplaced`` found no cards, and why."""
+
+    machine: str
+    end: int
+    inputs_hash: bytes
+    author: str = ""
+    reason: str = ""
+    unplaced: Sequence[tuple[Claim, str]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The node-days of ``[start, end)`` that are new or changed, ready to be booked in the order of ``drafts``.
+
+    ``postings`` are theirs, one node-day's after the other's. ``seen`` are all machines there are, ``had`` where the
+    books stood when that was found out, and ``is_open`` whether the period was open then. ``withdrawn`` counts the
+    drafts of which no evidence is left. ``mark`` is by which the day is known again
+    (`accounting.evidence.day_fingerprints`), empty if it need not be kept.
+    """
+
+    start: int
+    end: int
+    rules_hash: bytes
+    seen: Sequence[str]
+    had: Mapping[Place, Head]
+    is_open: bool
+    drafts: Sequence[Draft]
+    postings: Postings
+    withdrawn: int = 0
+    mark: bytes = b""
+
+
+class OutdatedError(Exception):
+    """The books are not any more where they stood when a day was reconciled: do it again."""
+
+
+_Key = tuple[Any, ...]
 _Amounts = dict[_Key, tuple[int, int]]
-"""Quantity and held by everything else that a posting says."""
-
-_KEY_COLUMNS = ("account", "model", "project", "job_id", "unit", "start_at", "end_at", "link", "linked_id", "reason")
+"""Quantity and held by everything else that a posting says, in the order of `VALUES`."""
 
 
-def heads_of(rows: Iterable[Any]) -> dict[tuple[str, int], Head]:
-    """Rows of ``node_days`` by machine and start."""
+def heads(connection: Connection, start: int, end: int) -> dict[Place, Head]:
+    """Where the books stand with the node-days that begin in ``[start, end)``, by machine and start."""
+    c = node_days.c
+    rows = connection.execute(select(node_days).where(c.start_at >= start, c.start_at < end))
     return {
         (r.machine, r.start_at): Head(
             r.end_at, bytes(r.inputs_hash), bytes(r.rules_hash), r.transaction_id, r.correction_id
@@ -78,171 +118,159 @@ def heads_of(rows: Iterable[Any]) -> dict[tuple[str, int], Head]:
     }
 
 
-class Booking:
-    """One batch of node-days being booked in one database transaction."""
+def book_day(connection: Connection, done: Done, *, now: int, zone: tzinfo) -> Counter[str]:
+    """Book what is new or changed in the caller's transaction; how many were posted, reposted, corrected, unchanged.
 
-    def __init__(self, connection: Connection, now: int, zone: tzinfo) -> None:
-        self.connection, self.now, self.zone = connection, now, zone
+    Raises `OutdatedError` when somebody else has booked of that day meanwhile, and `LedgerError` when a node-day does
+    not balance, or the ledger keeps its months in another zone. Then nothing may be committed.
+    """
+    done.postings.refuse_unbalanced([f"{d.machine} {done.start}" for d in done.drafts])
+    period, state = open_period(connection, done.start, zone)
+    if (state == OPEN) != done.is_open or heads(connection, done.start, done.end) != done.had:
+        raise OutdatedError
+    counts = _Booking(connection, done, period, now, zone).book()
+    if done.drafts or done.mark:
+        forget_marks(connection, [done.start])
+    if done.mark:
+        connection.execute(day_marks.insert().values(start_at=done.start, end_at=done.end, mark=done.mark))
+    return counts
+
+
+class _Booking:
+    """One day's drafts being booked."""
+
+    def __init__(self, connection: Connection, done: Done, period: Period, now: int, zone: tzinfo) -> None:
+        self.connection, self.done, self.period, self.now, self.zone = connection, done, period, now, zone
         self.transaction_id = next_id(connection, transactions)
         self.posting_id = next_id(connection, postings)
         self.transactions: list[tuple[Any, ...]] = []
         self.postings: list[tuple[Any, ...]] = []
+        self.fresh: list[tuple[int, int, int]] = []  # draft, its transaction, and its first posting
         self.new_heads: list[tuple[Any, ...]] = []
         self.moved_heads: list[dict[str, Any]] = []
-        self.periods: dict[int, tuple[Period, str]] = {}
 
-    def book(self, entries: Sequence[Entry]) -> list[Posted]:
-        """Decide what each entry means for the books, then write everything."""
-        had = self._current_heads(entries)
-        changed = [e for e in entries if not _same(e, had.get((e.result.machine, e.result.start)))]
-        jobs = {k for e in changed for p in e.result.postings for k in (p.job, p.linked) if k is not None}
-        self.jobs: Mapping[JobKey, int] = job_ids(self.connection, jobs)
-        standing = self._standing(changed, had)
-        answers = []
-        for e in entries:
-            place = (e.result.machine, e.result.start)
-            head = had.get(place)
-            answers.append(Posted.UNCHANGED if _same(e, head) else self._book(e, head, standing.get(place, {})))
+    def book(self) -> Counter[str]:
+        """Decide what each draft means for the books, then write everything."""
+        standing = self._standing()
+        counts: Counter[str] = Counter()
+        for n, draft in enumerate(self.done.drafts):
+            head = self.done.had.get((draft.machine, self.done.start))
+            if head is None and self.done.is_open:
+                self._post(n, draft)
+                counts[Posted.POSTED] += 1
+            else:
+                counts[self._amend(n, draft, head, standing.get(draft.machine, {}))] += 1
         self._write()
-        forget_marks(self.connection, {e.result.start for e in changed})
-        lost = [(e.result.machine, e.result.start, e.result.unplaced) for e in changed]
+        lost = [(d.machine, self.done.start, d.unplaced) for d in self.done.drafts]
         set_unplaced_aside(self.connection, lost, self.now)
-        return answers
+        return counts
 
-    def _current_heads(self, entries: Sequence[Entry]) -> dict[tuple[str, int], Head]:
-        c = node_days.c
-        found: dict[tuple[str, int], Head] = {}
-        for part in chunks([(e.result.machine, e.result.start) for e in entries], 400):
-            query = select(node_days).where(tuple_(c.machine, c.start_at).in_(part))
-            found.update(heads_of(self.connection.execute(query)))
-        return found
-
-    def _standing(
-        self, changed: Sequence[Entry], had: Mapping[tuple[str, int], Head]
-    ) -> dict[tuple[str, int], dict[int, _Amounts]]:
-        """Per node-day what its standing transaction and its corrections say, by transaction."""
-        owners: dict[int, tuple[str, int]] = {}
-        corrected: list[tuple[str, int]] = []
-        for e in changed:
-            place = (e.result.machine, e.result.start)
-            head = had.get(place)
+    def _standing(self) -> dict[str, dict[int, _Amounts]]:
+        """What standing transactions and corrections say of the machines that have any, by transaction."""
+        owners: dict[int, str] = {}
+        corrected: list[Place] = []
+        for draft in self.done.drafts:
+            place = (draft.machine, self.done.start)
+            head = self.done.had.get(place)
             if head is not None and head.transaction_id is not None:
-                owners[head.transaction_id] = place
+                owners[head.transaction_id] = draft.machine
             if head is not None and head.correction_id is not None:
                 corrected.append(place)
         t, p = transactions.c, postings.c
         for part in chunks(corrected, 400):
-            query = select(t.id, t.machine, t.start_at).where(
-                tuple_(t.machine, t.start_at).in_(part), t.kind == CORRECTION
-            )
-            owners.update((number, (machine, start)) for number, machine, start in self.connection.execute(query))
-        found: dict[tuple[str, int], dict[int, _Amounts]] = defaultdict(lambda: defaultdict(dict))
-        columns = [p[name] for name in _KEY_COLUMNS]
+            query = select(t.id, t.machine).where(tuple_(t.machine, t.start_at).in_(part), t.kind == CORRECTION)
+            owners.update((number, machine) for number, machine in self.connection.execute(query))
+        found: dict[str, dict[int, _Amounts]] = defaultdict(lambda: defaultdict(dict))
+        columns = [p[name] for name in VALUES]
         for numbers in chunks(sorted(owners)):
-            rows = select(p.transaction_id, p.quantity, p.held, *columns).where(p.transaction_id.in_(numbers))
-            for number, quantity, held, *key in self.connection.execute(rows):
-                _add(found[owners[number]][number], tuple(key), quantity, held)
+            rows = select(p.transaction_id, *columns).where(p.transaction_id.in_(numbers)).order_by(p.id)
+            for number, *values in self.connection.execute(rows):
+                _add(found[owners[number]][number], values)
         return found
 
-    def _book(self, entry: Entry, head: Head | None, standing: Mapping[int, _Amounts]) -> Posted:
-        result = entry.result
+    def _post(self, n: int, draft: Draft) -> None:
+        """The first transaction of a node-day."""
+        rows = self.done.postings.count(n)
+        self.fresh.append((n, self.transaction_id, self.posting_id))
+        self.posting_id += rows
+        number = self._transaction(POST, draft, draft.end, self.period.name, None)
+        self._head(draft, number, None)
+
+    def _amend(self, n: int, draft: Draft, head: Head | None, standing: Mapping[int, _Amounts]) -> Posted:
+        """Another transaction of a node-day, or the first one in a closed period, if the postings are others."""
         wanted: _Amounts = {}
-        for posting in result.postings:
-            _add(wanted, self._key(posting), posting.quantity, posting.held)
+        for values in self.done.postings.rows(n):
+            _add(wanted, values)
         stands: _Amounts = {}
         for amounts in standing.values():
-            for key, (quantity, held) in amounts.items():
-                _add(stands, key, quantity, held)
-        hashes = {"inputs_hash": entry.inputs_hash, "rules_hash": entry.rules_hash, "end_at": entry.end}
-        if head is not None and wanted == stands and entry.end == head.end:
-            self._move(result, **hashes)
+            for key, some in amounts.items():
+                _add(stands, (*some, *key))
+        if head is not None and wanted == stands and draft.end == head.end:
+            self._move(draft)
             return Posted.UNCHANGED
-        period, state = self._period(result.start)
-        if state == OPEN:
-            if head is None:
-                number = self._transaction(POST, entry, entry.end, period.name, None, wanted)
-                self.new_heads.append(
-                    (result.machine, result.start, entry.end, entry.inputs_hash, entry.rules_hash, number, None)
-                )
-                return Posted.POSTED
-            assert head.transaction_id is not None  # noqa: S101 - only a closed period leaves a head without it
-            undone = {
-                key: (-quantity, -held) for key, (quantity, held) in standing.get(head.transaction_id, {}).items()
-            }
-            self._transaction(REVERSAL, entry, head.end, period.name, head.transaction_id, undone)
-            number = self._transaction(POST, entry, entry.end, period.name, None, wanted)
-            self._move(result, transaction_id=number, **hashes)
+        if self.done.is_open:
+            assert head is not None and head.transaction_id is not None  # noqa: S101, PT018 - only closed periods have none
+            undone = {key: (-q, -h) for key, (q, h) in standing.get(head.transaction_id, {}).items()}
+            amends = head.transaction_id
+            self._write_down(self._transaction(REVERSAL, draft, head.end, self.period.name, amends), undone)
+            number = self._transaction(POST, draft, draft.end, self.period.name, None)
+            self._write_down(number, wanted)
+            self._move(draft, transaction_id=number)
             return Posted.REPOSTED
         difference = dict(wanted)
         for key, (quantity, held) in stands.items():
-            _add(difference, key, -quantity, -held)
-        booked_in = correcting_period(self.connection, period, self.zone)
-        amended = head.transaction_id if head else None
-        number = self._transaction(CORRECTION, entry, entry.end, booked_in.name, amended, difference)
+            _add(difference, (-quantity, -held, *key))
+        later = correcting_period(self.connection, self.period, self.zone)
+        number = self._transaction(CORRECTION, draft, draft.end, later.name, head.transaction_id if head else None)
+        self._write_down(number, difference)
         if head is None:
-            self.new_heads.append(
-                (result.machine, result.start, entry.end, entry.inputs_hash, entry.rules_hash, None, number)
-            )
+            self._head(draft, None, number)
         else:
-            self._move(result, correction_id=number, **hashes)
+            self._move(draft, correction_id=number)
         return Posted.CORRECTED
 
-    def _period(self, moment: int) -> tuple[Period, str]:
-        if moment not in self.periods:
-            self.periods[moment] = open_period(self.connection, moment, self.zone)
-        return self.periods[moment]
-
-    def _key(self, p: Posting) -> _Key:
-        return (
-            p.account,
-            storable(p.model),
-            storable(p.project),
-            self.jobs[p.job] if p.job else None,
-            storable(p.unit),
-            p.start,
-            p.end,
-            p.link.value if p.link else "",
-            self.jobs[p.linked] if p.linked else None,
-            storable(p.reason),
-        )
-
-    def _transaction(
-        self, kind: str, entry: Entry, end: int, period: str, amends: int | None, amounts: _Amounts
-    ) -> int:
+    def _transaction(self, kind: str, draft: Draft, end: int, period: str, amends: int | None) -> int:
         number = self.transaction_id
         self.transaction_id += 1
         self.transactions.append(
             (
-                number, kind, entry.result.machine, entry.result.start, end, period, amends, entry.inputs_hash,
-                entry.rules_hash, self.now, storable(entry.author), storable(entry.reason),
+                number, kind, draft.machine, self.done.start, end, period, amends, draft.inputs_hash,
+                self.done.rules_hash, self.now, storable(draft.author), storable(draft.reason),
             )
         )  # fmt: skip
-        for key, (quantity, held) in amounts.items():
-            self.postings.append((self.posting_id, number, quantity, held, *key))
-            self.posting_id += 1
         return number
 
-    def _move(self, result: NodeDayResult, **news: Any) -> None:
-        self.moved_heads.append({"b_machine": result.machine, "b_start": result.start, **news})
+    def _write_down(self, transaction: int, amounts: _Amounts) -> None:
+        for n, (key, (quantity, held)) in enumerate(amounts.items(), start=self.posting_id):
+            self.postings.append((n, transaction, quantity, held, *key))
+        self.posting_id += len(amounts)
+
+    def _head(self, draft: Draft, transaction: int | None, correction: int | None) -> None:
+        hashes = (draft.inputs_hash, self.done.rules_hash)
+        self.new_heads.append((draft.machine, self.done.start, draft.end, *hashes, transaction, correction))
+
+    def _move(self, draft: Draft, **news: int) -> None:
+        hashes = {"inputs_hash": draft.inputs_hash, "rules_hash": self.done.rules_hash}
+        self.moved_heads.append({"b_machine": draft.machine, "end_at": draft.end, **hashes, **news})
 
     def _write(self) -> None:
-        insert_many(self.connection, transactions, [c.name for c in transactions.columns], self.transactions)
-        insert_many(
-            self.connection, postings, ("id", "transaction_id", "quantity", "held", *_KEY_COLUMNS), self.postings
-        )
-        insert_many(self.connection, node_days, [c.name for c in node_days.columns], self.new_heads)
-        place = (node_days.c.machine == bindparam("b_machine"), node_days.c.start_at == bindparam("b_start"))
+        connection, all_of = self.connection, self.done.postings
+        insert_many(connection, transactions, [c.name for c in transactions.columns], self.transactions)
+        if self.fresh:
+            drafts, owners, begins = (np.array(column, dtype=np.int64) for column in zip(*self.fresh, strict=True))
+            insert_postings(connection, all_of, drafts, owners, begins)
+        insert_many(connection, postings, ("id", "transaction_id", *VALUES), self.postings)
+        insert_many(connection, node_days, [c.name for c in node_days.columns], self.new_heads)
+        place = (node_days.c.machine == bindparam("b_machine"), node_days.c.start_at == self.done.start)
         kinds: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
         for moved in self.moved_heads:
             kinds[tuple(n for n in moved if not n.startswith("b_"))].append(moved)
         for names, rows in kinds.items():
-            self.connection.execute(
-                update(node_days).where(*place).values({name: bindparam(name) for name in names}), rows
-            )
+            connection.execute(update(node_days).where(*place).values({name: bindparam(name) for name in names}), rows)
 
 
 def forget_marks(connection: Connection, starts: Iterable[int]) -> None:
-    """Forget what the days that begin then are known by (`accounting.bulk.marks`), since something is booked of them.
+    """Forget what the days that begin then are known by, since something is booked of them.
 
     Whoever books may know less than another writer who marked the day meanwhile: without its mark it is read again.
     """
@@ -270,16 +298,10 @@ def set_unplaced_aside(
     set_aside(connection, asides, now)
 
 
-def _same(entry: Entry, head: Head | None) -> bool:
-    return head is not None and (head.inputs_hash, head.rules_hash, head.end) == (
-        entry.inputs_hash,
-        entry.rules_hash,
-        entry.end,
-    )
-
-
-def _add(amounts: _Amounts, key: _Key, quantity: int, held: int) -> None:
-    """Add to a posting; one that comes to nothing is none."""
+def _add(amounts: _Amounts, values: Sequence[Any]) -> None:
+    """Add a row of `VALUES`, which begins with quantity and held; one that comes to nothing is none."""
+    quantity, held, *rest = values
+    key = tuple(rest)
     old = amounts.get(key, (0, 0))
     new = (old[0] + quantity, old[1] + held)
     if new == (0, 0):

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, func, or_, select, tuple_
 
-from accounting.evidence.node_days import Projects
+from accounting.evidence.questions import Projects
 from accounting.evidence.rulings import RulingMade, add_ruling, dispute_id, rulings_made, standing
 from accounting.ledger.booking import CORRECTION
 from accounting.model import ALSO, RULED

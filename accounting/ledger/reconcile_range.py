@@ -1,37 +1,49 @@
-"""Drives reconciliation over a range: evidence -> node-days -> the pure rule -> the books.
-
-A node-day whose inputs and rules are those it was last booked with is not even reconciled again. A node-day that was
-booked and of which there is no evidence any more (its machine goes by another name now) is taken back, lest its cards
-be counted under both names.
-"""
+"""Drives reconciliation over a range: evidence -> node-days -> the sweep -> the books, day by day."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, tzinfo
-from itertools import groupby
+from functools import partial
+from typing import Literal
+from uuid import uuid4
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, func, select
 
-from accounting.evidence.node_days import Projects, Resolver, node_days
-from accounting.evidence.rulings import ruled
-from accounting.ledger.booking import Entry, Head, Posted
-from accounting.ledger.books import heads, inputs_hash, post_many
-from accounting.model import NodeDay, NodeDayResult
-from accounting.store.calendar import segment_at, segments
-from accounting.store.database import chunks, read
+from accounting.bulk.readers import readers
+from accounting.evidence.fingerprints import DayInputs
+from accounting.ledger.booking import Done, OutdatedError, Posted, book_day
+from accounting.ledger.day_worker import Range, Site, Worker
+from accounting.reconcile.rule import Rules
+from accounting.reconcile.sweep.engines import Engine as Workers
+from accounting.reconcile.sweep.engines import One, engine
+from accounting.store.calendar import segments
+from accounting.store.database import LedgerError, read
+from accounting.store.garbage import uncollected
+from accounting.store.staging import writing
+from accounting.store.tables import claims
 
-BATCH = 250
-"""Node-days per database transaction."""
+__all__ = ["AS_FITS", "Range", "ReconcileReport", "Site", "Work", "day_inputs", "reconcile_range"]
 
-Reconcile = Callable[[NodeDay], NodeDayResult]
-"""The pure rule, with its settings already in it."""
+MUCH = 400_000
+"""Claims in a ledger for which it pays to start processes."""
+
+FEW = 3
+"""Days that are done before processes would have started."""
+
+TRIES = 5
+"""How often a day is reconciled anew because somebody else booked of it meanwhile."""
+
 
 Progress = Callable[[int, int, int], None]
 """Called after each day: seconds done, seconds in all, node-days so far."""
+
+Day = tuple[int, int]
+Marked = Mapping[Day, tuple[bytes, bool]]
+"""Each day's mark, and whether that is what it was booked with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,52 +65,95 @@ class ReconcileReport:
     end: int
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Where node-days are reconciled.
+
+    ``one`` process; a ``pool`` of ``workers`` processes (0: as many as processors), which take on a day each; or
+    ``dask`` at the address ``scheduler``, whose workers need not reach the ledger: they sweep parts of a day. Without a
+    name it is a pool where there is much to do, else one process.
+    """
+
+    engine: Literal["", "one", "pool", "dask"] = ""
+    workers: int = 0
+    scheduler: str = ""
+
+
+AS_FITS = Work()
+"""Where it is quickest."""
+
+
+def day_inputs(
+    ledger: Engine, site: Site, start: int, end: int, zone: tzinfo, unless: Rules | None = None
+) -> Iterator[DayInputs]:
+    """The inputs of every node-day that touches ``[start, end)``, the last one up to ``end``.
+
+    With ``unless`` a day is not read that was booked by those rules and of which nothing has changed since: then it is
+    told what is booked, without the capacity.
+    """
+    days = [(a, min(b, end)) for a, b in segments(start, end, zone)]
+    if not days:
+        return
+    range_ = Range(site, unless or Rules(), days, zone)
+    with uncollected():
+        with read(ledger) as connection:
+            worker = Worker(connection, range_)
+            marks = {day: (b"", False) if unless is None else worker.mark(connection, *day) for day in days}
+        todo = [day for day, (_, unchanged) in marks.items() if not unchanged]
+        with readers(ledger, much=len(todo) > FEW and much(ledger)) as some:
+            found = some.map(partial(_inputs, token=uuid4().hex, range_=range_), todo)
+            for day, (_, unchanged) in marks.items():
+                yield from _booked_inputs(ledger, worker, day) if unchanged else next(found)
+
+
+def _booked_inputs(ledger: Engine, worker: Worker, day: Day) -> list[DayInputs]:
+    with read(ledger) as connection:
+        booked = worker.booked(connection, *day)
+    return [DayInputs(machine, start, head.end, (), head.inputs_hash) for (machine, start), head in booked.items()]
+
+
+def _inputs(connection: Connection, span: Day, token: str, range_: Range) -> list[DayInputs]:
+    day = _worker(connection, token, range_).site_day(connection, *span)
+    told = zip(day.machines, day.hashes, strict=True)
+    return [DayInputs(machine.name, day.start, day.end, machine.capacity, digest) for machine, digest in told]
+
+
+def much(ledger: Engine) -> bool:
+    """Whether a ledger holds so many claims that it pays to start processes."""
+    with read(ledger) as connection:
+        return int(connection.execute(select(func.coalesce(func.max(claims.c.id), 0))).scalar_one()) >= MUCH
+
+
 def reconcile_range(
-    engine: Engine,
+    ledger: Engine,
     start: int,
     end: int,
-    resolver: Resolver,
-    reconcile: Reconcile,
+    site: Site,
+    rules: Rules,
     *,
-    projects: Projects,
-    rules_hash: bytes,
     now: int,
     zone: tzinfo = UTC,
-    unfinished: bool = True,
     machines: Collection[str] | None = None,
+    unfinished: bool = True,
     progress: Progress | None = None,
-    present: Resolver | None = None,
+    work: Work = AS_FITS,
 ) -> ReconcileReport:
     """Reconcile and book every node-day that touches ``[start, end)``, as far as it is past at ``now``.
 
-    ``unfinished`` also books the day that is not over, up to ``now``; it is then booked anew by every later call, so a
-    service that runs often leaves it out. ``machines`` limits the work to some;
-    ``present`` is as for `accounting.evidence.node_days.node_days`.
+    A node-day whose inputs and rules are those it was last booked with is not even reconciled again. ``machines``
+    limits the work to some. ``unfinished`` also books the day that is not over, up to ``now``; it is then booked anew
+    by every later call, so a service that runs often leaves it out. The books are the same to the byte, wherever the
+    ``work`` is done.
     """
     days = [(a, min(b, now)) for a, b in segments(start, min(end, now), zone) if unfinished or b <= now]
     counts: Counter[str] = Counter()
-    found = node_days(
-        engine, days[0][0] if days else start, days[-1][1] if days else start, resolver,
-        zone=zone, projects=projects, machines=machines, present=present,
-    )  # fmt: skip
-    by_day = groupby(found, key=lambda day: day.start)
-    ahead = next(by_day, None)
-    for a, b in days:
-        with read(engine) as connection:
-            booked = heads(connection, a, segment_at(a, zone)[1])
-        work = _Day(engine, reconcile, rules_hash, now, zone, booked, counts)
-        if ahead is not None and ahead[0] == a:
-            work.book(ahead[1])
-            ahead = next(by_day, None)
-        if machines is None:
-            counts.update(withdraw(engine, booked, work.seen, rules_hash, now=now, zone=zone))
-        if progress is not None:
-            progress(b - days[0][0], days[-1][1] - days[0][0], counts["node_days"])
-    return report_of(counts, days, start)
-
-
-def report_of(counts: Mapping[str, int], days: Sequence[tuple[int, int]], start: int) -> ReconcileReport:
-    """What was counted over ``days``, which began at ``start`` where there were none."""
+    if days:
+        range_ = Range(site, rules, days, zone, None if machines is None else frozenset(machines))
+        with uncollected(), _working(ledger, range_, work) as found:
+            for done in found:
+                counts.update(_booked(ledger, range_, done, now))
+                if progress is not None:
+                    progress(done.end - days[0][0], days[-1][1] - days[0][0], counts["node_days"])
     return ReconcileReport(
         counts["node_days"],
         counts[Posted.POSTED],
@@ -112,68 +167,75 @@ def report_of(counts: Mapping[str, int], days: Sequence[tuple[int, int]], start:
     )
 
 
-@dataclass(slots=True)
-class _Day:
-    """The node-days of one day on their way into the books. ``booked`` is what was there before."""
-
-    engine: Engine
-    reconcile: Reconcile
-    rules_hash: bytes
-    now: int
-    zone: tzinfo
-    booked: Mapping[tuple[str, int], Head]
-    counts: Counter[str]
-    seen: set[tuple[str, int]] = field(default_factory=set)
-
-    def book(self, days: Iterable[NodeDay]) -> None:
-        """Book those of ``days`` that are new or changed."""
-        for part in chunks(days, BATCH):
-            entries = []
-            for day in part:
-                place = (day.machine, day.start)
-                self.seen.add(place)
-                self.counts["node_days"] += 1
-                digest, head = inputs_hash(day), self.booked.get(place)
-                if head is not None and (head.inputs_hash, head.rules_hash) == (digest, self.rules_hash):
-                    self.counts[Posted.UNCHANGED] += 1
-                    continue
-                result = self.reconcile(day)
-                self.counts["unplaced"] += len(result.unplaced)
-                entries.append(Entry(result, day.end, digest, self.rules_hash, *ruled(day.rulings)))
-            self._post(entries)
-
-    def _post(self, entries: Sequence[Entry]) -> None:
-        if entries:
-            self.counts.update(post_many(self.engine, entries, now=self.now, zone=self.zone))
+@contextmanager
+def _working(ledger: Engine, range_: Range, work: Work) -> Iterator[Iterator[Done]]:
+    """The days of a range in their order, those reconciled of which something has changed."""
+    with read(ledger) as connection:
+        worker = Worker(connection, range_)
+        marks = {day: worker.mark(connection, *day) for day in range_.days}
+    todo = [(day, mark) for day, (mark, unchanged) in marks.items() if not unchanged]
+    few = len(todo) <= FEW or range_.machines is not None
+    if work.engine == "pool" or (not work.engine and not few and much(ledger)):
+        with readers(ledger, much=True, number=work.workers) as beside:
+            found = beside.map(partial(_day, token=uuid4().hex, range_=range_), todo)
+            yield _in_order(ledger, worker, marks, found)
+        return
+    with engine(work.engine or "one", scheduler=work.scheduler) as run:
+        yield _in_order(ledger, worker, marks, _here(ledger, worker, todo, run))
 
 
-def withdraw(
-    engine: Engine,
-    booked: Mapping[tuple[str, int], Head],
-    seen: Collection[tuple[str, int]],
-    rules_hash: bytes,
-    *,
-    now: int,
-    zone: tzinfo,
-) -> Counter[str]:
-    """Take back what was ``booked`` of a day and was not ``seen`` now; what became of it, and of how many."""
+def _in_order(ledger: Engine, worker: Worker, marks: Marked, found: Iterator[Done]) -> Iterator[Done]:
+    for day, (_, unchanged) in marks.items():
+        if unchanged:
+            with read(ledger) as connection:
+                yield worker.nothing(connection, *day)
+        else:
+            yield next(found)
+
+
+def _here(ledger: Engine, worker: Worker, todo: Sequence[tuple[Day, bytes]], run: Workers) -> Iterator[Done]:
+    for day, mark in todo:
+        with read(ledger) as connection:
+            if not worker.knows(connection):  # an ingest beside this one has brought nodes
+                worker = Worker(connection, worker.range)
+            done = worker.done(connection, *day, mark, run)
+        yield done
+
+
+_workers: dict[str, Worker] = {}
+
+
+def _day(connection: Connection, item: tuple[Day, bytes], token: str, range_: Range) -> Done:
+    """One day in a process of a pool, which keeps what the days of a range share."""
+    day, mark = item
+    return _worker(connection, token, range_).done(connection, *day, mark, One())
+
+
+def _worker(connection: Connection, token: str, range_: Range) -> Worker:
+    """What the days of a range share; each process keeps it from one day to the next."""
+    if token not in _workers or not _workers[token].knows(connection):
+        _workers.clear()
+        _workers[token] = Worker(connection, range_)
+    return _workers[token]
+
+
+def _booked(ledger: Engine, range_: Range, done: Done, now: int) -> Counter[str]:
+    """Book a day; if somebody else has booked of it meanwhile, reconcile it once more."""
     counts: Counter[str] = Counter()
-    entries = []
-    for machine, start in sorted(place for place in booked if place not in seen):
-        digest, head = no_evidence(machine, start), booked[machine, start]
-        if head.inputs_hash != digest:
-            entries.append(Entry(NodeDayResult(machine, start, ()), head.end, digest, rules_hash))
-    for part in chunks(entries, BATCH):
-        counts["withdrawn"] += len(part)
-        counts.update(post_many(engine, part, now=now, zone=zone))
+    for _ in range(TRIES):
+        try:
+            if done.drafts or done.mark:
+                made = done.postings
+                with writing(ledger, int(made.first[-1]), made.table) as connection:
+                    counts.update(book_day(connection, done, now=now, zone=range_.zone))
+            break
+        except OutdatedError:
+            with read(ledger) as connection:
+                done = Worker(connection, range_).done(connection, done.start, done.end, b"", One())
+    else:
+        raise LedgerError(f"other writers keep booking the node-days from {done.start} on: stop them, and try again")
+    counts["node_days"] += len(done.seen)
+    counts[Posted.UNCHANGED] += len(done.seen) - (len(done.drafts) - done.withdrawn)
+    counts["withdrawn"] += done.withdrawn
+    counts["unplaced"] += sum(len(draft.unplaced) for draft in done.drafts)
     return counts
-
-
-def no_evidence(machine: str, start: int) -> bytes:
-    """The inputs' hash of a node-day of which no evidence is left."""
-    return hashlib.sha256(f"no evidence of {machine} {start}".encode()).digest()
-
-
-def rules_hash(text: str) -> bytes:
-    """SHA-256 of the canonical text of the rules (`accounting.reconcile.rule.Rules.text`)."""
-    return hashlib.sha256(text.encode()).digest()

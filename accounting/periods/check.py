@@ -1,4 +1,4 @@
-"""Proves the invariants of `accounting.ledger` and `accounting.intake` on a live ledger, and names every breach.
+"""Proves what `accounting.ledger.booking` and `accounting.intake.history` promise, and names every breach.
 
 The rows themselves are asked, not the code that wrote them: sums are taken anew, digests are computed anew, and every
 pointer is followed. Nothing is changed.
@@ -15,9 +15,8 @@ from sqlalchemy import Connection, Engine, Select, and_, case, func, or_, select
 from sqlalchemy.sql.expression import FromClause
 
 from accounting.evidence.fingerprints import DayInputs
-from accounting.ledger.booking import CAPACITY, CORRECTION, POST, REVERSAL
-from accounting.ledger.books import inputs_hash
-from accounting.model import CapacityStretch, NodeDay
+from accounting.ledger.booking import CORRECTION, POST, REVERSAL
+from accounting.model import CAPACITY, CapacityStretch
 from accounting.periods.proofs import Breach, altered_records, doubtful_marks, misfiled_keys, misread_records
 from accounting.periods.sealing import closed_in_order, seals_hold
 from accounting.store.database import read
@@ -39,18 +38,15 @@ from exporters.model import Disposition, Scheduler
 _T, _P, _D, _W = transactions.c, postings.c, node_days.c, windows.c
 _ACCOUNTS = [d.value for d in Disposition]
 
-Inputs = NodeDay | DayInputs
-"""The evidence of a node-day."""
-
 
 def check(
-    engine: Engine, *, evidence: Iterable[Inputs] | None = None, models: Mapping[str, str] | None = None
+    engine: Engine, *, evidence: Iterable[DayInputs] | None = None, models: Mapping[str, str] | None = None
 ) -> list[Breach]:
     """Every breach of an invariant, sorted; none when the ledger is sound.
 
-    With ``evidence`` (`accounting.bulk.run.day_inputs`, or `accounting.evidence.node_days.node_days`) it is also proved
-    that what was booked as capacity is the known capacity times the seconds, for each node-day whose evidence is still
-    what it was booked from; ``models`` are the site's names of GPU models, as reconciling was given them.
+    With ``evidence`` (`accounting.ledger.reconcile_range.day_inputs`) it is also proved that what is booked as capacity
+    is the known capacity times the seconds, for each node-day whose evidence is still what it was booked from;
+    ``models`` are the site's names of GPU models, as reconciling was given them.
     """
     with read(engine) as connection:
         return breaches(connection, evidence, models)
@@ -58,7 +54,7 @@ def check(
 
 def breaches(
     connection: Connection,
-    evidence: Iterable[Inputs] | None = None,
+    evidence: Iterable[DayInputs] | None = None,
     models: Mapping[str, str] | None = None,
 ) -> list[Breach]:
     """Like `check`, in the caller's transaction."""
@@ -233,7 +229,7 @@ _PROOFS = (
 )
 
 
-def _capacity(connection: Connection, evidence: Iterable[Inputs], models: Mapping[str, str]) -> Iterator[Breach]:
+def _capacity(connection: Connection, evidence: Iterable[DayInputs], models: Mapping[str, str]) -> Iterator[Breach]:
     # what stands, and the corrections of it: together they are what the newest evidence says
     stands = or_(_T.id == _D.transaction_id, _T.kind == CORRECTION)
     query = (
@@ -249,15 +245,14 @@ def _capacity(connection: Connection, evidence: Iterable[Inputs], models: Mappin
         if total:
             sums[model] = -int(total)
     for day in evidence:
-        digest = inputs_hash(day) if isinstance(day, NodeDay) else day.hash
-        was = booked.get((day.machine, day.start, digest))
+        was = booked.get((day.machine, day.start, day.hash))
         known = known_capacity(day, models)
         if was is not None and was != known:
             yield Breach("capacity is the known capacity times the seconds", _place(day.machine, day.start),
                          f"{was} is booked, {known} is known")  # fmt: skip
 
 
-def known_capacity(day: Inputs, models: Mapping[str, str]) -> dict[str, int]:
+def known_capacity(day: DayInputs, models: Mapping[str, str]) -> dict[str, int]:
     """What a machine's cards amount to over a node-day, in milliGPU-seconds by model."""
     moments = {m for s in day.capacity for m in (s.start, s.end) if day.start <= m <= day.end}
     total: dict[str, int] = {}

@@ -8,10 +8,9 @@ from datetime import datetime, tzinfo
 
 from sqlalchemy import Connection, Engine, func, select
 
-from accounting.evidence.fingerprints import DayInputs
+from accounting.evidence.fingerprints import DayInputs, no_evidence
 from accounting.intake.coverage import covered_until
-from accounting.ledger.books import heads
-from accounting.ledger.reconcile_range import no_evidence
+from accounting.ledger.booking import heads
 from accounting.statements.hours import hours_text, micro_hours
 from accounting.store.calendar import OPEN, Period
 from accounting.store.database import read

@@ -14,13 +14,14 @@ and the other party is shown beside it. A ruling on what is not in dispute (any 
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from accounting.evidence.known_cards import Hands
-from accounting.model import ALSO, CapacityStretch, NodeDay, NodeDayResult, Posting, Ruling
+from accounting.model import ALSO, CAPACITY, CapacityStretch, NodeDay, NodeDayResult, Posting, Ruling
 from exporters.join.links import FOREVER, Link, end_of, find_links
 from exporters.join.nesting import Nest, Nesting, rest_of_lender
 from exporters.join.occupancy import Part, divide
@@ -30,9 +31,6 @@ from exporters.model import Claim, Disposition, JobKey, LinkKind, Scheduler
 
 VERSION = 2
 """Version of these rules. Any change that may change a posting raises it, so that node-days are reconciled anew."""
-
-CAPACITY = "capacity"
-"""The account that every other posting of a node-day balances against."""
 
 REMAINDER = "remainder of the external job beyond its pods"
 """Why an external Slurm job pays for cards itself."""
@@ -51,6 +49,10 @@ class Rules:
     def text(self) -> str:
         """A canonical text of the rules, to be hashed."""
         return f"v{VERSION} grace={self.grace} models={sorted(self.models.items())}"
+
+    def hash(self) -> bytes:
+        """SHA-256 of `text`: by which rules a node-day was booked."""
+        return hashlib.sha256(self.text().encode()).digest()
 
 
 def reconcile(day: NodeDay, rules: Rules) -> NodeDayResult:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -17,7 +16,6 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import DBAPIError
 
 from accounting.bulk.readers import readers
-from accounting.bulk.run import AS_FITS, Site, Work, day_inputs, reconcile_whole
 from accounting.bulk.seek import line_named
 from accounting.bulk.shelf import shelf
 from accounting.bulk.statement import many, month_statement
@@ -26,13 +24,13 @@ from accounting.intake import rejects as set_aside
 from accounting.intake.backfilled import recovered_time
 from accounting.intake.history import IntakeReport, ingest_history
 from accounting.intake.live_recorder import LedgerRecorder
-from accounting.ledger.reconcile_range import ReconcileReport, reconcile_range, rules_hash
+from accounting.ledger.reconcile_range import AS_FITS, ReconcileReport, Site, Work, day_inputs, reconcile_range
 from accounting.model import Line
 from accounting.periods.check import check as prove
 from accounting.periods.closing import period_states
 from accounting.periods.proofs import Breach
 from accounting.rates.rating import Rates, rate, rate_corrections
-from accounting.reconcile.rule import Rules, reconcile
+from accounting.reconcile.rule import Rules
 from accounting.statements import Basis, Statement, Terms, beancount, compose
 from accounting.statements import write_statement as write_files
 from accounting.statements.explain import explain_usage, render
@@ -202,32 +200,11 @@ def reconcile_between(
     unfinished: bool = True,
     work: Work = AS_FITS,
 ) -> ReconcileReport:
-    """Reconcile all node-days that touch ``[start, end)``, or those of ``only`` these machines.
-
-    ``work`` says where; few machines are done one by one, here.
-    """
-    r = rules(config)
-    if only is None:
-        whole = site(config, engine)
-        return reconcile_whole(
-            engine, start, end, whole, r, now=now, zone=zone(config), unfinished=unfinished, progress=tick, work=work
-        )
-    places = machines(config, engine)
+    """Reconcile all node-days that touch ``[start, end)``, or those of ``only`` these machines. ``work`` says where."""
     return reconcile_range(
-        engine,
-        start,
-        end,
-        places.resolve,
-        partial(reconcile, rules=r),
-        projects=config.project_map().project,
-        rules_hash=rules_hash(r.text()),
-        now=now,
-        zone=zone(config),
-        unfinished=unfinished,
-        machines=only,
-        progress=tick,
-        present=places.stays,
-    )
+        engine, start, end, site(config, engine), rules(config),
+        now=now, zone=zone(config), machines=only, unfinished=unfinished, progress=tick, work=work,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

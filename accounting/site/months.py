@@ -8,10 +8,9 @@ from decimal import Decimal
 
 from sqlalchemy import Engine, func, select
 
-from accounting.bulk.run import day_inputs
 from accounting.bulk.statement import month_sums, refuse_unpriced
 from accounting.ledger.disputes import Dispute, disputes, reach, rule
-from accounting.ledger.reconcile_range import ReconcileReport, rules_hash
+from accounting.ledger.reconcile_range import ReconcileReport, day_inputs
 from accounting.periods.closing import ClosedWith, period_state, period_states
 from accounting.periods.proofs import Breach
 from accounting.periods.sealing import seal
@@ -52,7 +51,7 @@ def _settle(config: Config, engine: Engine, period: Period, now: int) -> list[Op
     found = list(still_open(engine, period, sources, settle=wait, now=now, zone=zone))
     site, rules = book.site(config, engine), book.rules(config)
     inputs = day_inputs(engine, site, period.start, min(period.end, now), zone, rules)
-    found += unreconciled(engine, period, inputs, rules_hash(rules.text()), zone=zone)
+    found += unreconciled(engine, period, inputs, rules.hash(), zone=zone)
     try:
         at = book.prices(config, engine, period)
         refuse_unpriced(engine, period, at.rates)

@@ -22,7 +22,8 @@ from datetime import UTC, date, datetime, tzinfo
 
 from sqlalchemy import Connection, Engine, func, select
 
-from accounting.ledger.booking import CAPACITY, CORRECTION
+from accounting.ledger.booking import CORRECTION
+from accounting.model import CAPACITY
 from accounting.store.calendar import Period
 from accounting.store.database import read
 from accounting.store.tables import node_days, postings, transactions

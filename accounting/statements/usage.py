@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, Select, func, select
 
-from accounting.ledger.booking import CAPACITY, CORRECTION
-from accounting.model import Usage
+from accounting.ledger.booking import CORRECTION
+from accounting.model import CAPACITY, Usage
 from accounting.store.database import chunks, read
 from accounting.store.rows import JOB_COLUMNS, job_of
 from accounting.store.tables import jobs as jobs_table

@@ -65,7 +65,12 @@ _TYPES: tuple[tuple[type[TypeEngine[Any]], pa.DataType], ...] = (
 
 
 class Columns(Protocol):
-    """Reads tables in one snapshot. Not to be used by two threads at once."""
+    """Reads tables in one snapshot. Not to be used by two threads at once, nor its connection meanwhile."""
+
+    @property
+    def connection(self) -> Connection:
+        """Whose snapshot it is; for small statements."""
+        ...
 
     def table(self, query: Select[Any]) -> pa.Table:
         """All rows of a query, in any order."""
@@ -101,6 +106,9 @@ def among(wanted: ColumnElement[Any], values: Sequence[int] | Sequence[str], dia
 class _Reader:
     """What both have in common: one is read ahead."""
 
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
     def table(self, query: Select[Any]) -> pa.Table:
         raise NotImplementedError
 
@@ -130,9 +138,6 @@ def _fields(query: Select[Any]) -> list[tuple[str, pa.DataType]]:
 
 class _Sqlite(_Reader):
     """Each column as one text, which SQLite makes: to hand over every row by itself takes four times as long."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
 
     def table(self, query: Select[Any]) -> pa.Table:
         """All rows of a query, in any order."""
@@ -175,7 +180,8 @@ class _Postgres(_Reader):
     """Through ADBC, on a snapshot that another connection holds open."""
 
     def __init__(self, connection: Connection, driver: Any) -> None:
-        self.connection, self._driver = connection, driver
+        super().__init__(connection)
+        self._driver = driver
         self._own: Any = None
 
     def table(self, query: Select[Any]) -> pa.Table:

@@ -11,18 +11,16 @@ Hours count from the day's midnight. Machine gn01 has eight cards and is a node 
 from __future__ import annotations
 
 from collections import defaultdict
-from functools import partial
 from typing import Any
 
 from sqlalchemy import Engine
 
-from accounting.evidence.node_days import node_days
 from accounting.evidence.node_facts import lenders, nodes_seen
 from accounting.intake.history import ingest_history
 from accounting.intake.live_recorder import LedgerRecorder
-from accounting.ledger.reconcile_range import reconcile_range, rules_hash
+from accounting.ledger.reconcile_range import Site, reconcile_range
 from accounting.periods.check import check
-from accounting.reconcile.rule import Rules, reconcile
+from accounting.reconcile.rule import Rules
 from accounting.statements.usage import usage
 from exporters.join.machines import machines_of
 from exporters.model import Node, NodeKey, Record, Reject, Scheduler
@@ -33,6 +31,8 @@ from exporters.sources.kubernetes.pod_facts import pod_facts
 from exporters.sources.kubernetes.watch.snapshot import snapshot
 from exporters.sources.kubernetes.watch.store import Book
 from exporters.sources.slurm.history import rows
+from tests.accounting import naive
+from tests.accounting.readings import inputs
 from tests.accounting.site import DAY, T0, History
 from tests.accounting.test_reconciling import project
 from tests.lab import kube_fake
@@ -126,12 +126,10 @@ class Both:
 
     def reconcile(self) -> None:
         places = machines_of(nodes_seen(self.engine), lenders(self.engine))
+        reconcile_range(self.engine, at(0), at(24), Site(places.resolve, project, places.stays), RULES, now=at(24))
         more: dict[str, Any] = {"projects": project, "present": places.stays}
-        reconcile_range(
-            self.engine, at(0), at(24), places.resolve, partial(reconcile, rules=RULES),
-            rules_hash=rules_hash(RULES.text()), now=at(24), **more,
-        )  # fmt: skip
-        assert [] == check(self.engine, evidence=node_days(self.engine, at(0), at(24), places.resolve, **more))
+        naive.agree(self.engine, at(0), at(24), places.resolve, RULES, **more)
+        assert [] == check(self.engine, evidence=inputs(self.engine, at(0), at(24), places.resolve, **more))
 
 
 def _nodes(book: Book, moment: int) -> Any:

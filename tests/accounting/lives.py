@@ -141,13 +141,13 @@ def seen_at(at: int) -> Round:
 
 def reconcile(url: str, folder: Path, now: int) -> None:
     """What ``meterbridge reconcile`` does, for the days in question."""
-    with opened(url) as engine, mock.patch("accounting.ledger.reconcile_range.BATCH", BATCH):
+    with opened(url) as engine:
         book.reconcile_between(Site(engine, folder).config(), engine, FIRST, now, now)
 
 
 def door(url: str, folder: Path, now: int, *words: str) -> None:
     """One command at the front door."""
-    with opened(url) as engine, mock.patch("accounting.ledger.reconcile_range.BATCH", BATCH):
+    with opened(url) as engine:
         Site(engine, folder, now=now).run(*words)
 
 

@@ -7,22 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from decimal import Decimal
-from functools import partial
 from random import Random
 from unittest import mock
 
 from sqlalchemy import Engine, func, select
 
-from accounting.evidence.node_days import node_days
 from accounting.evidence.node_facts import lenders, nodes_seen
 from accounting.intake import history
 from accounting.intake.history import ingest_history
 from accounting.intake.live_recorder import LedgerRecorder
-from accounting.ledger.reconcile_range import reconcile_range, rules_hash
+from accounting.ledger.reconcile_range import Site, reconcile_range
 from accounting.periods.check import check
 from accounting.periods.closing import period_states
 from accounting.rates.rating import Rates, rate, rate_corrections
-from accounting.reconcile.rule import Rules, reconcile
+from accounting.reconcile.rule import Rules
 from accounting.statements import chargeback_csv, compose, summary_csv
 from accounting.statements.usage import corrections, usage
 from accounting.store.calendar import period_named
@@ -34,6 +32,7 @@ from exporters.recorder import Holding, Round, SourceReading
 from tests.accounting import views
 from tests.accounting.model_belief import GAP, GRACE, Sums
 from tests.accounting.model_site import HOUR, START
+from tests.accounting.readings import inputs
 from tests.accounting.site import History
 from tests.accounting.test_reconciling import project
 
@@ -71,13 +70,9 @@ class Books:
 
     def reconcile(self, now: int) -> None:
         places = machines_of(nodes_seen(self.engine), lenders(self.engine))
-        reconcile_range(
-            self.engine, START, now, places.resolve, partial(reconcile, rules=RULES), projects=project,
-            rules_hash=rules_hash(RULES.text()), now=now, zone=self.zone, present=places.stays,
-        )  # fmt: skip
-        days = node_days(
-            self.engine, START, now, places.resolve, zone=self.zone, projects=project, present=places.stays
-        )
+        site = Site(places.resolve, project, places.stays)
+        reconcile_range(self.engine, START, now, site, RULES, now=now, zone=self.zone)
+        days = inputs(self.engine, START, now, places.resolve, zone=self.zone, projects=project, present=places.stays)
         found = check(self.engine, evidence=days)
 
         assert [] == found, found

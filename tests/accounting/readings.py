@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import UTC, tzinfo
 from typing import Any
 
 from sqlalchemy import Engine
 
-from accounting.evidence.node_days import node_days
+from accounting.evidence.fingerprints import DayInputs
+from accounting.evidence.questions import Projects, Resolver
+from accounting.evidence.site_day import SiteDay
 from accounting.intake.history import ingest_history
 from accounting.intake.live_recorder import LedgerRecorder
+from accounting.ledger.day_worker import Range, Worker
+from accounting.ledger.reconcile_range import Site, day_inputs
 from accounting.model import NodeDay
+from accounting.reconcile.rule import Rules
+from accounting.store.calendar import segments
+from accounting.store.database import read
 from exporters.model import Claim, Job, Node, NodeEvent, NodeKey, Record, Reject, Scheduler
 from exporters.recorder import Round, SourceReading
 from tests.accounting.site import (
@@ -24,8 +32,64 @@ def same_name(key: NodeKey, start: int, end: int) -> Sequence[tuple[str, int, in
     return [(key.name, start, end)]
 
 
-def days(engine: Engine, start: int = T0, end: int = T0 + DAY, resolver: Any = same_name, **more: Any) -> list[NodeDay]:
-    return list(node_days(engine, start, end, resolver, **more))
+def unmapped(job: Job, at: float) -> str:
+    return ""
+
+
+def site_days(
+    engine: Engine,
+    start: int = T0,
+    end: int = T0 + DAY,
+    resolver: Resolver = same_name,
+    *,
+    zone: tzinfo = UTC,
+    projects: Projects = unmapped,
+    present: Resolver | None = None,
+) -> list[SiteDay]:
+    """What is known of each day that touches ``[start, end)``."""
+    spans = [(a, min(b, end)) for a, b in segments(start, end, zone)]
+    with read(engine) as connection:
+        worker = Worker(connection, Range(Site(resolver, projects, present), Rules(), spans, zone))
+        return [worker.site_day(connection, a, b) for a, b in spans]
+
+
+def node_day(day: SiteDay, machine: int) -> NodeDay:
+    """One node-day of a day, as the rule takes it."""
+    here = day.machines[machine]
+    rows = range(int(day.first[machine]), int(day.first[machine + 1]))
+    projects = {day.job_key(n): day.projects[day.project[n]] for n in rows}
+    claims = {day.claim(n) for n in rows}
+    return NodeDay(
+        here.name,
+        day.start,
+        day.end,
+        tuple(sorted(claims, key=lambda c: (c.start, c.job, repr(c)))),
+        tuple(sorted(here.capacity)),
+        tuple(here.coverage),
+        tuple(sorted((job, project) for job, project in projects.items() if project)),
+        tuple(here.known_until),
+        tuple(here.rulings),
+        tuple(here.holdings),
+    )
+
+
+def days(engine: Engine, *span: int, **more: Any) -> list[NodeDay]:
+    """Every node-day of `site_days`."""
+    return [node_day(day, m) for day in site_days(engine, *span, **more) for m in range(len(day.machines))]
+
+
+def inputs(
+    engine: Engine,
+    start: int,
+    end: int,
+    resolver: Resolver = same_name,
+    *,
+    zone: tzinfo = UTC,
+    projects: Projects = unmapped,
+    present: Resolver | None = None,
+) -> Iterator[DayInputs]:
+    """What the books can be held against."""
+    return day_inputs(engine, Site(resolver, projects, present), start, end, zone)
 
 
 def history(engine: Engine, *rows: Record | Reject, events: Sequence[NodeEvent] = (), now: int = T0 + DAY) -> None:

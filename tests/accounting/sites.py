@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from accounting.model import DAY, NodeDay, Ruling
 from accounting.reconcile.rule import Rules, parties
-from accounting.reconcile.sweep import Columns, columns_of
+from accounting.reconcile.sweep import Columns
+from tests.accounting.columns_of import columns_of
 from tests.accounting.node_days import END, GRACE, START, node_days
 
 FIRST = 20_454 * DAY

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from accounting.ledger.books import post
 from accounting.statements import beancount
 from accounting.store.calendar import close, period_named
+from tests.accounting.posting import post
 from tests.accounting.site import DAY, T0
 from tests.accounting.test_ledger import booked, charged
 

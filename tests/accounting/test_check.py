@@ -6,9 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, delete, insert, select, text, update
 
-from accounting.evidence.node_days import node_days
 from accounting.intake.history import ingest_history
-from accounting.ledger.books import post
 from accounting.periods import proofs
 from accounting.periods.check import Breach, breaches, check
 from accounting.store.calendar import close, period_named
@@ -24,9 +22,12 @@ from accounting.store.tables import (
     transactions,
     windows,
 )
-from accounting.store.tables import node_days as heads
+from accounting.store.tables import (
+    node_days as heads,
+)
 from exporters.model import LinkKey, LinkKind
-from tests.accounting.readings import live, same_name
+from tests.accounting.posting import post
+from tests.accounting.readings import inputs, live
 from tests.accounting.site import DAY, T0, History, ended, gn, node, pod, running
 from tests.accounting.test_ledger import booked, charged
 from tests.accounting.test_reconciling import project, settle
@@ -65,7 +66,7 @@ def test_a_capacity_that_a_correction_completes_is_no_breach(engine: Engine) -> 
     report = settle(engine, NOVEMBER, end=T0 + DAY)
 
     assert 1 == report.corrected
-    assert [] == check(engine, evidence=node_days(engine, T0, T0 + DAY, same_name, projects=project))
+    assert [] == check(engine, evidence=inputs(engine, T0, T0 + DAY, projects=project))
 
 
 Tampering = Callable[[Connection], Any]
@@ -177,7 +178,7 @@ def test_every_tampering_is_found_and_named(sound: Engine, monkeypatch: pytest.M
 
 def test_capacity_is_proved_against_the_evidence_it_was_booked_from(sound: Engine) -> None:
     def evidence() -> Any:
-        return node_days(sound, T0 + DAY, T0 + 2 * DAY, same_name, projects=project)
+        return inputs(sound, T0 + DAY, T0 + 2 * DAY, projects=project)
 
     before = check(sound, evidence=evidence())
     with write(sound) as connection:
@@ -193,4 +194,4 @@ def test_evidence_that_is_newer_than_the_books_proves_nothing(sound: Engine) -> 
     with write(sound) as connection:
         connection.execute(update(capacity).values(milligpu=4000))
 
-    assert [] == check(sound, evidence=node_days(sound, T0, T0 + 2 * DAY, same_name, projects=project))
+    assert [] == check(sound, evidence=inputs(sound, T0, T0 + 2 * DAY, projects=project))

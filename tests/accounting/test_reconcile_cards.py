@@ -7,10 +7,10 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounting.ledger.books import inputs_hash
 from accounting.model import CapacityStretch, CoverageStretch, HoldingStretch, NodeDay, NodeDayResult, Ruling
 from accounting.reconcile.rule import Rules, parties, reconcile
 from exporters.model import Claim, JobKey, LinkKind
+from tests.accounting.naive import inputs_hash
 from tests.accounting.pencil import KUBE, SLURM, START, at, day, lines, posting
 from tests.exporters.records import bridged, lends, made_by, pod, run
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accounting.model import NodeDay, NodeDayResult, Posting
-from accounting.reconcile.rule import CAPACITY, Rules, reconcile
+from accounting.model import CAPACITY, NodeDay, NodeDayResult, Posting
+from accounting.reconcile.rule import Rules, reconcile
 from exporters.model import Disposition, JobKey
 from tests.accounting.node_days import END, GRACE, START, node_days
 from tests.accounting.oracle import Painting, paint

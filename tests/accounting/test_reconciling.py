@@ -1,25 +1,25 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
+import pytest
 from sqlalchemy import Engine, func, select
 
-from accounting.evidence.node_days import node_days
 from accounting.intake.history import ingest_history
 from accounting.intake.rejects import rejects
-from accounting.ledger.books import balances
-from accounting.ledger.reconcile_range import ReconcileReport, reconcile_range, rules_hash
+from accounting.ledger.reconcile_range import ReconcileReport, Site, reconcile_range
 from accounting.periods.check import check
-from accounting.reconcile.rule import Rules, reconcile
+from accounting.reconcile.rule import Rules
+from accounting.reconcile.sweep import Batch, Sweep
 from accounting.statements.usage import corrections, usage
 from accounting.store.calendar import close, period_named
 from accounting.store.tables import transactions
 from exporters.model import Job, NodeKey
 from tests.accounting import views
-from tests.accounting.readings import live, same_name
+from tests.accounting.posting import balances
+from tests.accounting.readings import inputs, live, same_name
 from tests.accounting.site import DAY, T0, History, ended, gn, kn, node, pod, run
 
 RULES = Rules()
@@ -30,17 +30,8 @@ def project(job: Job, at: float) -> str:
 
 
 def settle(engine: Engine, now: int, end: int = T0 + 31 * DAY, **more: Any) -> ReconcileReport:
-    return reconcile_range(
-        engine,
-        T0,
-        end,
-        more.pop("resolver", same_name),
-        partial(reconcile, rules=RULES),
-        projects=more.pop("projects", project),
-        rules_hash=rules_hash(RULES.text()),
-        now=now,
-        **more,
-    )
+    known = Site(more.pop("resolver", same_name), more.pop("projects", project))
+    return reconcile_range(engine, T0, end, known, RULES, now=now, **more)
 
 
 def site(engine: Engine) -> None:
@@ -67,28 +58,21 @@ def test_three_days_are_booked_and_add_up_to_capacity(engine: Engine) -> None:
     assert {("vision", run(1)): 400_000} == {
         (u.project, u.job): u.charged for u in usage(engine, T0, T0 + 3 * DAY) if u.job == run(1)
     }
-    assert [] == check(engine, evidence=node_days(engine, T0, T0 + 3 * DAY, same_name, projects=project))
+    assert [] == check(engine, evidence=inputs(engine, T0, T0 + 3 * DAY, projects=project))
 
 
-def test_reconciling_again_books_nothing(engine: Engine) -> None:
+def test_reconciling_again_books_nothing(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     site(engine)
     settle(engine, T0 + 3 * DAY)
     reconciled: list[int] = []
 
-    def never(day: Any) -> Any:
-        reconciled.append(day.start)
-        return reconcile(day, RULES)
+    class Watched(Sweep):
+        def __iter__(self) -> Iterator[Batch]:
+            reconciled.append(len(self.site.machines))
+            return super().__iter__()
 
-    again = reconcile_range(
-        engine,
-        T0,
-        T0 + 3 * DAY,
-        same_name,
-        never,
-        projects=project,
-        rules_hash=rules_hash(RULES.text()),
-        now=T0 + 3 * DAY,
-    )
+    monkeypatch.setattr("accounting.ledger.day_worker.Sweep", Watched)
+    again = settle(engine, T0 + 3 * DAY, end=T0 + 3 * DAY)
 
     assert (3, 0) == (again.unchanged, again.posted)
     assert [] == reconciled

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accounting.evidence.rulings import dispute_id
-from accounting.ledger.books import inputs_hash
 from accounting.model import ALSO, NodeDay, NodeDayResult, Posting, Ruling
 from accounting.reconcile.rule import Rules, parties, reconcile
 from exporters.model import Claim, JobKey, Scheduler
+from tests.accounting.naive import inputs_hash
 from tests.accounting.node_days import GRACE, node_days
 from tests.accounting.pencil import GPU_HOUR, at, day, lines, posting
 from tests.exporters.records import lends, made_by, pod, run

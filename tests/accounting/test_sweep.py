@@ -12,14 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accounting.model import DAY, CapacityStretch, CoverageStretch, NodeDay, NodeDayResult, Posting, Ruling
-from accounting.reconcile.rule import CAPACITY, REMAINDER, Rules, parties, reconcile
-from accounting.reconcile.sweep import ACCOUNTS, Batch, Sweep, columns_of, node_day, postings_of
+from accounting.model import CAPACITY, DAY, CapacityStretch, CoverageStretch, NodeDay, NodeDayResult, Posting, Ruling
+from accounting.reconcile.rule import REMAINDER, Rules, parties, reconcile
+from accounting.reconcile.sweep import ACCOUNTS, Batch, Sweep
 from accounting.reconcile.sweep import chunk as chunks
 from accounting.reconcile.sweep import run as sweep_run
 from accounting.reconcile.sweep.columns import PER_CLAIM
 from accounting.reconcile.sweep.table import KEY
 from exporters.model import Claim, LinkKey, NodeKey
+from tests.accounting.columns_of import columns_of, node_day, postings_of
 from tests.accounting.sites import FIRST, Site, sites
 from tests.bench.month import PERIOD, month
 from tests.exporters.records import KUBE, SLURM, bridged, lends, made_by, pod, run, stands_in

@@ -10,10 +10,10 @@ import pytest
 
 from accounting.model import DAY, CapacityStretch, CoverageStretch, HoldingStretch, NodeDay, Posting
 from accounting.reconcile.rule import Rules, reconcile
-from accounting.reconcile.sweep import columns_of
 from accounting.reconcile.sweep.cards import Claimed, Told, seen
 from accounting.reconcile.sweep.columns import Seen
 from exporters.model import Claim
+from tests.accounting.columns_of import columns_of
 from tests.accounting.sites import FIRST, Site
 from tests.accounting.test_sweep import node_days, swept, watch_windows
 from tests.exporters.records import KUBE, SLURM, bridged, lends, made_by, pod, run

@@ -7,16 +7,17 @@ from dataclasses import replace
 
 from sqlalchemy import Engine, or_, select
 
-from accounting.bulk.reading import QUERY, Reader
-from accounting.bulk.ties import tied_rows
-from accounting.evidence.node_days import node_days
+from accounting.evidence.claim_reader import QUERY, Reader
+from accounting.evidence.key_ties import tied_rows
 from accounting.evidence.node_facts import node_keys
 from accounting.intake.history import ingest_history
 from accounting.intake.live_recorder import LedgerRecorder
+from accounting.store.columns import columns
 from accounting.store.database import read
 from accounting.store.tables import PODS, claims
 from exporters.model import Claim, LinkKey, LinkKind, NodeKey, Record
 from exporters.recorder import Round, SourceReading
+from tests.accounting.naive import node_days
 from tests.accounting.site import DAY, T0, History, ended, gn, kn, node, pod, pod_job
 
 SECOND = (T0 + DAY, T0 + 2 * DAY)
@@ -49,11 +50,11 @@ def by_day(engine: Engine, a: int, b: int) -> set[str]:
 
 
 def by_columns(engine: Engine, a: int, b: int) -> set[str]:
-    with read(engine) as connection:
+    with read(engine) as connection, columns(connection) as tables:
         reader = Reader(node_keys(connection))
         here = QUERY.where(claims.c.start_at < b, or_(claims.c.end_at > a, claims.c.end_at.is_(None)))
-        rows = reader.read(connection, here)
-        return {*rows.native, *tied_rows(connection, reader, rows, a, b).native}
+        rows = reader.read(tables, here)
+        return {*rows.native, *tied_rows(tables, reader, rows, a, b).native}
 
 
 def test_a_pod_of_another_day_that_a_run_names_is_in_the_runs_day(engine: Engine) -> None:
@@ -101,10 +102,10 @@ def test_a_run_and_its_pod_that_name_each_other_are_told_once(engine: Engine) ->
 
     [day] = node_days(engine, *SECOND, same_name)
     assert ["5", "vision/late"] == sorted(c.native_id for c in day.claims)
-    with read(engine) as connection:
+    with read(engine) as connection, columns(connection) as tables:
         reader = Reader(node_keys(connection))
-        rows = reader.read(connection, QUERY.where(claims.c.end_at > T0 + DAY))
-        assert ["5"] == tied_rows(connection, reader, rows, *SECOND).native.tolist()
+        rows = reader.read(tables, QUERY.where(claims.c.end_at > T0 + DAY))
+        assert ["5"] == tied_rows(tables, reader, rows, *SECOND).native.tolist()
 
 
 def test_pods_are_found_by_their_names_in_an_index(engine: Engine) -> None:

@@ -11,7 +11,6 @@ import httpx2
 import pytest
 
 from accounting.intake.rejects import rejects
-from accounting.ledger.books import balances
 from accounting.periods.check import check
 from accounting.service import site_service
 from accounting.site import book
@@ -21,6 +20,7 @@ from tests.accounting import views
 from tests.accounting.crashing import forks, live, run
 from tests.accounting.lives import EVENTS, FIRST, LATER, SETTLED, Told
 from tests.accounting.october import Site
+from tests.accounting.posting import balances
 from tests.accounting.shelves import PostgresShelf, Shelf, SqliteShelf
 from tests.lab.daemons import wait_for
 

@@ -1,23 +1,21 @@
-"""Ledgers told of drawn or made-up days of a few machines, and reconciled by columns or node-day by node-day."""
+"""Ledgers told of drawn or made-up days of a few machines, reconciled, and held to the oracle."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from sqlalchemy import Engine, select
 
-from accounting.bulk.run import Site, reconcile_whole
 from accounting.evidence.rulings import add_ruling
 from accounting.intake.holdings import close, take
 from accounting.intake.identities import LIVE, node_ids, put_jobs
 from accounting.intake.records import keep, version_of_claim, version_of_record
 from accounting.intake.rejects import UNPLACED
-from accounting.ledger.reconcile_range import ReconcileReport, reconcile_range, rules_hash
+from accounting.ledger.reconcile_range import ReconcileReport, Site, reconcile_range
 from accounting.model import DAY, NodeDay
-from accounting.reconcile.rule import Rules, reconcile
+from accounting.reconcile.rule import Rules
 from accounting.store.database import insert_many, read, write
 from accounting.store.day_changes import touch_jobs
 from accounting.store.rows import compact
@@ -34,6 +32,7 @@ from accounting.store.tables import (
 )
 from exporters.model import Claim, Job, NodeKey, Record, Scheduler
 from exporters.recorder import Holding
+from tests.accounting import naive
 from tests.accounting.node_days import GRACE
 
 FIRST = 20_454 * DAY
@@ -149,17 +148,16 @@ def borders(start: int, end: int) -> list[int]:
     return [t for t in (FIRST + DAY + 3600,) if start < t < end]
 
 
-def singly(engine: Engine, end: int, now: int, rules: Rules = RULES) -> ReconcileReport:
-    told = rules_hash(rules.text())
-    rule = partial(reconcile, rules=rules)
-    return reconcile_range(engine, FIRST, end, wandering, rule, projects=project, rules_hash=told, now=now)
+def agree(engine: Engine, end: int, rules: Rules = RULES) -> None:
+    """AssertionError unless the books are those of going node-day by node-day."""
+    naive.agree(engine, FIRST, end, wandering, rules, projects=project)
 
 
 def together(
     engine: Engine, end: int, now: int, settings: str = "", rules: Rules = RULES, **more: Any
 ) -> ReconcileReport:
     site = Site(wandering, project, borders=borders, settings=settings)
-    return reconcile_whole(engine, FIRST, end, site, rules, now=now, **more)
+    return reconcile_range(engine, FIRST, end, site, rules, now=now, **more)
 
 
 def forget(engine: Engine) -> None:

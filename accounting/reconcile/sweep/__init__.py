@@ -19,7 +19,6 @@ Node-days, and parts of them, are independent: the sum of the parts is the node-
 from __future__ import annotations
 
 from accounting.reconcile.sweep.columns import Columns, Keys, Names
-from accounting.reconcile.sweep.convert import columns_of, node_day, postings_of
 from accounting.reconcile.sweep.run import Batch, Sweep, Unplaced
 from accounting.reconcile.sweep.table import ACCOUNTS, COLUMNS
 
@@ -32,7 +31,4 @@ __all__ = [
     "Names",
     "Sweep",
     "Unplaced",
-    "columns_of",
-    "node_day",
-    "postings_of",
 ]

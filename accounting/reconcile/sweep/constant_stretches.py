@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from accounting.arrays import Codes, Ints
-from accounting.model import DAY, CapacityStretch, CoverageStretch, NodeDay
-from accounting.reconcile.rule import CAPACITY, Rules, reconcile
+from accounting.model import CAPACITY, DAY, CapacityStretch, CoverageStretch, NodeDay
+from accounting.reconcile.rule import Rules, reconcile
 from accounting.reconcile.sweep.columns import Columns
 from accounting.reconcile.sweep.table import Codebook, account_code
 from accounting.reconcile.sweep.time_cells import TimeCells, by_day

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accounting.reconcile.rule import CAPACITY
+from accounting.model import CAPACITY
 from accounting.reconcile.sweep.columns import LINKS
 from exporters.model import Disposition
 

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accounting.arrays import Ints
-from accounting.model import DAY
-from accounting.reconcile.rule import CAPACITY
+from accounting.model import CAPACITY, DAY
 from accounting.reconcile.sweep.columns import INSIDE, SAME, STAND_IN
 from accounting.reconcile.sweep.counting.part import Part
 from accounting.reconcile.sweep.counting.stack import Rests

@@ -1,6 +1,6 @@
 """Claims by columns: their numbers as arrays, their texts as the database has them.
 
-No object is made of a claim here; `accounting.bulk.reading.Reader.claim` makes one when somebody asks.
+No object is made of a claim here; `accounting.evidence.claim_reader.Reader.claim` makes one when somebody asks.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from accounting.reconcile.sweep.columns import Flags, Ints
+from accounting.arrays import Flags, Ints
 
 NEVER = -1
 """What stands for the start of a job that is not known."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accounting.reconcile.sweep.columns import Ints
+from accounting.arrays import Ints
 
 _WIDE = 100
 """Texts of more letters are put in order one by one."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Select, and_, func, select
+from sqlalchemy import Select, and_, func, select
 
-from accounting.bulk.pages import among_ids, every, listed_ids
-from accounting.bulk.ties import TIES
-from accounting.reconcile.sweep.columns import Flags, Ints
+from accounting.arrays import Flags, Ints
+from accounting.evidence.key_ties import TIES
+from accounting.store.columns import Columns, among
 from accounting.store.tables import LONG, PODS, claim_keys, claims, jobs, records, splits
 from exporters.join.links import FOREVER
 from exporters.model import Scheduler
@@ -42,11 +42,11 @@ class Tied:
         return found
 
 
-def tied_beyond(connection: Connection, a: int, b: int) -> Tied:
+def tied_beyond(tables: Columns, a: int, b: int) -> Tied:
     """The claims that go over a midnight, of those that overlap ``[a, b)``, to which something is tied."""
-    number, start, end = _long(connection, a, b)
-    pairs = _pairs(connection, number)
-    exact = _exact(connection, [job for _, _, job, *_ in pairs])
+    number, start, end = _long(tables, a, b)
+    pairs = _pairs(tables, number)
+    exact = _exact(tables, [job for _, _, job, *_ in pairs])
     others: dict[int, int] = defaultdict(int)
     for pair in sorted(pairs, key=repr):
         said = repr((pair, exact.get(pair[2]))).encode("utf-8", "surrogatepass")
@@ -55,40 +55,40 @@ def tied_beyond(connection: Connection, a: int, b: int) -> Tied:
     return Tied(start[which], end[which], [others[n] for n in number[which].tolist()])
 
 
-def _long(connection: Connection, a: int, b: int) -> tuple[Ints, Ints, Ints]:
+def _long(tables: Columns, a: int, b: int) -> tuple[Ints, Ints, Ints]:
     """The claims that go over a midnight, of those that overlap ``[a, b)``: id, start and end."""
     end = func.coalesce(_C.end_at, FOREVER)
-    query = select(_C.id, _C.start_at, end).where(_C.current, LONG, _C.start_at < b, end > a)
-    found = np.array(every(connection, query), dtype=np.int64).reshape(-1, 3)
-    return found[:, 0], found[:, 1], found[:, 2]
+    query = select(_C.id, _C.start_at, end.label("end")).where(_C.current, LONG, _C.start_at < b, end > a)
+    number, start, finish = (column.to_numpy() for column in tables.table(query).columns)
+    return number, start, finish
 
 
-def _pairs(connection: Connection, numbers: Ints) -> set[tuple[Any, ...]]:
+def _pairs(tables: Columns, numbers: Ints) -> set[tuple[Any, ...]]:
     """Each of some claims with each one that a key ties to it, and with what says who pays for that one.
 
     Whether they are near each other in time, and of which cluster, is not asked: that is too much, never too little.
     """
-    dialect = connection.dialect.name
+    dialect = tables.connection.dialect.name
     told = (_C.id, _C.job_id, _J.account, _J.labels, _J.start_at)
-    named = select(_K.claim_id, *told).select_from(claim_keys)
+    named = select(_K.claim_id.label("long"), *told).select_from(claim_keys)
     slurm = named.join(jobs, and_(_J.native_id == _K.value, _J.scheduler.concat("") == Scheduler.SLURM.value))
     slurm = slurm.join(records, _R.job_id == _J.id).join(claims, _C.record_id == _R.id)
     pods = named.join(claims, and_(_C.native_id == _K.value, PODS)).join(jobs, _J.id == _C.job_id)
-    naming = select(_OWN.c.id, *told).select_from(_OWN).join(claim_keys, _K.value == _OWN.c.native_id)
+    naming = select(_OWN.c.id.label("long"), *told).select_from(_OWN).join(claim_keys, _K.value == _OWN.c.native_id)
     naming = naming.join(claims, _C.id == _K.claim_id).join(jobs, _J.id == _C.job_id)
+    wanted = numbers.tolist()
     queries: list[Select[Any]] = [
-        slurm.where(among_ids(_K.claim_id, dialect)),
-        pods.where(among_ids(_K.claim_id, dialect)),
-        naming.where(among_ids(_OWN.c.id, dialect)),
+        slurm.where(among(_K.claim_id, wanted, dialect)),
+        pods.where(among(_K.claim_id, wanted, dialect)),
+        naming.where(among(_OWN.c.id, wanted, dialect)),
     ]
-    parameters = listed_ids(numbers.tolist(), dialect)
-    tied = (_K.kind.in_(TIES), _C.current)
-    return {tuple(row) for query in queries for row in every(connection, query.where(*tied), parameters)}
+    found = (tables.table(query.where(_K.kind.in_(TIES), _C.current)) for query in queries)
+    return {pair for some in found for pair in zip(*(column.to_pylist() for column in some.columns), strict=True)}
 
 
-def _exact(connection: Connection, numbers: list[int]) -> dict[int, tuple[int, int]]:
+def _exact(tables: Columns, numbers: list[int]) -> dict[int, tuple[int, int]]:
     """How often these jobs were seen to be split otherwise, and when that was, added up."""
-    dialect = connection.dialect.name
     sums = select(_S.job_id, func.count(), func.sum(_S.seen_at)).group_by(_S.job_id)
-    rows = every(connection, sums.where(among_ids(_S.job_id, dialect)), listed_ids(sorted({*numbers}), dialect))
+    wanted = among(_S.job_id, sorted({*numbers}), tables.connection.dialect.name)
+    rows = tables.connection.execute(sums.where(wanted))
     return {job: (int(number), int(seen)) for job, number, seen in rows}

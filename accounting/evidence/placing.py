@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from accounting.bulk.rows import Rows
-from accounting.evidence.node_days import Resolver
-from accounting.reconcile.sweep.columns import Flags, Ints
+from accounting.arrays import Flags, Ints
+from accounting.evidence.claim_rows import Rows
+from accounting.evidence.questions import Resolver
 from exporters.join.links import FOREVER
 from exporters.model import NodeKey
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select, update
 
-from accounting.bulk.run import Work
+from accounting.ledger.reconcile_range import Work
 from accounting.reconcile.sweep import chunk as chunks
 from accounting.site import book
 from accounting.store.database import read, write
@@ -125,7 +125,7 @@ def test_dask_without_an_address_and_an_address_without_dask_are_refused(engine:
 
 
 def test_a_process_of_a_pool_loads_nothing_that_it_does_not_use() -> None:
-    script = "import sys, accounting.bulk.run; print(*sorted(m.partition('.')[0] for m in sys.modules))"
+    script = "import sys, accounting.ledger.reconcile_range; print(*sorted(m.partition('.')[0] for m in sys.modules))"
     told = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=ROOT)
 
     assert set() == {*told.stdout.split()} & {"pandas", "dask", "fastapi", "click", "kubernetes", "aiohttp", "tests"}

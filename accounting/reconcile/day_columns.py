@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from accounting.bulk.cards import cards_of
-from accounting.bulk.rows import Codes
-from accounting.bulk.site import SiteDay
+from accounting.arrays import Ints
+from accounting.evidence.claim_rows import Codes
+from accounting.evidence.site_day import SiteDay
+from accounting.reconcile.day_cards import cards_of
 from accounting.reconcile.sweep import Columns, Keys, Names
-from accounting.reconcile.sweep.columns import LINKS, Ints
+from accounting.reconcile.sweep.columns import LINKS
 from exporters.model import Claim, LinkKind, Scheduler
 
 _KINDS = {kind.value: n for n, kind in enumerate(LINKS)}

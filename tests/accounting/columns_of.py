@@ -1,4 +1,4 @@
-"""Between columns and the scalar nouns: a site's claims into columns, a node-day out of them, and postings back."""
+"""Between the sweep's columns and nouns: a site's claims into columns, a node-day out of them, and postings back."""
 
 from __future__ import annotations
 

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from accounting.bulk.rows import Codes
-from accounting.bulk.site import SiteDay
+from accounting.arrays import Ints
+from accounting.evidence.claim_rows import Codes
 from accounting.evidence.known_cards import unit_of
+from accounting.evidence.site_day import SiteDay
 from accounting.model import HoldingStretch
 from accounting.reconcile.sweep.cards import Claimed, Told, seen
-from accounting.reconcile.sweep.columns import Ints, Seen, nothing_seen
+from accounting.reconcile.sweep.columns import Seen, nothing_seen
 from exporters.join.cards import named
 
 Holdings = Callable[[int, int, int], Sequence[HoldingStretch]]

@@ -1,4 +1,4 @@
-"""Claims of other days that a link key ties to one of a day's, as `accounting.evidence.claims.tied_claims` finds them.
+"""Claims of other days that a link key ties to one of a day's.
 
 Only what is near a border of the day can be tied to something beyond it, so the tables are asked about just that.
 """
@@ -10,12 +10,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-from sqlalchemy import Connection, or_
+from sqlalchemy import or_
 
-from accounting.bulk.pages import among_texts, listed_texts
-from accounting.bulk.reading import QUERY, Reader
-from accounting.bulk.rows import Rows, joined, nothing
+from accounting.evidence.claim_reader import QUERY, Reader
+from accounting.evidence.claim_rows import Rows, joined, nothing
 from accounting.model import NEAR
+from accounting.store.columns import Columns, among
 from accounting.store.tables import PODS, claim_keys, claims, jobs, records
 from exporters.join.links import FOREVER
 from exporters.model import LinkKind, Scheduler
@@ -34,7 +34,7 @@ _PLACE = (_J.scheduler.concat(""), _J.cluster.concat(""))
 """Not to be looked up by an index: a database that has not counted its rows may think that it tells jobs apart."""
 
 
-def tied_rows(connection: Connection, reader: Reader, rows: Rows, a: int, b: int) -> Rows:
+def tied_rows(tables: Columns, reader: Reader, rows: Rows, a: int, b: int) -> Rows:
     """Claims outside ``[a, b)`` that a key ties to one of ``rows``, which overlap it."""
     near = rows.take((rows.start <= a + NEAR) | (rows.end >= b - NEAR))
     bearing: dict[Name, list[Span]] = defaultdict(list)
@@ -44,7 +44,7 @@ def tied_rows(connection: Connection, reader: Reader, rows: Rows, a: int, b: int
     named: dict[Name, list[Span]] = defaultdict(list)
     for _, name, span in _said(reader, near):
         named[name].append(span)
-    naming, borne = _naming(connection, reader, bearing, a, b), _bearing(connection, reader, set(named), a, b)
+    naming, borne = _naming(tables, reader, bearing, a, b), _bearing(tables, reader, set(named), a, b)
     kept = [
         any(_near(span, other) for name in names for other in named.get(name, ()))
         for names, span in zip(_names(reader, borne), _spans(borne), strict=True)
@@ -77,11 +77,11 @@ def _near(one: Span, other: Span) -> bool:
     return (other[1] == FOREVER or one[0] <= other[1] + NEAR) and (one[1] == FOREVER or other[0] <= one[1] + NEAR)
 
 
-def _bearing(connection: Connection, reader: Reader, names: set[Name], a: int, b: int) -> Rows:
+def _bearing(tables: Columns, reader: Reader, names: set[Name], a: int, b: int) -> Rows:
     """Runs and pods outside ``[a, b)`` that bear one of these names."""
     # by way of the names: the sums keep the database from going through all other days' claims
     outside = or_(_C.end_at + 0 <= a, _C.start_at + 0 >= b)
-    found, dialect = [nothing()], connection.dialect.name
+    found, dialect = [nothing()], tables.connection.dialect.name
     once = {
         (slurm, cluster, value) for slurm, cluster, value in names if not cluster or (slurm, "", value) not in names
     }
@@ -89,23 +89,23 @@ def _bearing(connection: Connection, reader: Reader, names: set[Name], a: int, b
         scheduler = Scheduler.SLURM if slurm else Scheduler.KUBERNETES
         here = [_PLACE[0] == scheduler.value, outside, *([_PLACE[1] == cluster] if cluster else [])]
         borne = (
-            (among_texts(_J.native_id, dialect), _R.job_id == _J.id)
+            (among(_J.native_id, values, dialect), _R.job_id == _J.id)
             if slurm
-            else (among_texts(_C.native_id, dialect), PODS)
+            else (among(_C.native_id, values, dialect), PODS)
         )
-        found.append(reader.read(connection, QUERY.where(*here, *borne), listed_texts(values, dialect)))
-    return reader.exact(connection, joined(found))
+        found.append(reader.read(tables, QUERY.where(*here, *borne)))
+    return reader.exact(tables, joined(found))
 
 
-def _naming(connection: Connection, reader: Reader, bearing: dict[Name, list[Span]], a: int, b: int) -> Rows:
+def _naming(tables: Columns, reader: Reader, bearing: dict[Name, list[Span]], a: int, b: int) -> Rows:
     """Claims outside ``[a, b)`` that name one of these, near it in time."""
     naming = QUERY.join(claim_keys, _K.claim_id == _C.id).where(or_(_C.end_at + 0 <= a, _C.start_at + 0 >= b))
-    found, dialect = [nothing()], connection.dialect.name
+    found, dialect = [nothing()], tables.connection.dialect.name
     for _, cluster, values in _by_cluster(name for name in bearing if name[1]):
         here = (_K.kind.in_(TIES), _K.cluster.in_((cluster, "")))
-        named = naming.where(*here, among_texts(_K.value, dialect))
-        found.append(reader.read(connection, named, listed_texts(values, dialect)))
-    rows = reader.exact(connection, joined(found))
+        named = naming.where(*here, among(_K.value, values, dialect))
+        found.append(reader.read(tables, named))
+    rows = reader.exact(tables, joined(found))
     near = {n for n, name, span in _said(reader, rows) if any(_near(span, other) for other in bearing.get(name, ()))}
     return rows.take(np.isin(rows.id, [*near]))
 

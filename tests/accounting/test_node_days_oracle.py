@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from datetime import UTC
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine
 
-from accounting.bulk.run import Range, Site
-from accounting.bulk.site import SiteDay
-from accounting.bulk.working import Worker
-from accounting.evidence.node_days import node_days as scalar_days
-from accounting.ledger.books import inputs_hash
 from accounting.model import DAY, NodeDay
-from accounting.store.calendar import segments
-from accounting.store.database import read
+from accounting.store import staging
 from tests.accounting.conftest import NewLedger
+from tests.accounting.naive import inputs_hash, node_days
 from tests.accounting.node_days import END, START
 from tests.accounting.node_days import node_days as drawn_days
-from tests.accounting.told import FIRST, RULES, Told, dump, forget, project, singly, tell, together, wandering
+from tests.accounting.readings import node_day, site_days
+from tests.accounting.told import FIRST, Told, agree, dump, project, tell, together, wandering
 
 SLOW = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
@@ -40,30 +34,50 @@ def test_the_books_are_those_of_going_node_day_by_node_day(new_ledger: NewLedger
     engine = new_ledger()
     end = FIRST + DAY // 2 + (END - START) * told[0].unit + DAY
     tell(engine, told, end)
-    one, now = singly(engine, end, end), dump(engine)
+    one, now = together(engine, end, end), dump(engine)
+    agree(engine, end)
     again = together(engine, end, end)
-    forget(engine)
-    other = together(engine, end, end)
 
     assert (0, one.node_days) == (again.posted, again.unchanged)
-    assert one == other
     assert now == dump(engine)
 
 
-@settings(max_examples=3, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=5, deadline=None, suppress_health_check=SLOW)
+@given(told=sites(), rng=st.randoms(use_true_random=False))
+def test_the_books_are_the_same_where_new_postings_are_staged(
+    new_ledger: NewLedger, told: list[Told], rng: random.Random
+) -> None:
+    def books() -> object:
+        engine = new_ledger()
+        tell(engine, early, end)
+        together(engine, end, end)
+        tell(engine, late, end + 1)
+        together(engine, end, end)
+        agree(engine, end)
+        return dump(engine)
+
+    end = FIRST + DAY // 2 + (END - START) * told[0].unit + DAY
+    early = [replace(t, day=part_of(t.day, rng), split=False, ruled=False) for t in told]
+    late = [rest_of(t, e) for t, e in zip(told, early, strict=True)]
+    now = books()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(staging, "MUCH", 1)
+
+        assert now == books()
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=SLOW)
 @given(told=sites())
-def test_the_books_are_the_same_where_a_day_is_too_much_for_an_image(new_ledger: NewLedger, told: list[Told]) -> None:
+def test_machine_by_machine_the_books_are_the_same(new_ledger: NewLedger, told: list[Told]) -> None:
     engine = new_ledger()
     end = FIRST + DAY // 2 + (END - START) * told[0].unit + DAY
     tell(engine, told, end)
-    together(engine, end, end)
-    now = dump(engine)
-    forget(engine)
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("accounting.bulk.image._MOST_LEAVES", 0)
-        together(engine, end, end)
+    by_machine = [together(engine, end, end, machines=[machine]) for machine in ("n1", "n2")]
+    agree(engine, end)
+    whole = together(engine, end, end)
 
-    assert now == dump(engine)
+    assert (0, 0) == (whole.posted, whole.withdrawn)
+    assert whole.node_days == sum(report.posted for report in by_machine)
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=SLOW)
@@ -78,9 +92,8 @@ def test_no_day_that_has_changed_is_taken_for_one_that_has_not(
     together(engine, end, end, settings="as they are")
     tell(engine, [rest_of(t, e) for t, e in zip(told, early, strict=True)], end + 1)
     together(engine, end, end, settings="as they are")
-    again = singly(engine, end, end)
 
-    assert (again.node_days, 0) == (again.unchanged, again.withdrawn)
+    agree(engine, end)
 
 
 def part_of(day: NodeDay, rng: random.Random) -> NodeDay:
@@ -103,20 +116,13 @@ def test_the_inputs_are_those_of_going_node_day_by_node_day(new_ledger: NewLedge
     engine = new_ledger()
     end = FIRST + DAY // 2 + (END - START) * told[0].unit + DAY
     tell(engine, told, end)
-    expected = list(scalar_days(engine, FIRST, end, wandering, projects=project))
-    days = site_days(engine, end)
+    expected = list(node_days(engine, FIRST, end, wandering, projects=project))
+    days = site_days(engine, FIRST, end, wandering, projects=project)
 
     assert [inputs_hash(day) for day in expected] == [digest for day in days for digest in day.hashes]
     assert [content(day) for day in expected] == [
-        content(day.node_day(m)) for day in days for m in range(len(day.machines))
+        content(node_day(day, m)) for day in days for m in range(len(day.machines))
     ]
-
-
-def site_days(engine: Engine, end: int) -> list[SiteDay]:
-    segments_ = [(a, min(b, end)) for a, b in segments(FIRST, end)]
-    with read(engine) as connection:
-        worker = Worker(connection, Range(Site(wandering, project), RULES, segments_, UTC))
-        return [worker.site_day(connection, a, b) for a, b in segments_]
 
 
 def content(day: NodeDay) -> NodeDay:

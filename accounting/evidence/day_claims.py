@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 
-from accounting.bulk.pages import among_ids, every, listed_ids
-from accounting.bulk.reading import QUERY, Reader
-from accounting.bulk.rows import Rows, joined
+from accounting.arrays import Flags, Ints
+from accounting.evidence.claim_reader import QUERY, Reader
+from accounting.evidence.claim_rows import Rows, joined
 from accounting.model import DAY
-from accounting.reconcile.sweep.columns import Flags, Ints
+from accounting.store.columns import Columns, among
 from accounting.store.tables import LONG, claims, records
 from exporters.join.links import FOREVER
 
@@ -31,35 +31,36 @@ class Days:
         self.long: tuple[Ints, Ints, Ints] = (np.empty(0, np.int64),) * 3  # id, start, end
         self.kept: Rows | None = None
 
-    def read(self, connection: Connection, a: int, b: int) -> Rows:
+    def read(self, tables: Columns, a: int, b: int) -> Rows:
         """The claims that overlap ``[a, b)``, one of the segments."""
-        self._find_long(connection)
+        self._find_long(tables)
         short = QUERY.where(_C.end_at > a, _C.end_at <= b, _C.start_at < b, ~self._crossing())
-        rows = self.reader.read(connection, short)
+        rows = self.reader.read(tables, short)
         numbers, start, end = self.long
         there = numbers[(start < b) & (end > a)]
         if self.kept is not None:
             self.kept = self.kept.take(np.isin(self.kept.id, there))
         missing = there if self.kept is None else there[~np.isin(there, self.kept.id)]
         some = [rows] if self.kept is None else [rows, self.kept]
-        dialect = connection.dialect.name
-        found = QUERY.where(among_ids(_C.id, dialect))
-        late = self.reader.read(connection, found, listed_ids(missing.tolist(), dialect))
+        if not len(missing):
+            return joined(some)
+        wanted = among(_C.id, missing.tolist(), tables.connection.dialect.name)
+        late = self.reader.read(tables, QUERY.where(wanted))
         self.kept = late if self.kept is None else joined([self.kept, late])
         return joined([*some, late])
 
-    def _find_long(self, connection: Connection) -> None:
+    def _find_long(self, tables: Columns) -> None:
         """Claims that do not lie within one segment, anew when records have come since."""
-        newest = int(connection.execute(select(func.coalesce(func.max(records.c.id), 0))).scalar_one())
+        newest = int(tables.connection.execute(select(func.coalesce(func.max(records.c.id), 0))).scalar_one())
         if newest == self.seen:
             return
         self.seen, self.kept = newest, None
         first, last = self.segments[0][0], self.segments[-1][1]
         end = func.coalesce(_C.end_at, FOREVER)
         over = or_(LONG, *self._odd())
-        query = select(_C.id, _C.start_at, end).where(_C.current, over, _C.start_at < last, end > first)
-        found = np.array(every(connection, query), dtype=np.int64).reshape(-1, 3)
-        self.long = (found[:, 0], found[:, 1], found[:, 2])
+        query = select(_C.id, _C.start_at, end.label("end")).where(_C.current, over, _C.start_at < last, end > first)
+        number, start, finish = (column.to_numpy() for column in tables.table(query).columns)
+        self.long = (number, start, finish)
 
     def _crossing(self) -> ColumnElement[bool]:
         """Whether a claim goes beyond a midnight, or a border of a segment that is none."""

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounting.bulk.ranks import ranks, ranks_below
+from accounting.reconcile.text_ranks import ranks, ranks_below
 
 FEW = st.text("ab/@é", max_size=3)
 LONG = st.builds(lambda head, n, tail: f"{head}{n:09}{tail}", FEW, st.integers(0, 3000), FEW)

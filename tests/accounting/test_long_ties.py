@@ -8,12 +8,13 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Connection, Engine, update
 
-from accounting.bulk.partners import tied_beyond
+from accounting.evidence.long_ties import tied_beyond
 from accounting.intake.identities import HISTORY, put_jobs
 from accounting.intake.records import keep, version_of_claim, version_of_record
 from accounting.intake.sightings import Seen, _take_splits
 from accounting.model import DAY
-from accounting.store.database import write
+from accounting.store.columns import columns
+from accounting.store.database import read, write
 from accounting.store.tables import jobs
 from exporters.model import Claim, Job, LinkKey, LinkKind, Record
 from tests.accounting.told import FIRST
@@ -53,8 +54,8 @@ def told(connection: Connection, claim: Claim, account: str = "", seen_at: int =
 
 
 def digest(engine: Engine, a: int = FIRST, b: int = FIRST + 6 * DAY) -> int:
-    with engine.connect() as connection:
-        return tied_beyond(connection, a, b).digest(NIGHT, NIGHT + DAY)
+    with read(engine) as connection, columns(connection) as tables:
+        return tied_beyond(tables, a, b).digest(NIGHT, NIGHT + DAY)
 
 
 def another_account(connection: Connection, tied: Claim) -> None:
@@ -105,5 +106,5 @@ def test_only_claims_of_the_days_in_question_are_asked_for(engine: Engine) -> No
         told(connection, tied)
 
     spans = [(FIRST, NIGHT), (NIGHT, NIGHT + DAY), (FIRST, NIGHT - 3600), (NIGHT + 3600, NIGHT + DAY)]
-    with engine.connect() as connection:
-        assert [1, 1, 0, 0] == [len(tied_beyond(connection, a, b).others) for a, b in spans]
+    with read(engine) as connection, columns(connection) as tables:
+        assert [1, 1, 0, 0] == [len(tied_beyond(tables, a, b).others) for a, b in spans]

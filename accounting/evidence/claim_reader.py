@@ -1,4 +1,4 @@
-"""Claims out of the tables in bulk."""
+"""Claims out of the tables, as columns."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, select
+import pyarrow as pa
+from numpy.typing import NDArray
+from sqlalchemy import ColumnElement, Select, Text, and_, case, cast, func, literal, select
 
-from accounting.bulk.packed import apart, array, digests, list_of, listed, numbers, numbers_of, rows_of, texts
-from accounting.bulk.pages import among_ids, every, listed_ids
-from accounting.bulk.rows import NAMES, NEVER, Codes, Rows, Said, Texts
-from accounting.evidence.claims import splits_of, with_split
+from accounting.arrays import Flags, Ints
+from accounting.evidence.claim_rows import NAMES, NEVER, Codes, Rows, Said
+from accounting.evidence.exact_splits import splits_of, with_split
 from accounting.evidence.fingerprints import claim_digest
-from accounting.reconcile.sweep.columns import Flags, Ints
+from accounting.store.columns import Columns, among
 from accounting.store.rows import claim_of, claim_values, compact
 from accounting.store.tables import claims, jobs, records, splits
 from exporters.join.links import FOREVER
@@ -33,21 +34,23 @@ _NUMBERS = (
     func.coalesce(_J.start_at, NEVER),
 )  # fmt: skip
 _SAID = (_J.scheduler, _J.cluster, _J.account, _J.labels, _C.model, _C.profile, _C.split_assumed, _C.end_basis)
-_NAMES = (_C.unit, _C.native_id, _J.run)
+_TEXTS = (_C.unit, _C.native_id, _J.run, _C.link_keys)
 
 
-def _packed(query: Select[Any], dialect: str) -> Select[Any]:
-    """All rows of a query that is made from `QUERY` as one, each column as one text."""
-    cards = case((and_(_C.indices == "", _C.uuids == ""), ""), else_=array(dialect, (_C.indices, _C.uuids)))
-    told: list[ColumnElement[Any]] = [
-        *(numbers(dialect, column) for column in _NUMBERS),
-        texts(dialect, _SAID),
-        digests(dialect, _R.meaning),
-        *(listed(dialect, column) for column in _NAMES),
-        apart(_C.link_keys),
-        apart(cards),
-    ]
-    return query.with_only_columns(*told, maintain_column_froms=True)
+def _told(query: Select[Any], dialect: str) -> Select[Any]:
+    """What is read of the rows of a query that is made from `QUERY`."""
+    none, cards = literal("", Text), _array(dialect, (_C.indices, _C.uuids))
+    cards = case((and_(_C.indices == "", _C.uuids == ""), none), else_=cards)
+    columns = (*_NUMBERS, *_TEXTS, cards, _array(dialect, _SAID), _R.meaning)
+    labelled = (column.label(f"column {n}") for n, column in enumerate(columns))
+    return query.with_only_columns(*labelled, maintain_column_froms=True)
+
+
+def _array(dialect: str, columns: Sequence[ColumnElement[Any]]) -> ColumnElement[str]:
+    """Some columns of a row as one text, a JSON array: those of equal rows are equal."""
+    if dialect == "sqlite":
+        return func.json_array(*columns, type_=Text).concat("")  # a text, and not JSON within JSON
+    return cast(func.json_build_array(*columns), Text)
 
 
 class Reader:
@@ -59,29 +62,25 @@ class Reader:
     def __init__(self, nodes: Mapping[int, NodeKey]) -> None:
         self.nodes = nodes
         self.payers, self.kinds, self.machines = Codes(), Codes(), Codes()
-        self._texts, self._said = Codes(), Codes()
-        self._code_of_text: list[int] = []
+        self._said = Codes()
         self._payer: Ints = np.empty(0, dtype=np.int64)
         self._kind: Ints = np.empty(0, dtype=np.int64)
         self._slurm: Flags = np.empty(0, dtype=bool)
 
-    def read(self, connection: Connection, query: Select[Any], parameters: dict[str, Any] | None = None) -> Rows:
+    def read(self, tables: Columns, query: Select[Any]) -> Rows:
         """The claims of a query that is made from `QUERY`."""
-        (row,) = every(connection, _packed(query, connection.dialect.name), parameters)
-        found: list[Any] = [*map(numbers_of, row[: len(_NUMBERS)])]
-        said, meaning, unit, native, run, keys, cards = row[len(_NUMBERS) :]
-        found += [self._codes_of(rows_of(said)), np.frombuffer(meaning or b"", dtype=">u8").reshape(-1, 2)]
-        found += map(_objects, (*map(list_of, (unit, native, run)), *map(rows_of, (keys, cards))))
-        return Rows(*found)
+        found = tables.table(_told(query, tables.connection.dialect.name))
+        *told, said, meaning = found.columns
+        columns: list[Any] = [column.to_numpy(zero_copy_only=False) for column in told]
+        columns[len(_NUMBERS) : len(_NUMBERS)] = [self._codes_of(said), _digests(meaning)]
+        return Rows(*columns)
 
-    def _codes_of(self, texts: Sequence[str]) -> Ints:
+    def _codes_of(self, said: pa.ChunkedArray) -> Ints:
         """The numbers in ``_said`` of what some texts say, of which equal ones may be spelt in two ways."""
-        found = self._texts.of(texts)
-        new = self._texts.items[len(self._code_of_text) :]
-        if new:
-            told = [Said(*several) for several in json.loads(f"[{','.join(new)}]")]
-            self._code_of_text += self._numbers([s._replace(assumed=bool(s.assumed)) for s in told]).tolist()
-        return np.array(self._code_of_text, dtype=np.int64)[found]
+        alike = said.combine_chunks().dictionary_encode()
+        told = [Said(*several) for several in json.loads(f"[{','.join(alike.dictionary.to_pylist())}]")]
+        codes = self._numbers([s._replace(assumed=bool(s.assumed)) for s in told])
+        return codes[alike.indices.to_numpy()] if len(codes) else codes
 
     def _numbers(self, said: Sequence[Said]) -> Ints:
         found = self._said.of(said)
@@ -136,17 +135,18 @@ class Reader:
         )  # fmt: skip
         return claim_of(self.job_key(rows, row), self.nodes[int(rows.node[row])], values)
 
-    def exact(self, connection: Connection, rows: Rows) -> Rows:
+    def exact(self, tables: Columns, rows: Rows) -> Rows:
         """Put what was seen live (share and cards per node) in the place of what history had to assume.
 
-        The rule is that of `accounting.evidence.claims`.
+        The rule is that of `accounting.evidence.exact_splits`.
         """
-        if connection.execute(select(splits.c.id).limit(1)).first() is None or not len(rows):
+        connection = tables.connection
+        if not len(rows) or connection.execute(select(splits.c.id).limit(1)).first() is None:
             return rows
         seen = splits_of(connection, np.unique(rows.job[self.slurm(rows)]).tolist())
         some = np.flatnonzero(np.isin(rows.job, [*seen]))
         changed: dict[int, Claim] = {}
-        for which in _by_record(connection, rows.id[some], some):
+        for which in _by_record(tables, rows.id[some], some):
             before = [self.claim(rows, n) for n in which]
             told = seen[int(rows.job[which[0]])]
             after = next((s for split in told if (s := with_split(before, split))), before)
@@ -167,15 +167,17 @@ class Reader:
         return found
 
 
-def _objects(values: Sequence[str]) -> Texts:
-    return np.fromiter(values, dtype=np.object_, count=len(values))
+def _digests(column: pa.ChunkedArray) -> NDArray[np.uint64]:
+    """Digests of 16 bytes as two big-endian numbers each."""
+    fixed = column.combine_chunks().cast(pa.binary(16))
+    return np.frombuffer(fixed.buffers()[1] or b"", dtype=">u8", count=2 * len(fixed)).reshape(-1, 2)
 
 
-def _by_record(connection: Connection, ids: Ints, rows: Ints) -> Iterable[list[int]]:
+def _by_record(tables: Columns, ids: Ints, rows: Ints) -> Iterable[list[int]]:
     """Rows (``ids`` are their claims') by the record that they are of."""
-    dialect = connection.dialect.name
-    query = select(_C.id, _C.record_id).where(among_ids(_C.id, dialect))
-    record = dict(tuple(pair) for pair in every(connection, query, listed_ids(ids.tolist(), dialect)))
+    dialect = tables.connection.dialect.name
+    told = tables.table(select(_C.id, _C.record_id).where(among(_C.id, ids.tolist(), dialect)))
+    record = dict(zip(*(column.to_pylist() for column in told.columns), strict=True))
     found: dict[int, list[int]] = defaultdict(list)
     for number, row in zip(ids.tolist(), rows.tolist(), strict=True):
         found[record[number]].append(row)

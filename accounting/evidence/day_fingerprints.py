@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, select
 
-from accounting.bulk.partners import tied_beyond
-from accounting.bulk.site import World
+from accounting.evidence.long_ties import tied_beyond
 from accounting.evidence.node_facts import Spans
+from accounting.evidence.site_day import World
 from accounting.intake.coverage import live_ends
-from accounting.ledger.booking import forget_marks
 from accounting.model import DAY, CapacityStretch
+from accounting.store.columns import Columns
 from accounting.store.day_changes import Changes
 from accounting.store.tables import day_marks
 from exporters.model import NodeKey
@@ -34,12 +34,12 @@ from exporters.model import NodeKey
 class Marks:
     """The marks of the days of ``[start, end)``. ``told`` is the text of the rules and of all settings that matter."""
 
-    def __init__(self, connection: Connection, world: World, told: str, start: int, end: int) -> None:
+    def __init__(self, tables: Columns, world: World, told: str, start: int, end: int) -> None:
         self.world, self.told = world, told
         self._latest = max([end, *world.facts.until.values()])
-        self._tied = tied_beyond(connection, start, end)
-        self._changes = Changes(connection)
-        self._rounds = {name: last for (name, cluster), last in live_ends(connection).items() if not cluster}
+        self._tied = tied_beyond(tables, start, end)
+        self._changes = Changes(tables.connection)
+        self._rounds = {name: last for (name, cluster), last in live_ends(tables.connection).items() if not cluster}
         self._first, self._last = start, end
         first, last = self._reach(start, end)
         self._same, self._others = self._unchanging(first - DAY, last + DAY)
@@ -123,9 +123,3 @@ def stored(connection: Connection, a: int, b: int) -> bytes:
     c = day_marks.c
     row = connection.execute(select(c.mark).where(c.start_at == a, c.end_at == b)).first()
     return bytes(row.mark) if row else b""
-
-
-def store(connection: Connection, a: int, b: int, mark: bytes) -> None:
-    """Keep the mark of what is booked now. Only a writer may ask."""
-    forget_marks(connection, [a])
-    connection.execute(day_marks.insert().values(start_at=a, end_at=b, mark=mark))

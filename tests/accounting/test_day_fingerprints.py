@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -10,30 +9,28 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine
 
-from accounting.bulk.run import Site, reconcile_whole
-from accounting.bulk.site import SiteDay
-from accounting.bulk.working import Worker
 from accounting.evidence.rulings import add_ruling
+from accounting.evidence.site_day import SiteDay
 from accounting.intake.holdings import close, recall, take
 from accounting.intake.identities import HISTORY, node_ids, put_jobs
 from accounting.intake.records import keep, version_of_claim, version_of_record
 from accounting.intake.sightings import Seen, _take_splits
-from accounting.ledger.booking import Head
-from accounting.ledger.books import heads
-from accounting.ledger.reconcile_range import ReconcileReport, rules_hash, withdraw
+from accounting.ledger.booking import Head, heads
+from accounting.ledger.day_worker import Worker
+from accounting.ledger.reconcile_range import ReconcileReport, Site, reconcile_range
 from accounting.model import DAY, CapacityStretch, CoverageStretch, NodeDay
 from accounting.periods.check import check
 from accounting.store.database import insert_many, write
+from accounting.store.staging import writing
 from accounting.store.tables import capacity, coverage, node_events
 from exporters.model import Claim, Job, NodeKey, Record, Scheduler
 from exporters.recorder import Holding
 from tests.accounting.conftest import NewLedger
-from tests.accounting.told import FIRST, RULES, Told, borders, project, singly, tell, together
+from tests.accounting.told import FIRST, RULES, Told, agree, borders, project, tell, together
 from tests.exporters.records import made_by, pod, run
 
 DAYS = 6
 END = FIRST + DAYS * DAY
-RULED = rules_hash(RULES.text())
 NODE = NodeKey(Scheduler.SLURM, "hpc1", "n1-slurm")
 
 
@@ -153,11 +150,10 @@ def test_what_is_new_makes_the_days_it_is_about_be_read(
     with write(engine) as connection:
         news(connection)
     together(engine, END, END, settings="these")
-    again = singly(engine, END, END)
 
     assert (DAYS, DAYS, []) == (first.posted, unchanged.unchanged, before)
     assert [FIRST + day * DAY for day in days] == read
-    assert (DAYS, 0) == (again.unchanged, again.withdrawn)
+    agree(engine, END)
 
 
 def test_other_rules_and_other_settings_make_every_day_be_read(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,15 +205,14 @@ def test_a_day_whose_claims_are_tied_to_what_has_changed_is_read_again(new_ledge
     yesterday = NodeDay("n1", 0, 3 * DAY, (run(7, 1000, DAY - 7000, DAY - 60, node="n1-slurm"),), (), ())
     tell(engine, [replace(told, day=yesterday)], end)
     together(engine, end, end, settings="these")
-    again = singly(engine, end, end)
 
-    assert (3, 0) == (again.unchanged, again.reposted)
+    agree(engine, end)
 
 
 def knowing_less(engine: Engine) -> ReconcileReport:
     """The reconcile of a process whose site is from before the node was there; it has the same settings."""
     site = Site(lambda *_: [], project, borders=borders, settings="these")
-    return reconcile_whole(engine, FIRST, END, site, RULES, now=END)
+    return reconcile_range(engine, FIRST, END, site, RULES, now=END)
 
 
 def test_a_day_that_a_slower_process_took_back_is_booked_again(engine: Engine) -> None:
@@ -236,31 +231,30 @@ def test_a_day_that_another_process_marks_while_it_is_taken_back_is_booked_again
     begin(engine)
     together(engine, END, END, settings="these")
 
-    def after_another(*arguments: Any, **more: Any) -> Counter[str]:
+    def after_another(*arguments: Any) -> Any:
         monkeypatch.undo()
         together(engine, END, END, settings="these")
-        return withdraw(*arguments, **more)
+        return writing(*arguments)
 
-    monkeypatch.setattr("accounting.bulk.run.withdraw", after_another)
+    monkeypatch.setattr("accounting.ledger.reconcile_range.writing", after_another)
     knowing_less(engine)
     again = together(engine, END, END, settings="these")
 
     assert DAYS == again.reposted
 
 
-def test_a_day_that_is_booked_one_by_one_is_read_again(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_day_of_which_some_machines_are_booked_is_read_again(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     begin(engine)
     together(engine, END, END, settings="these")
-    other = singly(engine, END, END, rules=replace(RULES, grace=RULES.grace + 1))
+    other = together(engine, END, END, settings="these", rules=replace(RULES, grace=RULES.grace + 1), machines=["n1"])
     read: list[int] = []
     noting(read, monkeypatch)
     together(engine, END, END, settings="these")
-    again = singly(engine, END, END)
 
-    assert 0 == other.withdrawn
+    assert (DAYS, 0) == (other.node_days, other.withdrawn)
     assert [FIRST + day * DAY for day in range(DAYS)] == read
-    assert [RULED] * DAYS == [head.rules_hash for head in heads_of_all(engine)]
-    assert DAYS == again.unchanged
+    assert [RULES.hash()] * DAYS == [head.rules_hash for head in heads_of_all(engine)]
+    agree(engine, END)
 
 
 def test_what_is_booked_without_a_mark_makes_the_day_be_read_by_those_who_had_marked_it(engine: Engine) -> None:

@@ -1,7 +1,8 @@
 """A day's machines: what claims are on them, what they had, and the hash of all inputs of each node-day.
 
-What is known of a node-day here is what `accounting.evidence` puts into a `NodeDay`; the hash is that of
-`accounting.ledger.books.inputs_hash`.
+What is known of a node-day here is what a `NodeDay` holds of it. Everything is read in bulk: what changes rarely
+(capacity, coverage, events) once per range, claims once per day. Reading never depends on the order in which the ledger
+was told: the same evidence gives the same node-days.
 """
 
 from __future__ import annotations
@@ -15,18 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from accounting.bulk.days import Days, inside
-from accounting.bulk.placing import Placed, placed
-from accounting.bulk.reading import Reader
-from accounting.bulk.rows import Rows, joined
-from accounting.bulk.ties import tied_rows
+from accounting.arrays import Ints
+from accounting.evidence.claim_reader import Reader
+from accounting.evidence.claim_rows import Rows, joined
+from accounting.evidence.day_claims import Days, inside
 from accounting.evidence.fingerprints import STILL_HELD, inputs_digest, node_number, number_of, place_text
+from accounting.evidence.key_ties import tied_rows
 from accounting.evidence.known_cards import unit_of
-from accounting.evidence.node_days import Projects, Resolver
 from accounting.evidence.node_facts import Facts
+from accounting.evidence.placing import Placed, placed
+from accounting.evidence.questions import Projects, Resolver
 from accounting.intake import holdings
-from accounting.model import CapacityStretch, CoverageStretch, HoldingStretch, NodeDay, Ruling
-from accounting.reconcile.sweep.columns import Ints
+from accounting.model import CapacityStretch, CoverageStretch, HoldingStretch, Ruling
+from accounting.store.columns import Columns
 from exporters.join.links import FOREVER
 from exporters.model import Claim, Job, JobKey, NodeKey, Scheduler
 
@@ -48,6 +50,11 @@ class World:
     projects: Projects
     borders: Borders | None
     rulings: Mapping[str, Sequence[Ruling]]
+    machines: frozenset[str] | None = None
+
+    def wanted(self, machine: str) -> bool:
+        """Whether this machine is asked for."""
+        return self.machines is None or machine in self.machines
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,31 +100,14 @@ class SiteDay:
         """The job of a row."""
         return self.world.reader.job_key(self.rows, row)
 
-    def node_day(self, machine: int) -> NodeDay:
-        """One node-day, as the scalar rules take it."""
-        here = self.machines[machine]
-        projects = {self.job_key(n): self.projects[self.project[n]] for n in self.span(machine)}
-        return NodeDay(
-            here.name,
-            self.start,
-            self.end,
-            tuple(dict.fromkeys(self.claim(n) for n in self.span(machine))),
-            tuple(sorted(here.capacity)),
-            tuple(here.coverage),
-            tuple(sorted(projects.items())),
-            tuple(here.known_until),
-            tuple(here.rulings),
-            tuple(here.holdings),
-        )
 
-
-def site_day(connection: Connection, world: World, days: Days, a: int, b: int) -> SiteDay:
+def site_day(tables: Columns, world: World, days: Days, a: int, b: int) -> SiteDay:
     """Everything about the node-days over ``[a, b)``."""
     reader = world.reader
-    held = reader.exact(connection, days.read(connection, a, b))
+    held = reader.exact(tables, days.read(tables, a, b))
     on = placed(held, b, world.resolver, reader.nodes, reader.machines)
     on = on.keep(inside(on.rows, a, b))
-    beyond = placed(tied_rows(connection, reader, held, a, b), b, world.resolver, reader.nodes, reader.machines)
+    beyond = placed(tied_rows(tables, reader, held, a, b), b, world.resolver, reader.nodes, reader.machines)
     beyond = beyond.take(np.isin(beyond.machine, np.unique(on.machine)))
     pools, keys = _capacity(world, a, b)
     claimed = {(pair >> 32, pair & 0xFFFFFFFF) for pair in np.unique((on.machine << 32) | on.rows.node).tolist()}
@@ -125,8 +115,8 @@ def site_day(connection: Connection, world: World, days: Days, a: int, b: int) -
     for m, node in claimed:
         keys[names[m]].add(reader.nodes[node])
     busy = {names[m] for m, _ in claimed}
-    there = [m for m in sorted(keys) if m in busy or any(s.milligpu for s in pools[m])]
-    return _assembled(connection, world, (a, b), there, joined_placed(on, beyond), pools, keys)
+    there = [m for m in sorted(keys) if world.wanted(m) and (m in busy or any(s.milligpu for s in pools[m]))]
+    return _assembled(tables.connection, world, (a, b), there, joined_placed(on, beyond), pools, keys)
 
 
 def joined_placed(*some: Placed) -> Placed:
@@ -162,6 +152,7 @@ def _assembled(
     number = {name: n for n, name in enumerate(there)}
     machine = np.array([number.get(name, -1) for name in world.reader.machines.items], np.int64)
     machine = machine[on.machine] if len(on.rows) else on.machine
+    on, machine = on.keep(machine >= 0), machine[machine >= 0]
     project, projects = _projects(world, on.rows, a, b)
     prints = _prints(world.reader, on.rows, project, projects)
     order = _by_print(machine, prints)
@@ -236,7 +227,10 @@ def _projects(world: World, rows: Rows, a: int, b: int) -> tuple[Ints, list[str]
 
 
 def _prints(reader: Reader, rows: Rows, project: Ints, projects: Sequence[str]) -> NDArray[np.uint64]:
-    """`accounting.evidence.fingerprints.claim_print` of every row: eight big-endian numbers each."""
+    """The print of every row (`accounting.evidence.fingerprints`): eight big-endian numbers each.
+
+    The digest of what is told of it (two), its node and kind of cards, its share, start, end and who pays.
+    """
     found = np.empty((len(rows), 8), dtype=">u8")
     numbers = sorted(reader.nodes)
     nodes = np.array([node_number(reader.nodes[n]) for n in numbers], dtype=np.uint64)

@@ -1,0 +1,70 @@
+"""Many rows on their way into a SQLite ledger: in a file of their own, out of which one statement copies them.
+
+SQLite takes rows through Python's driver one value after the other, which is most of what writing costs. ADBC takes
+whole columns, but brings a SQLite of its own, which must not touch the ledger (docs/adr/0018-columns-out-of-sqlite.md).
+So it writes a file that nobody else knows, and when it has let go of that the ledger's own connection reads it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from sqlalchemy import Connection, Engine
+
+from accounting.store.database import LedgerError, write, write_on
+
+MUCH = 2000
+"""Rows from which on it pays."""
+
+STAGED = "staged.rows_in"
+"""The table that is at hand: its columns, and ``rowid`` from 1 on."""
+
+_OPTION = "meterbridge_staged"
+
+
+def is_staged(connection: Connection) -> bool:
+    """Whether a writer has rows at hand in `STAGED`."""
+    return bool(connection.get_execution_options().get(_OPTION))
+
+
+@contextmanager
+def writing(ledger: Engine, number: int, rows: Callable[[], pa.Table]) -> Iterator[Connection]:
+    """`accounting.store.database.write`, with so many rows at hand in `STAGED` where that pays (`is_staged`).
+
+    Raises `LedgerError` when there is no room for them.
+    """
+    if ledger.dialect.name != "sqlite" or number < MUCH:
+        with write(ledger) as writer:
+            yield writer
+        return
+    with tempfile.TemporaryDirectory(prefix="meterbridge-") as folder:
+        file = Path(folder) / "rows.db"
+        _put(file, rows())
+        with ledger.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            driver.execute("ATTACH ? AS staged", (str(file),)).close()
+            try:
+                with write_on(connection.execution_options(**{_OPTION: True})) as writer:
+                    yield writer
+            finally:
+                driver.execute("DETACH staged").close()
+
+
+def _put(file: Path, rows: pa.Table) -> None:
+    from adbc_driver_sqlite import dbapi  # noqa: PLC0415 - only where there is much to write
+
+    try:
+        with dbapi.connect(str(file)) as connection, connection.cursor() as cursor:
+            cursor.adbc_ingest(STAGED.partition(".")[2], rows)
+            connection.commit()
+    except dbapi.Error as error:
+        why = " ".join(str(error).split())
+        raise LedgerError(
+            f"{rows.num_rows} new rows cannot be put into {file.parent} on their way into the ledger: {why}; make room "
+            "there, or set TMPDIR to a folder that has some"
+        ) from error
