@@ -157,6 +157,7 @@ def test_a_record_at_the_border_of_what_makes_sense_is_used(record: Record) -> N
         ),
         (running(1, 4_294_967_294), "not a past time"),
         (ended(1, -1, T0), "not a past time"),
+        (replace(ended(1, T0, T0 + 60), claims=(held(1, 1, T0 + 60, T0),)), "on node gn01: ends before it starts"),
         (ended(1, T0, T0 + 60, cards=4097), "4097000 milliGPU cannot be held"),
         (replace(running(1, T0, cards=0), pending=False), "0 milliGPU cannot be held"),  # the first fault is told
         (replace(running(1, T0), pending=False), "the claim has no end"),

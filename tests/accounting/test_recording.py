@@ -370,6 +370,14 @@ def test_a_changed_label_of_a_job_is_kept(engine: Engine) -> None:
     assert ['{"team":"y"}'] == [j[-1] for j in views.all_jobs(engine)]
 
 
+def test_a_changed_state_of_a_job_is_kept(engine: Engine) -> None:
+    before = replace(pod_job("a"), state="Pending", labels={"team": "x"})
+    after = replace(before, state="Running")
+    record(engine, round_(T0, pods(T0, jobs=[before])), round_(T0 + 15, pods(T0 + 15, jobs=[after])))
+
+    assert ["Running"] == [j[12] for j in views.all_jobs(engine)]
+
+
 def test_a_reject_told_in_every_reading_is_one_row(engine: Engine) -> None:
     bad = Reject("pods", "{half", "not JSON")
     record(engine, *(round_(T0 + t, pods(T0 + t, rejected=[bad])) for t in (0, 15, 30)))
