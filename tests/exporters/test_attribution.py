@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from exporters.join.attribution import attribute, host_names, nodes_up
 from exporters.join.machines import machines_of
+from exporters.join.shard import Shard
 from exporters.join.site_picture import Picture, Reading
 from exporters.model import Claim, Disposition, Field, Job, LinkKey, LinkKind, Node, NodeKey, Sample
 from tests.exporters import world as w
@@ -290,6 +291,20 @@ def test_a_reading_is_on_the_machine_that_its_host_names_or_by_rule_on_one_of_th
     picture = join([], [*nodes, w.slurm_node("gn02"), w.slurm_node("10.0.0.9")], readings)
 
     assert ["10.0.0.9", "gn01", "gn02"] == [use.machine for use in picture.cards]
+
+
+def test_jobs_with_claims_on_another_shards_machines_are_elsewhere_and_no_others() -> None:
+    wide, here, there = (w.slurm_job(n) for n in (1, 2, 3))
+    claims = [w.slurm_claim(wide, m, 1000, (0,)) for m in ("gn01", "gn04")]
+    claims += [w.slurm_claim(here, "gn04", 1000, (1,)), w.slurm_claim(there, "gn01", 1000, (1,))]
+    nodes = [w.slurm_node("gn01"), w.slurm_node("gn04")]
+    readings = [Reading(w.SLURM, "lab", True, (), claims, nodes)]
+
+    picture = attribute(readings, machines_of(nodes, claims), {}, grace=60, now=NOW, shard=Shard(0, 2))
+
+    assert {"gn04"} == {h.machine for h in picture.held}
+    assert {wide.key, there.key} == picture.elsewhere
+    assert {("gn04", "slurm", "lab")} == picture.nodes_up.keys()
 
 
 amounts = st.integers(min_value=1, max_value=9).map(lambda n: n * 1000)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import ssl
 import threading
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 import trustme
 
-from exporters.http.connections import address
+from exporters.http.connections import address, reason
 from exporters.http.fetch import ClosedError, Fetcher, FetchError
 from tests.lab.endpoints import breaks_off, drips, floods, hangs, says, serving
 from tests.lab.ports import free
@@ -240,3 +241,16 @@ def test_an_endpoint_that_hangs_up_at_once_says_so_at_once() -> None:
     assert {"the connection ended without an answer", "the connection broke (Connection reset by peer)"} >= {
         a.error for a in answers
     }
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed ('10.0.0.1', 9400)"), "Connection refused"),
+        (socket.gaierror(-2, "Name or service not known"), "Name or service not known"),
+        (ValueError("no such thing"), "no such thing"),
+        (TimeoutError(), "TimeoutError"),
+    ],
+)
+def test_a_reason_is_told_without_the_address(error: Exception, why: str) -> None:
+    assert why == reason(error)

@@ -154,6 +154,18 @@ def test_a_change_that_cannot_be_used_is_said_once_and_the_last_good_state_stays
     assert ["keeping the last good web config" in r.message for r in caplog.records] == [True]
 
 
+def test_a_file_that_vanishes_leaves_the_last_good_state(
+    listen: Listen, web_config: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    listener = listen(f"basic_auth_users: {{prom: {hashed('secret')}}}")
+    with caplog.at_level(logging.ERROR):
+        web_config.unlink()
+        answers = [listener.get(auth=a).status_code for a in (("prom", "secret"), None)]
+
+    assert answers == [200, 401]
+    assert ["cannot be read" in r.message for r in caplog.records] == [True]
+
+
 def test_configured_headers_are_on_every_answer(listen: Listen) -> None:
     listener = listen(
         f"http_server_config: {{headers: {{X-Frame-Options: deny}}}}\nbasic_auth_users: {{prom: {hashed('secret')}}}"

@@ -78,6 +78,16 @@ def test_time_sliced_mig_slots_share_what_their_instances_are_worth() -> None:
     assert {"nvidia.com/mig-1g.10gb.shared": SlotPool(21, 1000, "1g.10gb")} == found.pools
 
 
+def test_fewer_slots_than_replicas_are_still_one_slice() -> None:
+    labels = {"nvidia.com/gpu.count": "1", "nvidia.com/mig-1g.10gb.replicas": "8"}
+
+    found = facts(labels, **{"nvidia.com/mig-1g.10gb.shared": "4", "nvidia.com/mig-3g.40gb": "1"})
+
+    assert {4, 1} == {pool.slots for pool in found.pools.values()}
+    assert 1000 == sum(pool.milligpu for pool in found.pools.values())
+    assert found.pools["nvidia.com/mig-1g.10gb.shared"].milligpu < found.pools["nvidia.com/mig-3g.40gb"].milligpu
+
+
 def test_mig_strategy_single_counts_instances_under_the_plain_name() -> None:
     labels = {"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB-MIG-3g.40gb", "nvidia.com/gpu.count": "16"}
 

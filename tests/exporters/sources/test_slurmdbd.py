@@ -46,7 +46,7 @@ def as_root(lab: SlurmLab) -> Iterator[Any]:
     ("state", "word"),
     [
         (0, "PENDING"), (1, "RUNNING"), (3, "COMPLETED"), (11, "OUT_OF_MEMORY"), (0x400, "REQUEUED"),
-        (0x2000 | 1, "RESIZING"), (0x8000 | 0x400, "COMPLETING"), (0x80000, "REVOKED"),
+        (0x2000 | 1, "RESIZING"), (0x8000 | 12, "COMPLETING"), (0x8000 | 0x400, "COMPLETING"), (0x80000, "REVOKED"),
     ],
 )  # fmt: skip
 def test_a_jobs_state_is_the_word_that_sacct_prints(state: int, word: str) -> None:
