@@ -133,7 +133,7 @@ def suspects(
             continue
         pausing = [s for s in mine if trends[s.labels].pausing >= PAUSING]
         slow = {s.machine for s in pausing}
-        victims = [s for s in mine if trends[s.labels].paused >= PAUSED and s.machine not in slow]
+        victims = [s for s in mine if s.machine not in slow]
         if len(slow) > max(1.0, FEW * len(machines[key])):
             continue
         if victims:

@@ -75,3 +75,30 @@ def test_a_cards_reading_is_a_slices_by_the_part_of_its_instances_that_lie_there
     found = shares(claim, [*instances, *cards])
 
     assert [{"vision/a": 142}] * 3 + [{"vision/a": 284}, {"vision/a": 142}, {}] == found
+
+
+def test_a_claim_on_every_card_of_the_machine_needs_no_evidence() -> None:
+    pools = [Pool("h100", 2000), Pool("a100", 1000)]
+
+    found = known_hands([records.pod("all", 3000), records.pod("some", 2000)], [], pools)
+
+    assert {0: {0: 1000, 1: 1000, 2: 1000}} == {i: dict(hand.cards) for i, hand in found.items()}
+
+
+def test_a_card_that_an_external_jobs_pod_has_is_the_pods_and_the_others_stay_the_jobs() -> None:
+    job, pod = records.run(7, 3000), records.pod("solo", 1000, 0, None, records.bridged(7))
+    cards = {0: (0, 1, 2), 1: (1,)}
+    nest = records.nested([job, pod], cards=cards)
+
+    found = owners_of_cards([job, pod], nest, cards, [labelled(n) for n in range(4)])
+
+    assert ["7", "vision/solo", "7", ""] == [use[0][0].native_id if use else "" for use in found]
+
+
+def test_a_card_that_a_pod_inside_a_job_has_is_the_jobs() -> None:
+    job, pod = records.run(7, 2000), records.pod("solo", 1000, 0, None, records.made_by(7))
+    cards = {0: (0, 1), 1: (1,)}
+
+    found = owners_of_cards([job, pod], records.nested([job, pod], cards=cards), cards, [labelled(n) for n in range(2)])
+
+    assert ["7", "7"] == [use[0][0].native_id for use in found]

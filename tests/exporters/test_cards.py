@@ -26,6 +26,8 @@ def whole(*cards: int | str, numbered: bool = False) -> Hand:
     ("claim", "expected"),
     [
         (replace(run(1, 2000), indices=(5, 4)), [Told(4, "", 1000), Told(5, "", 1000)]),
+        (replace(run(1, 2000), indices=(17, 3)), [Told(3, "", 1000), Told(17, "", 1000)]),
+        (replace(pod("a", 2000), uuids=("GPU-a", "GPU-b", "GPU-c")), []),  # stale, too
         (replace(run(1, 1000), indices=(4, 5)), []),  # stale: more than it holds
         (replace(pod("a", 2000), uuids=("GPU-b", "GPU-a")), [Told(-1, "GPU-a", 1000), Told(-1, "GPU-b", 1000)]),
         (replace(pod("a", 1000), uuids=("GPU-a::3",)), [Told(-1, "GPU-a", 1000)]),

@@ -160,6 +160,16 @@ def test_an_interval_between_readings_counts_up_to_three_of_the_slowest_source_o
     assert [180.0, 0.0] == seconds  # of two cards
 
 
+def test_an_answer_that_was_not_whole_is_said_to_be_so(site: Site) -> None:
+    assert isinstance(site.slurm.says, Snapshot)
+    site.slurm.says = replace(site.slurm.says, complete=False, problems=("one partition did not answer",))
+
+    text = site.step()
+
+    assert 0 == value(text, "meterbridge_source_complete", 'source="slurmctld"')
+    assert 1 == value(text, "meterbridge_source_complete", 'source="pods"')
+
+
 def test_a_fault_of_ours_in_one_source_does_not_stop_the_others(site: Site) -> None:
     site.step()
     site.kube.says = KeyError("spec")

@@ -13,7 +13,7 @@ from exporters.fabric_model import Port, PortCounter
 from exporters.meters.fabric_diagnosis import Activity, Stalls, Trend, Trends, activity, suspects
 from exporters.meters.fabric_state import PortState
 from exporters.meters.port_counters import Increase
-from exporters.model import Field, Snapshot
+from exporters.model import Field, JobKey, Snapshot
 from tests.exporters import world as w
 from tests.exporters.fabricsite import BYTES, PAUSED, PAUSING, SPINNING, WORKING, Q, Rates, Site, whole
 
@@ -272,3 +272,19 @@ def test_what_a_job_does_is_the_mean_of_its_cards_that_tell_both() -> None:
     assert view is not None
 
     assert {JOB: Activity(pytest.approx(0.7), pytest.approx(0.3), frozenset({"gn01"}))} == activity(view.picture)
+
+
+def test_silence_is_told_only_where_every_machine_tells_what_its_cards_do() -> None:
+    states, places = [state("gn01"), state("gn02")], frozenset({"gn01", "gn02"})
+    stalls = Stalls(45.0)
+
+    def step(at: float, rate: float, *machines: str) -> dict[JobKey, float]:
+        trends = {s.labels: Trend(0.0, 0.0, rate) for s in states}
+        working = {JOB: Activity(1.0, 0.0, frozenset(machines))} if machines else {}
+        return stalls.step(at, states, trends, {JOB: places}, working)
+
+    assert {} == step(0.0, 1e7)  # it talks, and nobody tells what it does
+    assert {} == step(15.0, 0.0, "gn01")
+    assert {JOB: 15.0} == step(30.0, 0.0, "gn01", "gn02")
+    assert {} == step(45.0, 0.0, "gn02")
+    assert {JOB: 30.0} == step(60.0, 0.0, "gn01", "gn02")

@@ -79,3 +79,10 @@ def test_a_pod_that_keeps_its_cards_is_there_though_another_of_its_workload_lend
     ]
 
     assert {"k01": (workload.key, job.key)} == jobs_by_machine(picture(claims, [w.kube_node("k01")]))
+
+
+def test_a_pod_that_lends_its_cards_on_is_no_job_on_a_machine_of_unknown_capacity_either() -> None:
+    plain, lender = w.pod_job("plain"), w.pod_job("worker")
+    claims = [w.pod_claim(plain, "k09", 1000), w.pod_claim(lender, "k09", 4000, w.lends("slinky-0"))]
+
+    assert {"k09": (plain.key,)} == jobs_by_machine(picture(claims, []))

@@ -13,7 +13,7 @@ from exporters.join.attribution import attribute
 from exporters.join.holdings import holdings
 from exporters.join.machines import machines_of
 from exporters.join.projects import UNMAPPED
-from exporters.join.site_picture import Picture, Reading
+from exporters.join.site_picture import Device, Devices, Picture, Reading
 from exporters.meters.meter import Meter
 from exporters.meters.use import Totals, Use
 from exporters.model import Claim, Field, Sample
@@ -194,6 +194,57 @@ def test_holdings_name_each_card_by_index_and_uuid() -> None:
     found = holdings(picture(1000.0, claims, w.samples("gn01", 1000.0, {})))
 
     assert [(2, "GPU-gn01-2"), (3, "GPU-gn01-3")] == [(h.index, h.uuid) for h in found]
+
+
+def share_of(milligpu: int, profile: str, *readings: Sample) -> list[tuple[int, int]]:
+    """The holdings of a claim on parts of cards: index and milliGPU."""
+    claim = w.pod_claim(w.pod_job("mig"), "gn07", milligpu, pod="mig-0", profile=profile)
+    nodes = [w.kube_node("gn07", 2000)]
+    told = [Reading(w.KUBE, "k1", True, (), [claim], nodes), Reading(None, "", True, samples=readings)]
+    found = holdings(attribute(told, machines_of(nodes, [claim]), {}, grace=60, now=1000.0))
+    return [(h.index, h.milligpu) for h in found]
+
+
+def test_a_share_of_which_only_instances_are_read_is_held_by_them() -> None:
+    pods = (("llm", "mig-0", ""),)
+    readings = [
+        Sample("gn07", f"GPU-{n}", n, "NVIDIA A100", {Field.ENGINE_ACTIVE: 1.0}, 1000.0, "1g.10gb", i, pods)
+        for n, i in ((1, "7"), (0, "7"), (1, "8"))
+    ]
+
+    assert [(0, 142), (1, 284)] == share_of(426, "1g.10gb", *readings)
+
+
+def test_a_share_too_small_to_be_divided_is_held_nowhere_and_breaks_nothing() -> None:
+    readings = w.samples("gn07", 1000.0, {Field.POWER: 1.0}, 2, dict.fromkeys(range(2), (("llm", "mig-0", ""),)))
+
+    assert [] == share_of(1, "shared", *readings)
+
+
+def test_a_card_that_nobody_read_is_named_by_its_index_alone() -> None:
+    claims = [w.slurm_claim(JOB, "gn01", 2000, (2, 9), start=1000)]
+
+    found = picture(1000.0, claims, w.samples("gn01", 1000.0, {Field.POWER: 1.0}))
+
+    assert [("gn01", "2", "GPU-gn01-2"), ("gn01", "9", "")] == [row[3:] for row in found.card_rows]
+
+
+@pytest.mark.parametrize(
+    ("names", "labels", "unique", "every"),
+    [
+        ([("m", "GPU-b", "", 1), ("m", "GPU-a", "", 0)], [("m", "0", "GPU-a"), ("m", "1", "GPU-b")], True, True),
+        ([("m", "GPU-a", "7", 0), ("m", "GPU-a", "", 0)], [("m", "0", "GPU-a")], True, False),
+        ([("m", "GPU-a", "", -1), ("m", "GPU-a", "", -1)], [("m", "", "GPU-a")] * 2, False, True),
+        ([], [], True, True),
+    ],
+)
+def test_the_whole_cards_of_a_picture(
+    names: list[Device], labels: list[tuple[str, ...]], unique: bool, every: bool
+) -> None:
+    found = Devices(tuple(names)).whole_cards
+
+    assert (labels, unique, every) == (list(found.labels), found.unique, found.every)
+    assert [names[n][1] for n in found.devices] == [label[2] for label in labels]
 
 
 def test_a_claim_partly_in_dispute_holds_each_of_its_cards_once() -> None:

@@ -161,3 +161,12 @@ def test_the_cards_of_a_refusal_are_named_in_order() -> None:
     found = nested(claims, cards={0: (1, 0), 1: (10, 9)})
 
     assert {1: "holds cards 9, 10, which Slurm job 5120 does not: it holds cards 0, 1"} == found.reasons
+
+
+def test_a_lender_that_is_gone_says_nothing_of_a_jobs_numbers() -> None:
+    gone = pod("worker-0", 4000, 0, 40, lends("h1"))
+    claims = (gone, run(18, 1000, 0, None, node="h1"))
+
+    found = nested(claims, at=50, cards={1: Hand({0: 1000}, numbered=True)}, capacity=8000)
+
+    assert {1} == found.cards.keys()

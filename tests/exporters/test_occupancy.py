@@ -250,3 +250,33 @@ def test_a_leaf_that_holds_nothing_has_no_part() -> None:
     nothing, other = Leaf(0, SLURM, 0, CHARGED), Leaf(1, KUBE, 1000, CHARGED)
 
     assert [Part(CHARGED, 1, 1000), Part(IDLE, -1, 1000)] == divide(2000, [nothing, other], IDLE)
+
+
+def test_families_are_told_apart_by_any_number_from_zero_on() -> None:
+    job, web = Leaf(0, SLURM, 2000, CHARGED, (), 0), Leaf(1, KUBE, 3000, CHARGED, (), 1)
+    rest_of_its_lender = Leaf(2, KUBE, 6000, RESERVED, (), 0)
+
+    assert Part(DISPUTED, 2, 3000, 1) in divide(8000, [job, web, rest_of_its_lender], IDLE)
+
+
+def test_of_leaves_without_a_family_none_is_spared() -> None:
+    first, second = Leaf(0, SLURM, 2000, CHARGED), Leaf(1, SLURM, 2000, CHARGED)
+
+    assert [Part(CHARGED, 0, 1000), Part(CHARGED, 1, 1000), Part(DISPUTED, 1, 1000, 0)] == divide(
+        3000, [first, second], IDLE
+    )
+
+
+def test_the_later_owner_explains_himself_though_his_card_is_known() -> None:
+    by_count, known = Leaf(0, KUBE, 1000, CHARGED), Leaf(1, SLURM, 1000, CHARGED, (0,))
+
+    assert [Part(DISPUTED, 0, 0, 1), Part(DISPUTED, 1, 1000, 0)] == divide(1000, [by_count, known], IDLE)
+
+
+def test_a_card_whose_index_the_pool_does_not_have_takes_the_place_of_none_that_it_has() -> None:
+    beyond, last = Leaf(0, SLURM, 1000, CHARGED, (2,)), Leaf(1, SLURM, 1000, CHARGED, (1,))
+
+    assert [Part(CHARGED, 0, 1000), Part(CHARGED, 1, 1000)] == divide(2000, [beyond, last], IDLE)
+    assert [Part(CHARGED, 0, 1000), Part(DISPUTED, 1, 0, 2), Part(DISPUTED, 2, 1000, 1)] == divide(
+        2000, [beyond, last, Leaf(2, SLURM, 1000, CHARGED, (1,))], IDLE
+    )

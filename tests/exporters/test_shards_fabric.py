@@ -79,6 +79,37 @@ def test_the_sum_of_the_shards_is_what_one_exporter_says_of_the_fabric(rates: Ca
     assert {("slurm", "lab", job): 0.0 for job in ("18@900", "19@900")} == merged[STALLED]
 
 
+def test_suspicion_fades_in_the_sum_as_it_does_in_one_exporter() -> None:
+    shards = Shards()
+    for site in shards.sites:
+        site.run(*whole(18, *MACHINES))
+    for _ in range(8):
+        shards.step(held_up, WORKING)
+    told = []
+    for _ in range(16):
+        expected, merged = shards.step(lambda _: {PAUSED: 0.0, PAUSING: 0.0, BYTES: 1e9}, WORKING)
+        told.append((len(expected[SUSPECT]), len(merged[SUSPECT])))
+
+    assert all(one == together for one, together in told)
+    assert (12, 12) == told[0]
+    assert (0, 0) == told[-1]
+
+
+def test_a_page_that_is_read_again_is_no_time_without_pauses() -> None:
+    shards = Shards()
+    for site in shards.sites:
+        site.run(*whole(18, *MACHINES))
+    for _ in range(8):
+        _, merged = shards.step(held_up, WORKING)
+    parts = [part for _, _, _, part in shards.parts]
+
+    again = [dict(shards.fabric.step(parts)) for _ in range(20)]
+    _, after = shards.step(held_up, WORKING)
+
+    assert [merged[SUSPECT]] * 20 == again
+    assert merged[SUSPECT] == after[SUSPECT]
+
+
 def test_silence_is_told_of_a_job_when_every_shard_tells_it_and_the_shortest_counts() -> None:
     shards = Shards()
     for site in shards.sites:
