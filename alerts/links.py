@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from alerts.thresholds import Settings
 
-_JOB = ("scheduler", "cluster", "job_id")
-_BOARDS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "port": ("fabric", ("node", "device", "port")),
-    "node": ("fabric", ("node",)),
-    "card": ("job", ()),
+_JOB = {"cluster": "cluster", "job": "job_id"}
+_BOARDS: dict[str, tuple[str, dict[str, str]]] = {
+    "port": ("fabric", {"node": "node", "device": "device"}),
+    "node": ("fabric", {"node": "node"}),
+    "card": ("job", _JOB),
     "job": ("job", _JOB),
-    "fleet": ("fleet", ()),
-    "chargeback": ("chargeback", ()),
-    "self": ("self", ()),
+    "fleet": ("fleet", {}),
+    "chargeback": ("chargeback", {}),
+    "self": ("self", {}),
 }
-"""For what an alert is about: the dashboard's name, and the labels that its variables take."""
+"""For what an alert is about: the board's name, and which of its variables takes which label."""
 
 
 def links(alert: str, board: str, settings: Settings, *, with_job: bool) -> dict[str, str]:
     """The annotations ``runbook_url`` and ``dashboard_url``. A board is ``meterbridge-<name>``."""
-    name, labels = _BOARDS[board]
-    if with_job and board != "job":
-        labels = (*labels, *_JOB)
-    if board == "card" and not with_job:
-        name = "fleet"
-    variables = "&".join(f"var-{label}={{{{ $labels.{label} | urlquery }}}}" for label in labels)
+    name, labels = _BOARDS["fleet"] if board == "card" and not with_job else _BOARDS[board]
+    variables = "&".join(f"var-{variable}={{{{ $labels.{label} | urlquery }}}}" for variable, label in labels.items())
     url = f"{settings.site['dashboard_base']}/d/meterbridge-{name}"
     return {
         "runbook_url": f"{settings.site['runbook_base']}/{alert}.md",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from dashboards.board import board
-from dashboards.parts import COLOURS, bars, named, number, rows, to
+from dashboards.parts import COLOURS, COUNT, bars, named, number, rows, to
 from dashboards.variables import choice
 
 _MONTH = 'period=~"$period"'
@@ -41,10 +41,9 @@ def chargeback() -> Dashboard:
                 "The month",
                 [
                     number(
-                        "Capacity",
+                        "Capacity, GPU-hours",
                         "GPU-hours of the fleet booked so far: the sum of the six words.",
                         f"{_ALL} / 3600",
-                        unit="h",
                         decimals=0,
                         span=4,
                     ),
@@ -87,7 +86,7 @@ def chargeback() -> Dashboard:
                         f'sort_desc(sum by (project) (meterbridge_ledger_project_gpu_seconds{{{_MONTH},disposition="charged"}}))'
                         " / 3600",
                         "{{project}}",
-                        unit="h",
+                        decimals=0,
                         span=8,
                         height=10,
                     ),
@@ -96,6 +95,7 @@ def chargeback() -> Dashboard:
                         "What each project comes to at the month's prices, before each line is rounded.",
                         f"sort_desc(sum by (project, currency) (meterbridge_ledger_project_charge{{{_MONTH}}}))",
                         "{{project}} ({{currency}})",
+                        decimals=0,
                         span=8,
                         height=10,
                     ),
@@ -104,7 +104,7 @@ def chargeback() -> Dashboard:
                         "GPU-hours of the month by what they were and on which model.",
                         f"sum by (disposition, gpu_model) (meterbridge_ledger_gpu_seconds{{{_MONTH}}}) / 3600",
                         "{{disposition}} {{gpu_model}}",
-                        unit="h",
+                        decimals=0,
                         span=8,
                         height=10,
                     ),
@@ -116,7 +116,7 @@ def chargeback() -> Dashboard:
                             "disposition": named("disposition"),
                             "scheduler": named("scheduler"),
                             "gpu_model": named("model"),
-                            "Value #A": named("GPU-hours", unit="h", decimals=1),
+                            "Value #A": named("GPU-hours", unit=COUNT, decimals=1),
                         },
                         "sum by (project, disposition, scheduler, gpu_model)"
                         f" (meterbridge_ledger_project_gpu_seconds{{{_MONTH}}}) / 3600",
@@ -142,10 +142,9 @@ def chargeback() -> Dashboard:
                         span=4,
                     ),
                     number(
-                        "Unknown",
+                        "Unknown GPU-hours",
                         "GPU-hours of which no source could tell: not billed, and not called idle.",
                         f'(sum(meterbridge_ledger_gpu_seconds{{{_MONTH},disposition="unknown"}}) or vector(0)) / 3600',
-                        unit="h",
                         decimals=1,
                         steps=((None, "green"), (1, "orange")),
                         span=4,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from dashboards.board import board
-from dashboards.parts import JOB, lines, named, number, query, rows, to
+from dashboards.parts import COUNT, JOB, lines, named, number, query, rows, to
 from dashboards.variables import choice
 
 _AT = '{node=~"$node",device=~"$device"}'
@@ -209,8 +209,8 @@ def fabric() -> Dashboard:
                             **port,
                             "Value #A": named("paused", unit="s"),
                             "Value #B": named("pausing", unit="s"),
-                            "Value #C": named("marked", unit="short"),
-                            "Value #D": named("discarded", unit="short"),
+                            "Value #C": named("marked", unit=COUNT),
+                            "Value #D": named("discarded", unit=COUNT),
                             "Value #E": named("jobs now"),
                         },
                         _grown("pause_received_seconds"),

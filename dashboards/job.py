@@ -88,7 +88,6 @@ def job() -> Dashboard:
                         "GPU-hours",
                         "Cards times hours held in the time shown.",
                         f"{_in_range('gpu_seconds')} / 3600",
-                        unit="h",
                         decimals=2,
                     ),
                     number(

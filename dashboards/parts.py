@@ -38,6 +38,10 @@ Properties = Mapping[str, Any]
 """Settings of one column of a table, by Grafana's own names: unit, links, displayName, ..."""
 
 
+COUNT = "locale"
+"""Cards, hours of use, money and counts: whole numbers with separators. Grafana scales its unit ``h`` to years (72,970 h
+would read 8.33 years) and ``short`` to thousands (8,000 cards would read 8 K); titles say what is counted."""
+
 JOB = "scheduler, cluster, job_id"
 """The labels that name a job."""
 
@@ -61,7 +65,7 @@ def lines(
     title: str,
     text: str,
     *queries: prometheus.Dataquery,
-    unit: str = "short",
+    unit: str = COUNT,
     span: int = 12,
     height: int = 8,
     stacked: bool = False,
@@ -111,7 +115,7 @@ def number(
     text: str,
     expr: str,
     *,
-    unit: str = "short",
+    unit: str = COUNT,
     span: int = 3,
     height: int = 4,
     steps: Steps = ((None, "text"),),
@@ -146,11 +150,12 @@ def bars(
     expr: str,
     legend: str,
     *,
-    unit: str = "short",
+    unit: str = COUNT,
     span: int = 8,
     height: int = 8,
     most: float | None = None,
     steps: Steps = ((None, "blue"),),
+    decimals: float | None = None,
 ) -> bargauge.Panel:
     """One bar for each series, now."""
     panel = (
@@ -169,6 +174,8 @@ def bars(
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
         .thresholds(thresholds(steps))
     )
+    if decimals is not None:
+        panel = panel.decimals(decimals)
     return panel if most is None else panel.max(most)
 
 
@@ -196,6 +203,7 @@ def rows(
         .targets(targets)
         .span(span)
         .height(height)
+        .unit(COUNT)
         .no_value("-")
         .filterable(True)
         .cell_height(shapes.TableCellHeight.SM)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from dashboards.board import board
-from dashboards.parts import COLOURS, JOB, bars, by_name, lines, named, number, query, rows, to
+from dashboards.parts import COLOURS, COUNT, JOB, bars, by_name, lines, named, number, query, rows, to
 from dashboards.variables import choice
 
 _OF = '{project=~"$project",cluster=~"$cluster"}'
@@ -59,7 +59,6 @@ def project() -> Dashboard:
                         "Cards times hours held, from the schedulers' records.",
                         f"{_in_range('gpu_seconds')} / 3600",
                         decimals=1,
-                        unit="h",
                     ),
                     number(
                         "GPU-hours of the month",
@@ -67,7 +66,6 @@ def project() -> Dashboard:
                         'sum by (period) (meterbridge_ledger_project_gpu_seconds{project=~"$project",disposition="charged"}'
                         " and on (period) topk(1, meterbridge_ledger_period_end_timestamp_seconds)) / 3600",
                         decimals=1,
-                        unit="h",
                         legend="{{period}}",
                     ),
                     number(
@@ -177,7 +175,7 @@ def project() -> Dashboard:
                         "sort_desc(sum by (project) "
                         f"(increase(meterbridge_project_gpu_seconds_total{_OF}[$__range]))) / 3600",
                         "{{project}}",
-                        unit="h",
+                        decimals=0,
                         span=6,
                         height=10,
                     ),
@@ -190,14 +188,14 @@ def project() -> Dashboard:
                             "name": named("name"),
                             "user": named("user"),
                             "scheduler": named("scheduler"),
-                            "Value #A": named("held", unit="s"),
+                            "Value #A": named("GPU-hours held", unit=COUNT, decimals=1),
                             "Value #B": named("engines busy", unit="percentunit"),
-                            "Value #C": named("wasted", unit="s"),
+                            "Value #C": named("GPU-hours wasted", unit=COUNT, decimals=1),
                             "job_id": {"custom.hidden": True},
                         },
-                        f"topk(20, {held}) * {by_name(_OF[1:-1])}",
+                        f"topk(20, {held}) / 3600 * {by_name(_OF[1:-1])}",
                         f"(({active} / {observed}) and topk(20, {held})) * {by_name(_OF[1:-1])}",
-                        f"(({observed} - {active}) and topk(20, {held})) * {by_name(_OF[1:-1])}",
+                        f"(({observed} - {active}) and topk(20, {held})) / 3600 * {by_name(_OF[1:-1])}",
                         span=18,
                         height=10,
                         sort="Value #A",

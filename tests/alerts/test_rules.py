@@ -18,6 +18,7 @@ from accounting.service.middleware import RequestMetrics
 from alerts.files import SHIPPED, render
 from alerts.generate import GROUPS, groups
 from alerts.thresholds import load
+from dashboards.push import boards
 from exporters.series import TABLE
 from tests.alerts import cases
 from tests.lab.prometheus import promtool
@@ -95,6 +96,15 @@ def test_an_alert_says_what_where_and_how_to_go_on(rule: dict[str, Any]) -> None
     assert notes["description"].endswith(".")
     for label in re.findall(r"\((node, device, port|node, gpu)\) group_right", rule["expr"]):
         assert {*label.split(", "), "project", "job_id"} <= set(re.findall(r"\$labels\.(\w+)", text))
+
+
+@pytest.mark.parametrize("rule", ALERTS, ids=lambda r: f"{r['alert']}-{r['labels']['severity']}")
+def test_an_alert_sets_only_variables_that_its_board_has(rule: dict[str, Any]) -> None:
+    url = rule["annotations"]["dashboard_url"]
+    (board,) = re.findall(r"/d/meterbridge-(\w+)", url)
+    known = {variable["name"] for variable in boards()[board]["templating"]["list"]}
+
+    assert set(re.findall(r"var-(\w+)=", url)) <= known
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,8 +1,9 @@
-"""Boards drawn without Grafana: layout, queries and data are real, the brush is ours. For eyes, and for the README.
+"""Boards drawn without Grafana: layout, queries, data and the text of every number are real, the brush is ours.
 
     python -m tests.lab.draw OUT [light|dark]
 
-draws every board over the demo's month, as HTML and as a picture (Chromium).
+draws every board over the demo's month, as HTML and as a picture (Chromium). For eyes, and for the README. Numbers are
+put into words by Grafana's own package (`tests.lab.grafana_data`), since what a unit does to a value is its own matter.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 from dashboards.push import boards
 from tests.lab.demo_prometheus import scraped_demo
 from tests.lab.grafana import Answer, Reader, Series, panels
+from tests.lab.grafana_data import filled, later
 from tests.lab.servers import program
 
 Point = tuple[float, float, float]
@@ -34,7 +36,6 @@ THEMES = {
     "dark": ("#111217", "#181b1f", "#ccccdc", "#2c3235"),
     "light": ("#f4f5f5", "#ffffff", "#24292e", "#dde4ed"),
 }
-_SI = ("", "k", "M", "G", "T", "P", "E")
 _STYLE = """
 body {{ margin: 8px; background: {0}; color: {2}; font: 12px Inter, Helvetica, sans-serif; position: relative }}
 .p {{ position: absolute; background: {1}; border: 1px solid {3}; border-radius: 2px; overflow: hidden }}
@@ -72,7 +73,9 @@ def draw(board: Mapping[str, Any], reader: Reader, theme: str) -> str:
     head = f"<style>{_STYLE.format(*THEMES[theme])}</style>"
     names = ", ".join(f"{k} = {v}" for k, v in chosen.items())
     title = f"<b style='font-size:16px'>{escape(board['title'])}</b> &nbsp; {escape(names)}"
-    return f"<!doctype html><meta charset=utf-8>{head}<body style='height:{bottom + 20}px'>{title}{''.join(parts)}"
+    return filled(
+        f"<!doctype html><meta charset=utf-8>{head}<body style='height:{bottom + 20}px'>{title}{''.join(parts)}"
+    )
 
 
 def _legend(template: str, labels: Mapping[str, str]) -> str:
@@ -98,25 +101,6 @@ def _colour(panel: Mapping[str, Any], name: str, number: int) -> str:
                 if p["id"] == "color":
                     return NAMED.get(p["value"]["fixedColor"], p["value"]["fixedColor"])
     return PALETTE[number % len(PALETTE)]
-
-
-def value(number: float, unit: str, decimals: float | None = None) -> str:
-    """A number as a person reads it in that unit."""
-    if unit == "percentunit":
-        return f"{number:.{int(decimals or 1)}%}"
-    if unit == "s":
-        for size, word in ((86400, "d"), (3600, "h"), (60, "min")):
-            if abs(number) >= size:
-                return f"{number / size:.1f} {word}"
-        return f"{number:.2f} s"
-    scale = 0
-    while abs(number) >= 1000 and scale < len(_SI) - 1 and unit not in ("h", "dateTimeAsIso"):
-        number, scale = number / 1000, scale + 1
-    suffix = {"Bps": "B/s", "bytes": "B", "watt": "W", "h": "h", "kwatth": "kWh", "pps": "p/s", "celsius": "C"}.get(
-        unit, ""
-    )
-    digits = int(decimals) if decimals is not None else (0 if number == int(number) else 2)
-    return f"{number:,.{digits}f} {_SI[scale]}{suffix}".rstrip()
 
 
 def _lines(panel: Mapping[str, Any], answers: Sequence[Answer], width: int, height: int) -> str:
@@ -156,14 +140,14 @@ def _lines(panel: Mapping[str, Any], answers: Sequence[Answer], width: int, heig
                 drawn.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="1.2"/>')
     for part in (0, 0.5, 1):
         y = 5 + inner_h * (1 - part)
-        drawn.append(f'<text x="2" y="{y + 4:.0f}" fill="currentColor" font-size="10">{value(top * part, unit)}</text>')
+        drawn.append(f'<text x="2" y="{y + 4:.0f}" fill="currentColor" font-size="10">{later(top * part, unit)}</text>')
         drawn.append(
             f'<line x1="60" x2="{60 + inner_w}" y1="{y:.0f}" y2="{y:.0f}" stroke="currentColor" opacity="0.15"/>'
         )
     words = "".join(
         f'<div class="legend"><span style="color:{_colour(panel, name, n)}">&#9644;</span> {escape(name)} '
-        f"<span style='opacity:.6'>{value(points[-1][1], unit)} "
-        f"(max {value(max(v for _, v in points), unit)})</span></div>"
+        f"<span style='opacity:.6'>{later(points[-1][1], unit)} "
+        f"(max {later(max(v for _, v in points), unit)})</span></div>"
         for n, (name, (_, points)) in enumerate(named[:5])
     )
     return f'<svg width="{width}" height="{inner_h + 12}">{"".join(drawn)}</svg>{words}'
@@ -197,7 +181,7 @@ def _stat(panel: Mapping[str, Any], answers: Sequence[Answer], width: int, heigh
             if not words and panel["targets"][0]["legendFormat"] != "__auto"
             else ""
         )
-        text = escape(name) if words else value(last, defaults["unit"], defaults.get("decimals"))
+        text = escape(name) if words else later(last, defaults["unit"], defaults.get("decimals"))
         told.append(f'<div class="big" style="color:{colour}">{text}{label}</div>')
     return "".join(told) or f'<div class="big">{escape(defaults.get("noValue", "No data"))}</div>'
 
@@ -210,7 +194,7 @@ def _bars(panel: Mapping[str, Any], answers: Sequence[Answer], width: int, heigh
     return "".join(
         f'<div class="legend"><div style="display:inline-block;width:130px">{escape(name)}</div>'
         f'<span class="bar" style="width:{v / top * (width - 260):.0f}px;background:#5794f2"></span> '
-        f"{value(v, defaults['unit'])}</div>"
+        f"{later(v, defaults['unit'], defaults.get('decimals'))}</div>"
         for name, v in named
     )
 
@@ -222,6 +206,7 @@ def _table(panel: Mapping[str, Any], answers: Sequence[Answer], width: int, heig
         o["matcher"]["options"]: {p["id"]: p["value"] for p in o["properties"]}
         for o in panel["fieldConfig"]["overrides"]
     }
+    usual = panel["fieldConfig"]["defaults"].get("unit", "short")
     columns = sorted(organize["indexByName"], key=organize["indexByName"].__getitem__)
     rows: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
     for target, answer in zip(panel["targets"], answers, strict=True):
@@ -236,8 +221,10 @@ def _table(panel: Mapping[str, Any], answers: Sequence[Answer], width: int, heig
         cells = []
         for c in shown_columns:
             v = row.get(c, "-")
-            cells.append(value(v, settings.get(c, {}).get("unit", "short")) if isinstance(v, float) else v)
-        body.append("<tr>" + "".join(f"<td>{escape(str(c))}</td>" for c in cells) + "</tr>")
+            own = settings.get(c, {})
+            shown = later(v, own.get("unit", usual), own.get("decimals")) if isinstance(v, float) else escape(v)
+            cells.append(f"<td>{shown}</td>")
+        body.append(f"<tr>{''.join(cells)}</tr>")
     return f"<table><tr>{head}</tr>{''.join(body)}</table>"
 
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.lab import newer
+from tests.lab import grafana_data, newer
 from tests.lab.servers import SERVERS, missing, unavailable, without
 
 APT = Path(__file__).parent / "apt.sh"
@@ -38,7 +38,10 @@ def provide(
             fetched = [fetch(package, suite) for package in SERVERS[name].packages]
             problems += [] if all(fetched) else [unavailable(name, lacking(name))]
             continue
-        install(list(SERVERS[name].packages))
+        if any(p in SERVERS[name].programs for p in lacking(name)):
+            install(list(SERVERS[name].packages))
+        if SERVERS[name].data:
+            grafana_data.fetch()
         # A later Debian may have split a program off into a package of its own name (promtool).
         if still := [p for p in lacking(name) if p in SERVERS[name].programs]:
             install(still)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import newer
+from tests.lab import grafana_data, newer
 
 SBIN = ("/usr/sbin", "/usr/local/sbin", "/sbin")
 
@@ -26,6 +26,7 @@ class Server:
     packages: tuple[str, ...]
     globs: tuple[str, ...] = ()  # where a program lives outside PATH
     libraries: tuple[str, ...] = ()  # shared libraries it needs, as globs under /usr/lib
+    data: bool = False  # and Grafana's own package of npm (tests.lab.grafana_data)
     newer: str = ""  # a Debian suite that has it new enough: unpacked from there (tests.lab.newer), wherever we run
 
 
@@ -69,6 +70,8 @@ SERVERS = {
     "ethtool": Server(("ethtool", "ip"), ("ethtool", "iproute2")),
     "postgresql": Server(("initdb", "postgres"), ("postgresql",), ("/usr/lib/postgresql/*/bin",)),
     "chromium": Server(("chromium",), ("chromium",)),
+    # Grafana's own formatting of values; Grafana itself is in no package.
+    "grafana": Server(("node", "npm"), ("nodejs", "npm"), data=True),
 }
 
 
@@ -101,6 +104,8 @@ def missing(name: str) -> list[str]:
     """The programs and libraries of a server that this machine lacks."""
     server = SERVERS[name]
     programs = [p for p in server.programs if find(p) is None]
+    if server.data and not programs and not grafana_data.present():
+        programs = ["@grafana/data"]
     return programs + [Path(lib).name for lib in server.libraries if not any(Path("/usr/lib").glob(lib))]
 
 
@@ -117,7 +122,9 @@ def unavailable(name: str, lacking: list[str]) -> str:
     """Say that a server cannot be had, how to get it, and how to go on without it."""
     suite, packages = SERVERS[name].newer, SERVERS[name].packages
     how = (
-        f"python -m tests.lab.newer {' '.join(f'{package}/{suite}' for package in packages)}"
+        "python -m tests.lab.install"
+        if SERVERS[name].data
+        else f"python -m tests.lab.newer {' '.join(f'{package}/{suite}' for package in packages)}"
         if suite
         else f"apt-get install {' '.join(packages)}"
     )
