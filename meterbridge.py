@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
 from collections.abc import Iterator, Mapping
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from exporters.errors import OperatorError
+from exporters.errors import EXIT_UNREADABLE, OperatorError
 from exporters.logs import log_options, set_up_logging
 from exporters.version import version
 
@@ -44,8 +45,14 @@ VERBS = {
 
 EPILOG = """\b
 Exit codes: 0 done; 1 an invariant does not hold (check), some input was rejected (ingest --strict), or a month is
-not settled (settle, close); 2 wrong usage or settings; 3 a source or the ledger could not be read.
+not settled (settle, close); 2 wrong usage or settings; 3 a source, the ledger or a file could not be read or written.
 """
+
+
+MACHINE = {getattr(errno, name) for name in "ENOSPC EDQUOT EFBIG EROFS EACCES EPERM ENOENT ENOTDIR EISDIR EIO".split()}
+"""What a machine refuses, and an operator mends: a full disk, a folder that is missing or may not be written, ..."""
+
+log = logging.getLogger(__name__)
 
 
 class Verbs(Mapping[str, click.Command]):
@@ -75,6 +82,11 @@ class FrontDoor(click.Group):
             return super().invoke(ctx)
         except OperatorError as error:
             raise Refused(str(error), error.exit_code) from error
+        except OSError as error:
+            if error.errno not in MACHINE:
+                raise
+            log.debug("told in a sentence:", exc_info=error)
+            raise Refused(f"{error.filename or 'a file'}: {error.strerror}", EXIT_UNREADABLE) from error
 
 
 class Refused(click.ClickException):

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import click
 
+from accounting.commands.month import month
 from exporters.commands.options import config_option
 from exporters.errors import EXIT_USAGE, OperatorError
 
 
 @click.command()
-@click.argument("period", required=False)
+@click.argument("period", required=False, callback=month)
 @config_option
 def disputes(period: str | None, config_file: Path) -> None:
     """List what two owners claim without a link between them, with the evidence of both. Default: of every month.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from accounting.commands.month import month
 from exporters.commands.options import config_option
 
 
@@ -15,7 +16,7 @@ def export() -> None:
 
 
 @export.command("beancount")
-@click.argument("period")
+@click.argument("period", callback=month)
 @config_option
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Folder for the file.")
 def export_beancount(period: str, config_file: Path, out: Path) -> None:
@@ -23,6 +24,7 @@ def export_beancount(period: str, config_file: Path, out: Path) -> None:
     from accounting.site import book
     from exporters.config import load
 
+    out.mkdir(parents=True, exist_ok=True)
     path = out / f"{period}.beancount"
     book.export_beancount(load(config_file), period, path)
     click.echo(path)

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
+from accounting.commands.month import month
 from exporters.commands.options import config_option
 from exporters.errors import EXIT_BREACH, OperatorError
 
 
 @click.command()
-@click.argument("period")
+@click.argument("period", callback=month)
 @config_option
 def settle(period: str, config_file: Path) -> None:
     """Say what is still open before a month may be closed. Exits 1 while something must be done first.
@@ -33,7 +34,7 @@ def settle(period: str, config_file: Path) -> None:
 
 
 @click.command("close")
-@click.argument("period")
+@click.argument("period", callback=month)
 @config_option
 @click.option("--force", is_flag=True, help="Close it although `settle` says that something must be done first.")
 def close_period(period: str, config_file: Path, force: bool) -> None:
@@ -54,7 +55,7 @@ def close_period(period: str, config_file: Path, force: bool) -> None:
 
 
 @click.command("seal")
-@click.argument("period")
+@click.argument("period", callback=month)
 @config_option
 def seal_period(period: str, config_file: Path) -> None:
     """Seal a closed month: print a hash over all that was booked in it, chained to the seal of the month before.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from accounting.commands.month import month
 from exporters.commands.options import config_option
 from exporters.errors import EXIT_UNREADABLE, EXIT_USAGE, OperatorError
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @config_option
-@click.option("--period", help="A billing month, 2026-10. Default: every open month.")
+@click.option("--period", callback=month, help="A billing month, 2026-10. Default: every open month.")
 @click.option(
     "--engine",
     type=click.Choice(["one", "pool", "dask"]),

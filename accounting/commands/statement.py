@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
+from accounting.commands.month import month
 from exporters.commands.options import config_option
 
 
 @click.command()
-@click.argument("period")
+@click.argument("period", callback=month)
 @config_option
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Folder for the files.")
 def statement(period: str, config_file: Path, out: Path) -> None:

@@ -19,7 +19,7 @@ from accounting.ledger.booking import CORRECTION, POST, REVERSAL
 from accounting.model import CAPACITY, CapacityStretch
 from accounting.periods.proofs import Breach, altered_records, doubtful_marks, misfiled_keys, misread_records
 from accounting.periods.sealing import closed_in_order, seals_hold
-from accounting.store.database import read
+from accounting.store.database import LedgerError, damage, read
 from accounting.store.tables import (
     claims,
     jobs,
@@ -48,6 +48,9 @@ def check(
     is the known capacity times the seconds, for each node-day whose evidence is still what it was booked from;
     ``models`` are the site's names of GPU models, as reconciling was given them.
     """
+    wrong = damage(engine)
+    if wrong:
+        raise LedgerError(f"the ledger {engine.url!r} is damaged, put back the last good copy of it: {wrong}")
     with read(engine) as connection:
         return breaches(connection, evidence, models)
 

@@ -96,7 +96,7 @@ def service(config: Config, clock: Callable[[], float] = time.time) -> Service:
     checks the ledger every ``service.check_interval``. Without ``service.tokens_file`` its API lets nobody in; health
     and metrics are open.
     """
-    engine = book.ledger(config)
+    engine = book.ledger(config, create=True)
     tokens = TokenFile(config.service.tokens_file) if config.service.tokens_file else Tokens()
     registry = CollectorRegistry()
     tasks = [

@@ -50,17 +50,20 @@ from exporters.wiring import slurm
 Progress = Callable[[int, int, int], None]
 
 
-def ledger(config: Config) -> Engine:
-    """The ledger of the settings, at this version's schema. Raises `LedgerError` when none is configured."""
+def ledger(config: Config, *, create: bool = False) -> Engine:
+    """The ledger of the settings, at this version's schema; where there is none, one is made if ``create``.
+
+    Raises `LedgerError` when none is configured, or there is none and none may be made.
+    """
     if config.ledger is None:
         raise LedgerError("no ledger is configured: add ledger.url, sqlite:///FILE or postgresql://USER@HOST/DATABASE")
-    return open_ledger(config.ledger.url)
+    return open_ledger(config.ledger.url, create=create)
 
 
 @contextmanager
-def opened(config: Config) -> Iterator[Engine]:
-    """The ledger for as long as it is needed; what its database refuses is told as `LedgerError`."""
-    engine = ledger(config)
+def opened(config: Config, *, create: bool = False) -> Iterator[Engine]:
+    """The `ledger` for as long as it is needed; what its database refuses is told as `LedgerError`."""
+    engine = ledger(config, create=create)
     try:
         yield engine
     except DBAPIError as e:
@@ -78,7 +81,7 @@ def recorder(config: Config, shard: Shard = WHOLE) -> LedgerRecorder:
     """The recorder for an exporter whose settings name a ledger; each shard has its own."""
     gap = config.ledger.gap if config.ledger else 0.0
     name = "exporter" if shard.alone else f"exporter {shard}"
-    return LedgerRecorder(ledger(config), gap=gap, name=name, zone=zone(config))
+    return LedgerRecorder(ledger(config, create=True), gap=gap, name=name, zone=zone(config))
 
 
 def rules(config: Config) -> Rules:
@@ -133,7 +136,7 @@ def since_or_month(since: date | None, now: int, config: Config) -> int:
 def ingest(config: Config, cluster: SlurmCluster, now: int, tick: Progress | None = None) -> IntakeReport:
     """Read one Slurm cluster's history into the ledger, from its cursor to now."""
     h = cluster.history
-    with opened(config) as engine:
+    with opened(config, create=True) as engine:
         return ingest_history(
             engine,
             slurm.history(cluster),

@@ -15,7 +15,7 @@ def recover(config: Config, cluster: KubernetesCluster, now: int) -> backfill.Re
         return backfill.RecoveryReport("", cluster.cluster)
     gap = int(config.ledger.gap) if config.ledger else 0
     try:
-        with book.opened(config) as engine:
+        with book.opened(config, create=True) as engine:
             start = book.since_or_month(cluster.history.since, now, config)
             return backfill.recover(engine, source, now=now, start=start, shortest=gap)
     finally:

@@ -18,8 +18,12 @@ from accounting.model import DAY
 from accounting.store.database import LedgerError, insert_missing, read, write
 from accounting.store.tables import periods as table
 from accounting.store.tables import transactions
+from exporters.errors import EXIT_USAGE
 
 OPEN, CLOSED, SEALED = "open", "closed", "sealed"
+
+FIRST_YEAR, LAST_YEAR = 1970, 9998
+"""The years of billing months: times are counted from 1970, and a month needs a next one."""
 
 _NAME = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
 
@@ -33,11 +37,17 @@ class Period:
     end: int
 
 
+class PeriodError(LedgerError):
+    """What was given is not the name of a billing month. The message says how one is written."""
+
+    exit_code = EXIT_USAGE
+
+
 def period_named(name: str, zone: tzinfo = UTC) -> Period:
-    """The month of that name. Raises `LedgerError` for anything but ``YYYY-MM``."""
+    """The month of that name, from 1970 on. Raises `PeriodError` for anything but ``YYYY-MM``."""
     found = _NAME.fullmatch(name)
-    if not found:
-        raise LedgerError(f"{name!r} is not a billing month; write it like 2026-10")
+    if not found or not FIRST_YEAR <= int(found[1]) <= LAST_YEAR:
+        raise PeriodError(f"{name!r} is not a billing month; write it like 2026-10")
     return _month(int(found[1]), int(found[2]), zone)
 
 

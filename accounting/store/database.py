@@ -149,6 +149,15 @@ def read(engine: Engine) -> Iterator[Connection]:
             yield reader
 
 
+def damage(engine: Engine) -> str:
+    """What the database finds wrong with its own file, or nothing. PostgreSQL proves its pages when it reads them."""
+    if engine.dialect.name != "sqlite":
+        return ""
+    with read(engine) as connection:
+        found = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA integrity_check(3)")]
+    return "" if found == ["ok"] else "; ".join(" ".join(line.split()) for line in found)
+
+
 def chunks(values: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
     """``values`` in lists of at most ``size``."""
     rest = iter(values)

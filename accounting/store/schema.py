@@ -10,26 +10,44 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Engine
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from accounting.store.database import LedgerError, connect, write
 
+_MAKES = "correct ledger.url, or let `meterbridge ingest` or an exporter make one"
 
-def open_ledger(url: str) -> Engine:
-    """Open a ledger, creating it or bringing it to this version's schema first.
 
-    Raises `LedgerError` when the database cannot be reached, or was written by a newer version.
+def open_ledger(url: str, *, create: bool = True) -> Engine:
+    """Open a ledger, and bring it to this version's schema first. Where there is none, one is made if ``create``.
+
+    Raises `LedgerError` when the database cannot be reached or read, was written by a newer version, or holds no ledger
+    and none may be made: whoever only asks must not be answered out of an empty one.
     """
     engine = connect(url)
     try:
+        if not create:
+            _must_be_there(engine)
         upgrade(engine)
     except LedgerError:
         engine.dispose()
         raise
-    except OperationalError as error:
+    except DBAPIError as error:
         engine.dispose()
         raise LedgerError(f"cannot open the ledger {engine.url!r}: {error.orig}") from error
     return engine
+
+
+def _must_be_there(engine: Engine) -> None:
+    """Raises `LedgerError` where a database holds no ledger. A file that is not there is not made by looking."""
+    if engine.dialect.name == "sqlite":
+        file = Path(engine.url.database or "")
+        if not file.exists():
+            raise LedgerError(f"there is no ledger {str(file)!r}: {_MAKES}")
+        if not file.stat().st_size:
+            raise LedgerError(f"the ledger {str(file)!r} is an empty file: put back the last copy of it, or {_MAKES}")
+    with engine.connect() as connection:
+        if MigrationContext.configure(connection).get_current_revision() is None:
+            raise LedgerError(f"there is no ledger in {engine.url!r}: {_MAKES}")
 
 
 def upgrade(engine: Engine, to: str = "head") -> None:

@@ -1,0 +1,219 @@
+"""What a machine does to the books' commands: no ledger, a damaged one, a full disk, a month that is none.
+
+Each is one sentence with the documented exit code: nothing is made by asking, and nothing half-written is left.
+"""
+
+from __future__ import annotations
+
+import re
+import resource
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from accounting.store.database import connect, read
+from meterbridge import main
+from tests.accounting.october import Site, october
+
+ROOT = Path(__file__).parents[2]
+ASKING = [
+    ("check",),
+    ("close", "2026-10"),
+    ("disputes",),
+    ("explain", "L1"),
+    ("export", "beancount", "2026-10"),
+    ("periods",),
+    ("reconcile",),
+    ("rejects",),
+    ("rule", "D1", "--revoke", "--why", "none"),
+    ("seal", "2026-10"),
+    ("settle", "2026-10"),
+    ("statement", "2026-10"),
+]
+"""Every verb that asks the books or works on what is in them; none of them begins a ledger."""
+
+OF_A_MONTH = [
+    ("close", "{}"),
+    ("disputes", "{}"),
+    ("explain", "L1", "--period", "{}"),
+    ("export", "beancount", "{}"),
+    ("reconcile", "--period", "{}"),
+    ("seal", "{}"),
+    ("settle", "{}"),
+    ("statement", "{}"),
+]
+
+
+@pytest.fixture
+def site(empty_sqlite: Path, tmp_path: Path) -> Iterator[Site]:
+    """October, reconciled, in a ledger of its own."""
+    shutil.copy(empty_sqlite, tmp_path / "ledger.db")
+    engine = connect(f"sqlite:///{tmp_path / 'ledger.db'}")
+    yield october(engine, tmp_path)
+    engine.dispose()
+
+
+@pytest.fixture
+def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Type a command in an empty folder; its settings name a ledger there."""
+    (tmp_path / "meterbridge.yaml").write_text('ledger: {url: "sqlite:///ledger.db"}\n')
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> Result:
+        return CliRunner().invoke(main, words)
+
+    return run
+
+
+@pytest.mark.parametrize("words", ASKING, ids=" ".join)
+def test_asking_makes_no_ledger(typed: Callable[..., Result], tmp_path: Path, words: tuple[str, ...]) -> None:
+    result = typed(*words)
+
+    assert 3 == result.exit_code
+    assert "Error: there is no ledger 'ledger.db': correct ledger.url, or let" in result.output
+    assert ["meterbridge.yaml"] == [path.name for path in tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("words", ASKING, ids=" ".join)
+def test_an_empty_file_is_no_ledger_and_stays_empty(
+    typed: Callable[..., Result], tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    (tmp_path / "ledger.db").touch()
+
+    result = typed(*words)
+
+    assert (3, 0) == (result.exit_code, (tmp_path / "ledger.db").stat().st_size)
+    assert "Error: the ledger 'ledger.db' is an empty file: put back" in result.output
+
+
+@pytest.mark.parametrize("words", [*ASKING, ("ingest",)], ids=" ".join)
+def test_what_is_no_database_is_left_alone(
+    typed: Callable[..., Result], tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    text = b"this is no database, and long enough for the head of one" * 100
+    (tmp_path / "ledger.db").write_bytes(text)
+    (tmp_path / "meterbridge.yaml").write_text('slurm: [{cluster: lab}]\nledger: {url: "sqlite:///ledger.db"}\n')
+
+    result = typed(*words)
+
+    assert (3, text) == (result.exit_code, (tmp_path / "ledger.db").read_bytes())
+    assert "Error: cannot open the ledger sqlite:///ledger.db: file is not a database" in result.output
+
+
+def test_a_database_of_something_else_is_no_ledger(typed: Callable[..., Result], tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "ledger.db") as other:
+        other.execute("CREATE TABLE songs (name TEXT)")
+    other.close()
+
+    result = typed("check")
+
+    assert 3 == result.exit_code
+    assert "Error: there is no ledger in sqlite:///ledger.db: correct ledger.url" in result.output
+
+
+def halved(file: Path) -> None:
+    """The second half is gone, as after a copy that broke off."""
+    body = file.read_bytes()
+    file.write_bytes(body[: len(body) // 2])
+
+
+def overwritten(file: Path) -> None:
+    """A page in the middle holds something else, as after a disk that lied."""
+    body = bytearray(file.read_bytes())
+    place = len(body) // 2 - len(body) // 2 % 4096
+    body[place : place + 4096] = b"\xff" * 4096
+    file.write_bytes(body)
+
+
+@pytest.mark.parametrize("damage", [halved, overwritten])
+def test_check_says_that_a_file_is_damaged(site: Site, tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    with sqlite3.connect(tmp_path / "ledger.db") as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    site.engine.dispose()
+    damage(tmp_path / "ledger.db")
+
+    told = site.run("check", code=3)
+
+    assert re.match(r"Error: (cannot open )?the ledger sqlite:///\S+", told), told
+    assert re.search("malformed|damaged", told), told
+
+
+def test_check_asks_the_database_about_its_own_file(site: Site, tmp_path: Path) -> None:
+    """An index that misses a row changes no answer of ours: only the database can tell."""
+    with sqlite3.connect(tmp_path / "ledger.db") as connection:
+        name, table = connection.execute(
+            "SELECT name, tbl_name FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'postings' AND sql != ''"
+        ).fetchone()
+        connection.execute("PRAGMA writable_schema = 1")
+        connection.execute("CREATE TABLE hollow (a, b, c, d)")
+        connection.execute("CREATE INDEX empty_one ON hollow (a)")
+        connection.execute(
+            "UPDATE sqlite_schema SET rootpage = (SELECT rootpage FROM sqlite_schema WHERE name = 'empty_one')"
+            f" WHERE name = '{name}'"
+        )
+    connection.close()
+
+    told = site.run("check", code=3)
+
+    assert "is damaged, put back the last good copy of it: " in told
+    assert f"missing from index {name}" in told or "2nd reference to page" in told, (table, told)
+
+
+@pytest.mark.parametrize("month", ["October", "2026-13", "2026-1", "2026-10-01", "0000-01", "9999-12", "1969-12"])
+@pytest.mark.parametrize("words", OF_A_MONTH, ids=lambda words: words[0])
+def test_what_is_no_month_is_wrong_usage(typed: Callable[..., Result], words: tuple[str, ...], month: str) -> None:
+    result = typed(*(word.format(month) for word in words))
+
+    assert 2 == result.exit_code
+    assert f"'{month}' is not a billing month; write it like 2026-10" in result.output
+
+
+def limited() -> None:
+    """Files may not grow beyond 600 bytes, which is what a full disk is to whoever writes."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600))
+
+
+@pytest.mark.parametrize("words", [("statement", "2026-10"), ("export", "beancount", "2026-10")], ids=lambda w: w[0])
+def test_a_full_disk_leaves_no_half_file(site: Site, tmp_path: Path, words: tuple[str, ...]) -> None:
+    settings, out = tmp_path / "meterbridge.yaml", tmp_path / "out"
+    settings.write_text(site.text)
+    command = [sys.executable, str(ROOT / "meterbridge.py"), *words, "--config", str(settings), "--out", str(out)]
+
+    with read(site.engine):  # SQLite's shared memory is there already: reading needs no other file
+        done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=limited)
+
+    assert (3, "") == (done.returncode, done.stdout), done.stderr
+    assert "File too large" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [] == [path.name for path in out.iterdir()]
+
+
+def written(site: Site, out: Path, *words: str) -> tuple[int, str]:
+    """What a command that writes files says, and its exit code."""
+    settings = site.folder / "meterbridge.yaml"
+    settings.write_text(site.text)
+    result = CliRunner().invoke(main, [*words, "--config", str(settings), "--out", str(out)])
+    return result.exit_code, result.output
+
+
+def test_export_makes_its_folder(site: Site, tmp_path: Path) -> None:
+    code, told = written(site, tmp_path / "new/folder", "export", "beancount", "2026-10")
+
+    assert (0, f"{tmp_path}/new/folder/2026-10.beancount\n") == (code, told)
+    assert (tmp_path / "new/folder/2026-10.beancount").exists()
+
+
+@pytest.mark.parametrize("words", [("statement", "2026-10"), ("export", "beancount", "2026-10")], ids=lambda w: w[0])
+def test_a_folder_that_cannot_be_made_is_one_sentence(site: Site, tmp_path: Path, words: tuple[str, ...]) -> None:
+    (tmp_path / "file").touch()
+
+    code, told = written(site, tmp_path / "file/folder", *words)
+
+    assert (3, f"Error: {tmp_path}/file/folder: Not a directory\n") == (code, told)
