@@ -5,8 +5,7 @@ each pool of cards is divided (`exporters.join.occupancy.divide`), card by card 
 (`accounting.evidence.known_cards`) and by count where they are not: the very functions the live side uses. The parts
 times the stretch's seconds are summed into one posting per owner and reason.
 
-What nobody holds is ``unknown`` unless every scheduler that has the cards was readable, then ``down`` if none of them
-would have placed work on them, else ``idle``: missing evidence is never billed, and never called idle either.
+What a machine has at a moment, and what the cards are that nobody holds, `accounting.reconcile.moment` says.
 
 A dispute on which somebody has ruled is not one any more: the cards are the ruled job's, as if nobody else had asked,
 and the other party is shown beside it. A ruling on what is not in dispute (any more) has no effect.
@@ -21,13 +20,14 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from accounting.evidence.known_cards import Hands
-from accounting.model import ALSO, CAPACITY, CapacityStretch, NodeDay, NodeDayResult, Posting, Ruling
+from accounting.model import ALSO, CAPACITY, NodeDay, NodeDayResult, Posting, Ruling
+from accounting.reconcile.moment import Evidence, evidence_of, why_free
 from exporters.join.links import FOREVER, Link, end_of, find_links
 from exporters.join.nesting import Nest, Nesting, rest_of_lender
 from exporters.join.occupancy import Part, divide
-from exporters.join.pools import Pool, allot, merge_pools, pool_of
+from exporters.join.pools import allot, pool_of
 from exporters.join.projects import UNMAPPED
-from exporters.model import Claim, Disposition, JobKey, LinkKind, Scheduler
+from exporters.model import Claim, Disposition, JobKey, LinkKind
 
 VERSION = 2
 """Version of these rules. Any change that may change a posting raises it, so that node-days are reconciled anew."""
@@ -103,24 +103,12 @@ _Key = tuple[str, str, str, JobKey | None, str, LinkKind | None, JobKey | None, 
 
 
 @dataclass(slots=True)
-class _Evidence:
-    """What a machine has at some moment, and what is known about what nobody holds."""
-
-    pools: Sequence[Pool]
-    missing: str  # why there are no pools
-    rest: Disposition
-    why: str
-    down: Mapping[tuple[str, str], str]  # Slurm nodes that are not available, with their reasons
-    unread: frozenset[str]  # Slurm clusters that could not be read
-
-
-@dataclass(slots=True)
 class _Moment:
     """One stretch, throughout which nothing changes."""
 
     start: int
     end: int
-    evidence: _Evidence
+    evidence: Evidence
     nested: Nest
 
 
@@ -135,7 +123,7 @@ class _Work:
         self.hands = Hands(claims, day.holdings)
         self.sums: dict[_Key, _Sum] = defaultdict(_Sum)
         self.lost: dict[int, str] = {}
-        self.evidence: dict[object, _Evidence] = {}
+        self.evidence: dict[object, Evidence] = {}
         self.projects = dict(sorted(day.projects))
         self.rulings = {ruling.parties: ruling for ruling in day.rulings}
         # the remainder of an external job stays with the project that its pods pay for
@@ -182,11 +170,11 @@ class _Work:
         for i in nested.shown:
             self._show(i, moment)
 
-    def _evidence(self, moment: int) -> _Evidence:
+    def _evidence(self, moment: int) -> Evidence:
         here = tuple(n for n, s in enumerate(self.day.capacity) if s.start <= moment < s.end)
         covered = frozenset((s.scheduler, s.cluster) for s in self.day.coverage if s.start <= moment < s.end)
         if (here, covered) not in self.evidence:
-            self.evidence[here, covered] = _evidence([self.day.capacity[n] for n in here], covered, self.rules.models)
+            self.evidence[here, covered] = evidence_of([self.day.capacity[n] for n in here], covered, self.rules.models)
         return self.evidence[here, covered]
 
     def _decided(self, parts: Iterable[Part], nested: Nest) -> Iterator[Part]:
@@ -229,7 +217,7 @@ class _Work:
         elif part.disposition is Disposition.CHARGED and claim.job in self.payers and link is None:
             kind, reason = LinkKind.SAME, REMAINDER
         elif rest_of_lender(claim, moment.evidence.down, moment.evidence.unread) is part.disposition:
-            reason = _why_free(claim, part.disposition, moment.evidence)
+            reason = why_free(claim, part.disposition, moment.evidence)
         ruling = self._ruling(part, nested)
         if ruling is not None:
             account = account if claim.job == ruling.to else ""
@@ -252,7 +240,7 @@ class _Work:
         elif pods:
             kind, linked = LinkKind.SAME, self.claims[min(pods)].job
         elif lent is not None and (link is None or link.kind is not LinkKind.INSIDE):
-            account, reason = lent.value, _why_free(claim, lent, moment.evidence)
+            account, reason = lent.value, why_free(claim, lent, moment.evidence)
         key = (account, model, self._project(claim.job), claim.job, claim.unit, kind, linked, reason)
         self._add(key, 0, claim.milligpu, moment)
 
@@ -285,50 +273,3 @@ class _Work:
 def parties(*jobs: JobKey) -> tuple[JobKey, ...]:
     """The parties of a dispute, by which rulings find it again: sorted, each once."""
     return tuple(sorted(set(jobs)))
-
-
-def _evidence(
-    here: Sequence[CapacityStretch], covered: frozenset[tuple[Scheduler, str]], models: Mapping[str, str]
-) -> _Evidence:
-    slurm = [s for s in here if s.scheduler is Scheduler.SLURM]
-    rest, why = _rest([s for s in here if s.milligpu > 0], covered)
-    return _Evidence(
-        pools=merge_pools(_views(here), models),
-        missing="has no cards" if here else "has no known capacity",
-        rest=rest,
-        why=why,
-        down={(s.cluster, s.node): s.reason for s in sorted(slurm) if not s.up},
-        unread=frozenset(s.cluster for s in slurm if (s.scheduler, s.cluster) not in covered),
-    )
-
-
-def _views(here: Sequence[CapacityStretch]) -> dict[tuple[Scheduler, str], list[Pool]]:
-    """What each scheduler says the machine has. A node told twice is told once, in its larger version."""
-    told: dict[tuple[Scheduler, str, str, str], int] = defaultdict(int)
-    for s in here:
-        key = (s.scheduler, s.cluster, s.node, s.model)
-        told[key] = max(told[key], s.milligpu)
-    views: dict[tuple[Scheduler, str], list[Pool]] = defaultdict(list)
-    for (scheduler, cluster, _, model), milligpu in told.items():
-        views[scheduler, cluster].append(Pool(model, milligpu))
-    return views
-
-
-def _rest(having: Sequence[CapacityStretch], covered: frozenset[tuple[Scheduler, str]]) -> tuple[Disposition, str]:
-    """What the cards are that nobody holds, and why, given who has cards here."""
-    unread = sorted({f"{s.scheduler.value} {s.cluster}" for s in having if (s.scheduler, s.cluster) not in covered})
-    if unread:
-        return Disposition.UNKNOWN, f"no records of {', '.join(unread)}"
-    if not any(s.up for s in having):
-        return Disposition.DOWN, "; ".join(sorted({s.reason for s in having if s.reason}))
-    return Disposition.IDLE, ""
-
-
-def _why_free(lender: Claim, disposition: Disposition, evidence: _Evidence) -> str:
-    """Why the rest of a lender is not simply reserved."""
-    names = {(k.cluster, k.value) for k in lender.keys if k.kind is LinkKind.LENDS}
-    if disposition is Disposition.UNKNOWN:
-        return f"no records of {', '.join(f'slurm {c}' for c in sorted(evidence.unread))}"
-    if disposition is Disposition.DOWN:
-        return "; ".join(sorted({why for (c, n), why in evidence.down.items() if {(c, n), ("", n)} & names and why}))
-    return ""
