@@ -9,7 +9,7 @@ know is one subject (its unit on its node), so that nothing is counted twice:
   one of that namespace, kind and name that was seen live at that time, when there is exactly one; else it is named by
   ``namespace/Kind/name``, as a job is whose owners may not be read.
 
-Such claims end by ``recovered`` or ``recovered by sampling`` (`exporters.sources.kubernetes.kube_past`), and their
+Such claims end by ``recovered`` or ``recovered by sampling`` (`exporters.sources.kubernetes.past.kube_past`), and their
 records hold the samples. Time that was recovered is covered; the rest of the gaps stays unknown.
 """
 
@@ -38,7 +38,7 @@ from accounting.store.tables import nodes as nodes_table
 from accounting.store.tables import records as records_table
 from accounting.store.tables import windows as windows_table
 from exporters.model import Claim, Job, JobKey, NodeEvent, NodeKey, Record, Reject, Scheduler
-from exporters.sources.kubernetes.kube_past import RECOVERED, SAMPLED
+from exporters.sources.kubernetes.past.kube_past import RECOVERED, SAMPLED
 
 SEEN = "seen live"
 """Why a record was not used."""

@@ -8,7 +8,7 @@ from accounting.intake.coverage import HISTORY
 from accounting.store.database import read
 from accounting.store.tables import claims, coverage, records
 from exporters.model import Scheduler
-from exporters.sources.kubernetes.kube_past import RECOVERED
+from exporters.sources.kubernetes.past.kube_past import RECOVERED
 
 
 def recovered_time(engine: Engine, start: int, end: int, known_by: int | None = None) -> dict[tuple[str, str], int]:

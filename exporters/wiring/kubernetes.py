@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from exporters.config import Config, KubernetesCluster
 from exporters.sources.base import Source
-from exporters.sources.kubernetes.kube_history import KubeHistory
+from exporters.sources.kubernetes.past.kube_history import KubeHistory
+from exporters.sources.kubernetes.past.prometheus import Prometheus
 from exporters.sources.kubernetes.pods import Pods
-from exporters.sources.kubernetes.prometheus import Prometheus
-from exporters.sources.kubernetes.resources import Metered, Resources
+from exporters.sources.kubernetes.slots.resources import Metered, Resources
 
 
 def live(config: Config, clock: Callable[[], float]) -> list[Source]:

@@ -263,7 +263,7 @@ def test_the_service_comes_back_by_itself(server: PostgreSQL, url: str, tmp_path
     with opened(url) as engine:
         config = Site(engine, tmp_path, extra='service: {listen: "127.0.0.1:0", interval: 1s}\n').config()
     with (
-        mock.patch("accounting.site.book.build.history", return_value=Told(LATER, EVENTS)),
+        mock.patch("accounting.site.book.slurm.history", return_value=Told(LATER, EVENTS)),
         mock.patch("accounting.service.loop.FIRST_RETRY", 0.05),
         mock.patch(
             "accounting.service.loop.log"

@@ -18,8 +18,8 @@ from accounting.intake.rejects import rejects
 from accounting.store.tables import records
 from exporters.model import Claim, Node
 from exporters.sources.base import SourceError
-from exporters.sources.kubernetes.kube_history import KubeHistory
-from exporters.sources.kubernetes.prometheus import Prometheus as Client
+from exporters.sources.kubernetes.past.kube_history import KubeHistory
+from exporters.sources.kubernetes.past.prometheus import Prometheus as Client
 from meterbridge import main
 from tests.accounting import views
 from tests.accounting.past import BACK, DOWN, HOUR, Past, Seen, served

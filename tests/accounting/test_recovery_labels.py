@@ -11,12 +11,12 @@ import pytest
 from accounting.model import CapacityStretch, NodeDay
 from accounting.reconcile.rule import Rules, reconcile
 from exporters.model import Claim, LinkKind, NodeEvent, Record, Scheduler
-from exporters.sources.kubernetes.kube_history import KubeHistory
-from exporters.sources.kubernetes.kube_past import labels_of, node_past, worth
 from exporters.sources.kubernetes.nodes import node_facts
+from exporters.sources.kubernetes.past.kube_history import KubeHistory
+from exporters.sources.kubernetes.past.kube_past import labels_of, node_past, worth
+from exporters.sources.kubernetes.past.prometheus import Prometheus as Client
 from exporters.sources.kubernetes.pod_facts import pod_facts
-from exporters.sources.kubernetes.portions import portions
-from exporters.sources.kubernetes.prometheus import Prometheus as Client
+from exporters.sources.kubernetes.slots.portions import portions
 from tests.accounting.past import HOUR, Past, Seen, served
 from tests.accounting.site import T0, held
 from tests.lab.prometheus import Prometheus

@@ -87,7 +87,7 @@ def serve(url: str, folder: Path) -> None:
     """Be the accounting service until it has ingested and reconciled."""
     site = Site(connect(url), folder, extra='service: {listen: "127.0.0.1:0"}\n')
     with (
-        mock.patch("accounting.site.book.build.history", return_value=Told(LATER, EVENTS)),
+        mock.patch("accounting.site.book.slurm.history", return_value=Told(LATER, EVENTS)),
         mock.patch.object(book, "first_second", return_value=FIRST),
     ):
         service = site_service.service(site.config(), clock=lambda: float(SETTLED))

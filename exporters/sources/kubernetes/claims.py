@@ -14,8 +14,8 @@ from fractions import Fraction
 from exporters.model import MILLI_PER_GPU, Claim, Job, JobKey, LinkKey, LinkKind, NodeKey, Scheduler
 from exporters.sources.kubernetes.nodes import NodeFacts
 from exporters.sources.kubernetes.pod_facts import PodFacts
-from exporters.sources.kubernetes.portions import Portion, by_part
-from exporters.sources.kubernetes.resource_claims import Devices
+from exporters.sources.kubernetes.slots.portions import Portion, by_part
+from exporters.sources.kubernetes.slots.resource_claims import Devices
 from exporters.sources.shares import mig_weight
 
 BRIDGE_LABEL = "scheduler.slinky.slurm.net/slurm-jobid"

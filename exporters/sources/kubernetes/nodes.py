@@ -1,8 +1,8 @@
 """A Kubernetes node: which pools of GPU slots it has, and whether it takes work. Pure.
 
-What a slot is worth is `exporters.sources.kubernetes.schemes`. Capacity is not what is offered this second: a device
-plugin that restarts leaves the node without a single slot while its pods keep their cards, so the node keeps what it
-had (`NodeFacts.after`), or what its labels tell, and takes no work until the plugin is back.
+What a slot is worth is `exporters.sources.kubernetes.slots.schemes`. Capacity is not what is offered this second: a
+device plugin that restarts leaves the node without a single slot while its pods keep their cards, so the node keeps
+what it had (`NodeFacts.after`), or what its labels tell, and takes no work until the plugin is back.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 
 from exporters.model import MILLI_PER_GPU, Node, NodeKey, Scheduler
 from exporters.sources.kubernetes.raw import Raw, items, part, texts
-from exporters.sources.kubernetes.resources import NO_RULES, Resources
-from exporters.sources.kubernetes.schemes import Offer, SlotPool, plain_model, pools_of
+from exporters.sources.kubernetes.slots.resources import NO_RULES, Resources
+from exporters.sources.kubernetes.slots.schemes import Offer, SlotPool, plain_model, pools_of
 from exporters.sources.shares import card_memory_gib
 
 NODENAME_LABEL = "slinky.slurm.net/slurm-nodename"

@@ -17,9 +17,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from exporters.sources.kubernetes.fractions import Fractional, fractional
 from exporters.sources.kubernetes.raw import MAX_NUMBER, Raw, cut, items, part, quantity, seconds, texts
-from exporters.sources.kubernetes.resources import NO_RULES, PARTS, Resources
+from exporters.sources.kubernetes.slots.fractions import Fractional, fractional
+from exporters.sources.kubernetes.slots.resources import NO_RULES, PARTS, Resources
 from exporters.sources.kubernetes.times import condition_since, first_started, last_finished, turned_at
 
 HoldFrom = Literal["scheduled", "started"]

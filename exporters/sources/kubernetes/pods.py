@@ -23,7 +23,7 @@ from exporters.sources.base import Source
 from exporters.sources.kubernetes.api import MAX_RESPONSE, Credentials, KubeApi, connect
 from exporters.sources.kubernetes.owners import Owners
 from exporters.sources.kubernetes.pod_facts import HoldFrom
-from exporters.sources.kubernetes.resources import NO_RULES, Resources
+from exporters.sources.kubernetes.slots.resources import NO_RULES, Resources
 from exporters.sources.kubernetes.watch import resume
 from exporters.sources.kubernetes.watch.collection import PAGE, WATCH_SECONDS
 from exporters.sources.kubernetes.watch.informers import Following

@@ -7,22 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporters.model import LinkKey, LinkKind
-from exporters.sources.kubernetes.claims import (
-    Held,
-    Root,
-    claims_of,
-    hand_over,
-    job_key,
-    job_of,
-    link_keys,
-    wanted,
-)
+from exporters.sources.kubernetes.claims import Held, Root, claims_of, hand_over, job_key, job_of, link_keys, wanted
 from exporters.sources.kubernetes.nodes import NodeFacts, node_facts
 from exporters.sources.kubernetes.pod_facts import PodFacts, pod_facts
-from exporters.sources.kubernetes.portions import Portion
-from exporters.sources.kubernetes.portions import portions as find
-from exporters.sources.kubernetes.resource_claims import Devices
-from exporters.sources.kubernetes.resources import Metered, Resources
+from exporters.sources.kubernetes.slots.portions import Portion
+from exporters.sources.kubernetes.slots.portions import portions as find
+from exporters.sources.kubernetes.slots.resource_claims import Devices
+from exporters.sources.kubernetes.slots.resources import Metered, Resources
 from tests.lab.kube_fake import node, pod
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from exporters.sources.kubernetes.claims import wanted
 from exporters.sources.kubernetes.nodes import NodeFacts, node_facts, nodes_of
 from exporters.sources.kubernetes.pod_facts import pod_facts
-from exporters.sources.kubernetes.portions import Findings, portions
-from exporters.sources.kubernetes.resources import Metered, Resources
+from exporters.sources.kubernetes.slots.portions import Findings, portions
+from exporters.sources.kubernetes.slots.resources import Metered, Resources
 from tests.exporters.sources.book_world import World
 from tests.lab.kube_fake import node, pod
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from exporters.model import Claim, Job, LinkKey
 from exporters.sources.kubernetes.claims import Root
 from exporters.sources.kubernetes.pod_facts import PodFacts
-from exporters.sources.kubernetes.portions import Portion
+from exporters.sources.kubernetes.slots.portions import Portion
 
 SharedClaim = tuple[Claim, str]
 """A claim, and the UID of the shared ResourceClaim it stands for (empty: it is the pod's own)."""

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 from exporters.sources.kubernetes.claims import BRIDGE_LABEL, JOB_LABEL
-from exporters.sources.kubernetes.fractions import FRACTION, MEMORY
 from exporters.sources.kubernetes.nodes import NodeFacts, node_facts
 from exporters.sources.kubernetes.pod_facts import PodFacts, pod_facts
 from exporters.sources.kubernetes.raw import Raw, cut, items, part
-from exporters.sources.kubernetes.resources import Resources
+from exporters.sources.kubernetes.slots.fractions import FRACTION, MEMORY
+from exporters.sources.kubernetes.slots.resources import Resources
 from exporters.sources.kubernetes.watch.store import MAX_RECORD, Book
 
 Clock = Callable[[], float]

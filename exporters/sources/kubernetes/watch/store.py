@@ -24,9 +24,9 @@ from exporters.model import Claim, Job, JobKey, Reject
 from exporters.sources.kubernetes.claims import Root, link_keys
 from exporters.sources.kubernetes.nodes import NodeFacts
 from exporters.sources.kubernetes.pod_facts import HoldFrom, PodFacts
-from exporters.sources.kubernetes.portions import Findings, Portion, portions
-from exporters.sources.kubernetes.resource_claims import Devices
-from exporters.sources.kubernetes.resources import NO_RULES, Resources
+from exporters.sources.kubernetes.slots.portions import Findings, Portion, portions
+from exporters.sources.kubernetes.slots.resource_claims import Devices
+from exporters.sources.kubernetes.slots.resources import NO_RULES, Resources
 from exporters.sources.kubernetes.watch.collection import older
 from exporters.sources.kubernetes.watch.entries import Entry, Kept, OpenClaims, Told
 

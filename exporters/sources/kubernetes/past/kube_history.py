@@ -16,7 +16,8 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from exporters.model import NodeEvent, NodeKey, Record, Reject, Scheduler
-from exporters.sources.kubernetes.kube_past import (
+from exporters.sources.kubernetes.nodes import NodeFacts, nodes_of
+from exporters.sources.kubernetes.past.kube_past import (
     NODE_LABELS,
     POD_LABELS,
     WHOLE,
@@ -28,8 +29,7 @@ from exporters.sources.kubernetes.kube_past import (
     spans,
     within,
 )
-from exporters.sources.kubernetes.nodes import NodeFacts, nodes_of
-from exporters.sources.kubernetes.prometheus import Prometheus, Series
+from exporters.sources.kubernetes.past.prometheus import Prometheus, Series
 
 _GPU = 'resource=~"nvidia_com_.*|amd_com_gpu|amd_com_[sdtqc]px_nps.*"'
 _NOBODY = ("", "<none>")

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 
 from exporters.model import MILLI_PER_GPU
 from exporters.sources.kubernetes.raw import number
-from exporters.sources.kubernetes.resources import Resources, partition_of, passed_model
+from exporters.sources.kubernetes.slots.resources import Resources, partition_of, passed_model
 from exporters.sources.mig_profiles import Parts
 from exporters.sources.shares import by_count, cards_needed, divide_cards, parts_of, per_card
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from exporters.model import MILLI_PER_GPU
-from exporters.sources.kubernetes.fractions import GROUP, Fractional
 from exporters.sources.kubernetes.nodes import NodeFacts
 from exporters.sources.kubernetes.pod_facts import Asked, PodFacts
-from exporters.sources.kubernetes.resource_claims import Devices
-from exporters.sources.kubernetes.resources import WHOLE
-from exporters.sources.kubernetes.schemes import SHARED, SlotPool
+from exporters.sources.kubernetes.slots.fractions import GROUP, Fractional
+from exporters.sources.kubernetes.slots.resource_claims import Devices
+from exporters.sources.kubernetes.slots.resources import WHOLE
+from exporters.sources.kubernetes.slots.schemes import SHARED, SlotPool
 
 
 @dataclass(frozen=True, slots=True)
