@@ -61,7 +61,7 @@ def chargeback() -> Dashboard:
                     ),
                     number(
                         "Amount",
-                        "What all projects come to at the month's prices, before each line is rounded.",
+                        "What all projects come to at the month's prices, as on the statement.",
                         f"sum by (currency) (meterbridge_ledger_project_charge{{{_MONTH}}})",
                         decimals=0,
                         legend="{{currency}}",
@@ -92,7 +92,7 @@ def chargeback() -> Dashboard:
                     ),
                     bars(
                         "Amount by project",
-                        "What each project comes to at the month's prices, before each line is rounded.",
+                        "What each project comes to at the month's prices, as on the statement.",
                         f"sort_desc(sum by (project, currency) (meterbridge_ledger_project_charge{{{_MONTH}}}))",
                         "{{project}} ({{currency}})",
                         decimals=0,

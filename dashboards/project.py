@@ -70,7 +70,7 @@ def project() -> Dashboard:
                     ),
                     number(
                         "Cost of the month",
-                        "What that comes to at the month's prices, before each line is rounded; the statement has the cents.",
+                        "What that comes to at the month's prices, as on the statement.",
                         'sum by (period, currency) (meterbridge_ledger_project_charge{project=~"$project"}'
                         " and on (period) topk(1, meterbridge_ledger_period_end_timestamp_seconds))",
                         decimals=0,

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from textwrap import dedent
+from typing import Any, NamedTuple
 
+import polars as pl
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from accounting.model import Line
 from accounting.statements import Statement
+from accounting.statements.chargeback import whole_lines
+from accounting.statements.usage import GROUP
 from demo.site import DemoSite
-from exporters.model import MILLI_PER_GPU, Disposition, JobKey, Scheduler
+from exporters.model import MILLI_PER_GPU, Disposition, Scheduler
 
 Tick = Callable[[float], None]
+Line = Mapping[str, Any]
+"""A line with all that is known of it (`accounting.statements.chargeback.whole_lines`), and its ``reason``."""
 MICRO = 1_000_000
 WORDS = {
     Disposition.CHARGED: "held by a job whose project pays",
@@ -28,6 +32,13 @@ WORDS = {
     Disposition.DISPUTED: "two owners and no link between them: nobody pays until it is ruled",
     Disposition.UNKNOWN: "a source could not be read: never billed, never called idle",
 }
+
+
+class Month(NamedTuple):
+    """The demo's month: its statement, and lines of it that are worth a look, with what each shows."""
+
+    statement: Statement
+    worth: Sequence[tuple[str, Line]]
 
 
 def introduce(console: Console, site: DemoSite, machines: int) -> None:
@@ -60,20 +71,21 @@ def files(period: str) -> dict[str, str]:
     }
 
 
-def conclude(console: Console, statement: Statement, out: Path, settings: Path, seconds: float, url: str) -> None:
+def conclude(console: Console, month: Month, out: Path, settings: Path, seconds: float, url: str) -> None:
     """The results, where they are, and what to try."""
+    statement = month.statement
     console.print()
     console.print(_capacity(statement))
     console.print(_projects(statement))
-    console.print(_lines(statement))
+    console.print(_lines(month))
     console.print(f"A month in {seconds:.0f} s. Everything is in {out}:")
     for name, about in files(statement.billing_period).items():
         console.print(f"  {name:<30} {about}", highlight=False)
     console.print("Try next:")
-    shown = dict(exemplars(statement))
+    shown = dict(month.worth)
     line = shown.get(BRIDGED) or next(iter(shown.values()), None)
     commands = [
-        f"meterbridge explain {line.line_id if line else 'LINE_ID'} --config {settings}",
+        f"meterbridge explain {line['line_id'] if line else 'LINE_ID'} --config {settings}",
         f"meterbridge check --config {settings}",
         f"meterbridge rejects --config {settings}",
         f"meterbridge statement {statement.billing_period} --config {settings} --out again",
@@ -122,86 +134,75 @@ def _projects(statement: Statement) -> Table:
     return table
 
 
-def _lines(statement: Statement) -> Table:
+def _lines(month: Month) -> Table:
     table = _table("Lines worth a look, in GPU-hours")
     for name in ("what", "project", "job", "disposition"):
         table.add_column(name, no_wrap=True)
-    for name in ("held", "counted", statement.currency):
+    for name in ("held", "counted", month.statement.currency):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("line_id", no_wrap=True)
-    for what, line in exemplars(statement):
-        u = line.usage
+    for what, line in month.worth:
         table.add_row(
             what,
-            u.project,
-            escape(u.job_name),
-            u.disposition.value if u.disposition else "shown",
-            _milli_hours(u.held),
-            _milli_hours(u.charged),
-            _money(line.amount),
-            line.line_id,
+            line["project"],
+            escape(line["job_name"]),
+            line["disposition"] or "shown",
+            _milli_hours(line["held"]),
+            _milli_hours(line["charged"]),
+            _money(Decimal(line["amount"])),
+            line["line_id"],
         )
     return table
 
 
-def exemplars(statement: Statement) -> list[tuple[str, Line]]:
-    """One line of every kind that the month holds: what it shows, and the line (the largest of its kind)."""
-    keys = {line.usage.job for line in statement.lines if line.usage.job and _is(line, Scheduler.SLURM)}
-    runs = Counter(_native(key) for key in keys)
-    found = []
+def exemplars(statement: Statement, reasons: pl.DataFrame) -> list[tuple[str, Line]]:
+    """One line of every kind that the month holds: what it shows, and the line (the largest of its kind).
+
+    ``reasons`` are those of `accounting.statements.usage.reasons`.
+    """
+    lines = whole_lines(statement, 0, statement.lines.height)
+    why = reasons.with_columns(pl.col(name).cast(lines.schema[name]) for name in ("project", "gpu_model"))
+    lines = lines.join(why, on=GROUP, how="left").with_columns(
+        pl.col("reason").fill_null(""),
+        other=pl.col("linked_record").str.extract("^([a-z]+)/").fill_null(""),
+        native=pl.col("run").str.extract("^([^@]*)"),
+    )
+    found: list[tuple[str, Line]] = []
     for what, shows in KINDS.items():
-        lines = [line for line in statement.lines if shows(line, runs)]
-        if lines:
-            found.append((what, max(lines, key=lambda line: (line.usage.held, line.line_id))))
+        kind = lines.filter(shows).sort("held", "line_id", descending=True)
+        if kind.height:
+            found.append((what, kind.row(0, named=True)))
     return found
 
 
-def _is(line: Line, scheduler: Scheduler) -> bool:
-    return line.usage.job is not None and line.usage.job.scheduler is scheduler
-
-
-def _tied(line: Line, scheduler: Scheduler) -> bool:
-    return line.usage.linked is not None and line.usage.linked.scheduler is scheduler
-
-
-def _native(key: JobKey | None) -> str:
-    """The Slurm job id of a run, which a requeue shares with the run before it."""
-    return key.id.partition("@")[0] if key else ""
-
-
-def _charged(line: Line) -> bool:
-    return line.usage.disposition is Disposition.CHARGED
-
-
-def _watched(line: Line) -> bool:
-    return line.usage.observed_gpu_seconds > 0
-
-
-def _busy(line: Line) -> bool:
-    """Whether its cards did anything to speak of while they were watched."""
-    return line.usage.active_seconds > 0.01 * line.usage.observed_gpu_seconds
-
-
-SLURM, PODS = Scheduler.SLURM, Scheduler.KUBERNETES
+_held, _reason = pl.col("held"), pl.col("reason")
+_slurm, _pods = (pl.col("scheduler") == scheduler.value for scheduler in (Scheduler.SLURM, Scheduler.KUBERNETES))
+_to_slurm, _to_pods = (pl.col("other") == scheduler.value for scheduler in (Scheduler.SLURM, Scheduler.KUBERNETES))
+_alone = pl.col("linked") == 0
+_is = {word: pl.col("disposition") == word.value for word in Disposition}
+_charged = _is[Disposition.CHARGED]
+_runs = pl.struct("cluster", "run").n_unique().over("scheduler", "native")
+_watched = pl.col("gpu_seconds") > 0
+_busy = pl.col("active_seconds") > 0.01 * pl.col("gpu_seconds")
 BRIDGED = "a pod by slurm-bridge"
 
-KINDS: Mapping[str, Callable[[Line, Mapping[str, int]], bool]] = {
-    "a Slurm job": lambda n, _: _is(n, SLURM) and _charged(n) and not n.usage.linked and not n.usage.reason,
-    "a workload of pods": lambda n, _: _is(n, PODS) and _charged(n) and not n.usage.linked,
-    "a job in a NodeSet's pods": lambda n, _: _is(n, SLURM) and _charged(n) and _tied(n, PODS),
-    "a run of a requeued job": lambda n, runs: _is(n, SLURM) and runs[_native(n.usage.job)] > 1,
-    "cards held and not used": lambda n, _: _charged(n) and not n.usage.reason and _watched(n) and not _busy(n),
-    "slices of a MIG card": lambda n, _: _charged(n) and n.usage.held % MILLI_PER_GPU > 0,
-    BRIDGED: lambda n, _: _is(n, PODS) and _charged(n) and _tied(n, SLURM),
-    "the rest of its node": lambda n, _: _is(n, SLURM) and "remainder" in n.usage.reason,
-    "a PyTorchJob in a job": lambda n, _: n.usage.disposition is None and _is(n, PODS) and _tied(n, SLURM),
-    "an unlinked overlap": lambda n, _: n.usage.disposition is Disposition.DISPUTED and n.usage.linked is not None,
-    "a key that does not hold": lambda n, _: n.usage.disposition is Disposition.DISPUTED and not n.usage.linked,
-    "a slurmd pod's free cards": lambda n, _: n.usage.disposition is Disposition.RESERVED,
-    "cards out of service": lambda n, _: n.usage.disposition is Disposition.DOWN and n.usage.job is None,
-    "cards without evidence": lambda n, _: n.usage.disposition is Disposition.UNKNOWN,
+KINDS: Mapping[str, pl.Expr] = {
+    "a Slurm job": _slurm & _charged & _alone & (_reason == ""),
+    "a workload of pods": _pods & _charged & _alone,
+    "a job in a NodeSet's pods": _slurm & _charged & _to_pods,
+    "a run of a requeued job": _slurm & (_runs > 1),
+    "cards held and not used": _charged & (_reason == "") & _watched & ~_busy,
+    "slices of a MIG card": _charged & (_held % MILLI_PER_GPU > 0),
+    BRIDGED: _pods & _charged & _to_slurm,
+    "the rest of its node": _slurm & _reason.str.contains("remainder"),
+    "a PyTorchJob in a job": (pl.col("disposition") == "") & _pods & _to_slurm,
+    "an unlinked overlap": _is[Disposition.DISPUTED] & ~_alone,
+    "a key that does not hold": _is[Disposition.DISPUTED] & _alone,
+    "a slurmd pod's free cards": _is[Disposition.RESERVED],
+    "cards out of service": _is[Disposition.DOWN] & (pl.col("job") == 0),
+    "cards without evidence": _is[Disposition.UNKNOWN],
 }
-"""What a line shows -> whether this line does, given how many runs each Slurm job id has."""
+"""What a line shows -> whether a line does: a run shares its Slurm job id with others where it was requeued."""
 
 
 def _hours(micro: int) -> str:

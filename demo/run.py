@@ -20,9 +20,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from accounting.site import book
-from accounting.statements import Statement
+from accounting.statements.usage import reasons
 from accounting.store.calendar import period_named
+from accounting.store.columns import columns
+from accounting.store.database import read
 from demo import report
+from demo.report import Month
 from demo.site import EVERY, MACHINES, DemoSite
 from exporters import build
 from exporters.config import Config, parse
@@ -35,10 +38,8 @@ STEP_S = 5.0
 log = logging.getLogger(__name__)
 
 
-def run(
-    out: Path, *, serve: bool, console: Console, every: int = EVERY, stop: threading.Event | None = None
-) -> Statement:
-    """Show the whole demo. Writes into ``out`` (made if missing) and returns the month's statement.
+def run(out: Path, *, serve: bool, console: Console, every: int = EVERY, stop: threading.Event | None = None) -> Month:
+    """Show the whole demo. Writes into ``out`` (made if missing) and returns the month.
 
     With ``serve`` /metrics stays up, and site time runs on, until ``stop`` (default: SIGTERM or SIGINT). Raises what
     production raises, and RuntimeError when the ledger does not hold its own invariants. ``every`` is
@@ -60,10 +61,10 @@ def run(
                 console.print(f"Open {server.url} while it runs: what is true now, at the site's time.")
             began = time.monotonic()
             _live_through(site, collector, console)
-            statement = _account(site, config, out, console)
+            month = _account(site, config, out, console)
             page = collector.page()
             (out / "metrics.txt").write_bytes(page.body() if page else b"")
-            report.conclude(console, statement, out, settings, time.monotonic() - began, server.url if server else "")
+            report.conclude(console, month, out, settings, time.monotonic() - began, server.url if server else "")
             if server:
                 with _until_told(stop) as told:
                     _go_on(site, collector, told)
@@ -71,7 +72,7 @@ def run(
             if server:
                 server.stop()
             collector.stop()
-    return statement
+    return month
 
 
 def _live_through(site: DemoSite, collector: Collector, console: Console) -> None:
@@ -86,7 +87,7 @@ def _live_through(site: DemoSite, collector: Collector, console: Console) -> Non
             tick(moment)
 
 
-def _account(site: DemoSite, config: Config, out: Path, console: Console) -> Statement:
+def _account(site: DemoSite, config: Config, out: Path, console: Console) -> Month:
     """History into the ledger, node-days into the books, the books into a statement, and the proof."""
     now = int(site.now)
     for cluster in config.slurm:
@@ -98,7 +99,10 @@ def _account(site: DemoSite, config: Config, out: Path, console: Console) -> Sta
     console.print("Checked: every invariant of the ledger holds.")
     book.write_statement(config, site.period, out)
     with book.opened(config) as engine:
-        return book.statement(config, engine, period_named(site.period, book.zone(config)))
+        period = period_named(site.period, book.zone(config))
+        statement = book.statement(config, engine, period)
+        with read(engine) as connection, columns(connection) as ledger:
+            return Month(statement, report.exemplars(statement, reasons(ledger, period.start, period.end)))
 
 
 def _listen(collector: Collector, site: DemoSite, config: Config, out: Path) -> Server:

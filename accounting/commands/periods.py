@@ -42,8 +42,8 @@ def close_period(period: str, config_file: Path, force: bool) -> None:
 
     Months are closed in order of time, once they are over. Closing one again changes nothing.
     """
+    from accounting.rates.rating import money
     from accounting.site import months
-    from accounting.statements.chargeback import money
     from exporters.config import load
 
     try:

@@ -6,7 +6,7 @@ under ``/api/`` needs a token; a project's token sees that project's lines and t
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from itertools import chain, islice
 from typing import Annotated, Any, Protocol
@@ -22,7 +22,7 @@ from accounting.service.front_page import api_page
 from accounting.service.loop import Loop
 from accounting.service.metrics import PROJECT_FAMILIES, StandingCollector, Standings
 from accounting.service.middleware import Caller, Guard, RequestMetrics, TokenCheck, admin
-from accounting.statements import Statement, summary_csv
+from accounting.statements import Statement, chargeback_csv, summary_csv
 from accounting.statements.chargeback import COLUMNS, chargeback_rows
 from accounting.statements.csvtext import printable
 from accounting.statements.summary import SUMMARY_COLUMNS, capacity_row, summary_rows
@@ -42,30 +42,6 @@ class UnavailableError(Exception):
     """The books cannot be read now. The message names what and where; it is shown to the caller."""
 
 
-class Stated(Protocol):
-    """One period's statement, or what some may see of it, read some lines at a time."""
-
-    def __len__(self) -> int:
-        """How many lines there are."""
-        ...
-
-    def of_projects(self, may_see: Callable[[str], bool]) -> Stated:
-        """The lines and totals of some projects only."""
-        ...
-
-    def totals(self) -> Statement:
-        """A statement with the totals of all these lines, but not all the lines."""
-        ...
-
-    def page(self, offset: int, limit: int) -> Statement:
-        """A statement with at most ``limit`` of these lines, those after the first ``offset``."""
-        ...
-
-    def chargeback(self) -> Iterator[str | bytes]:
-        """These lines as a CSV file, some at a time."""
-        ...
-
-
 class Books(Protocol):
     """What the service serves. The methods may block: they are called from worker threads, several at once."""
 
@@ -73,7 +49,7 @@ class Books(Protocol):
         """Name the billing periods there are, oldest first. Raises `UnavailableError`."""
         ...
 
-    def statement(self, period: str) -> Stated:
+    def statement(self, period: str) -> Statement:
         """The statement of one period. Raises `UnknownPeriodError` or `UnavailableError`."""
         ...
 
@@ -192,15 +168,15 @@ def read_statement(
     limit: Annotated[int, Query(ge=1, le=PAGE_LIMIT)] = 1_000,
 ) -> StatementPage:
     """The lines of a statement, page by page."""
-    stated = _visible(request, caller, period, project)
-    lines = [dict(zip(COLUMNS, row, strict=True)) for row in chargeback_rows(stated.page(offset, limit), printable)]
-    return StatementPage(billing_period=period, total=len(stated), offset=offset, lines=lines)
+    statement = _visible(request, caller, period, project)
+    lines = [*chargeback_rows(statement, printable, offset, limit)]
+    return StatementPage(billing_period=period, total=statement.lines.height, offset=offset, lines=lines)
 
 
 @api.get("/statements/{period}/chargeback.csv", response_class=StreamingResponse)
 def read_chargeback(request: Request, caller: Caller, period: Period, project: OfProject = None) -> Response:
     """The statement as the CSV file that `meterbridge statement` writes."""
-    lines = _visible(request, caller, period, project).chargeback()
+    lines = chargeback_csv(_visible(request, caller, period, project))
     begun = [*islice(lines, 2)]  # what cannot be read at all is told before anything is sent
     return _csv(f"chargeback-{period}.csv", chain(begun, lines))
 
@@ -208,7 +184,7 @@ def read_chargeback(request: Request, caller: Caller, period: Period, project: O
 @api.get("/statements/{period}/summary")
 def read_summary(request: Request, caller: Caller, period: Period, project: OfProject = None) -> Summary:
     """The totals per disposition, project and scheduler."""
-    statement = _visible(request, caller, period, project).totals()
+    statement = _visible(request, caller, period, project)
     rows = [dict(zip(SUMMARY_COLUMNS, row, strict=True)) for row in summary_rows(statement, printable)]
     capacity = dict(zip(SUMMARY_COLUMNS, capacity_row(statement), strict=True))
     return Summary(billing_period=period, rows=rows, capacity=capacity if _whole(caller, project) else None)
@@ -217,7 +193,7 @@ def read_summary(request: Request, caller: Caller, period: Period, project: OfPr
 @api.get("/statements/{period}/summary.csv", response_class=StreamingResponse)
 def read_summary_csv(request: Request, caller: Caller, period: Period, project: OfProject = None) -> Response:
     """The summary as a CSV file; its last row is capacity, which only an admin sees."""
-    statement = _visible(request, caller, period, project).totals()
+    statement = _visible(request, caller, period, project)
     rows = summary_csv(statement, capacity=_whole(caller, project))
     return _csv(f"chargeback-{period}-summary.csv", ["".join(rows)])
 
@@ -271,15 +247,15 @@ def front_page(request: Request) -> HTMLResponse:
     return HTMLResponse(api_page(request.app.openapi()))
 
 
-def _visible(request: Request, caller: Principal, period: str, project: str | None) -> Stated:
+def _visible(request: Request, caller: Principal, period: str, project: str | None) -> Statement:
     """The statement as this caller may see it: lines, their hours, and totals."""
     if project is not None and not caller.may_see(project):
         raise HTTPException(403, f"this token may not see project {project}")
-    stated: Stated = request.app.state.books.statement(period)
+    statement: Statement = request.app.state.books.statement(period)
     if _whole(caller, project):
-        return stated
+        return statement
     viewer = caller if project is None else Principal(caller.name, Role.PROJECT, frozenset({project}))
-    return stated.of_projects(viewer.may_see)
+    return statement.of_projects(viewer.may_see)
 
 
 def _whole(caller: Principal, project: str | None) -> bool:

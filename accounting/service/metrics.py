@@ -17,8 +17,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import ColumnElement, Connection, Engine, and_, func, select
 
 from accounting.ledger.booking import CORRECTION
-from accounting.model import Usage
-from accounting.rates.rating import MILLIGPU_SECONDS_PER_HOUR, Rates, RatingError
+from accounting.rates.rating import RatingError
 from accounting.store.calendar import OPEN
 from accounting.store.database import read
 from accounting.store.tables import cursors, jobs, node_days, periods, postings, transactions
@@ -69,7 +68,7 @@ PROJECT_SECONDS = Gauge(
 )
 PROJECT_CHARGE = Gauge(
     "meterbridge_ledger_project_charge",
-    "What the project's card-seconds of the period so far come to, before each line is rounded; corrections included",
+    "What the project's lines of the period so far come to, as on its statement; corrections included",
     ("project", "period", "currency"),
 )
 
@@ -88,11 +87,11 @@ class Standing:
     by_project: Mapping[Gauge, Rows] = field(default_factory=dict)
 
 
-RatesOf = Callable[[str], Rates]
-"""The prices of a billing month."""
+Amounts = Callable[[str], tuple[str, Mapping[str, Decimal]]]
+"""The currency of a billing month, and what each project pays in it. Raises `RatingError`."""
 
 
-def stand(engine: Engine, rates_of: RatesOf) -> Standing:
+def stand(engine: Engine, amounts: Amounts) -> Standing:
     """Read where the books stand. A month with a card that has no price has no charges, rather than wrong ones."""
     with read(engine) as connection:
         known = connection.execute(select(periods).order_by(periods.c.start_at)).all()
@@ -113,7 +112,7 @@ def stand(engine: Engine, rates_of: RatesOf) -> Standing:
         }
     own = [s for s in sums if s.project]
     seconds = _seconds((s.project, s.period, s.disposition, s.scheduler, s.model, s.quantity) for s in own)
-    return Standing(overall, {PROJECT_SECONDS: seconds, PROJECT_CHARGE: _charges(own, rates_of)})
+    return Standing(overall, {PROJECT_SECONDS: seconds, PROJECT_CHARGE: _charges(names, amounts)})
 
 
 class _Sum(NamedTuple):
@@ -171,20 +170,15 @@ def _rejects(connection: Connection) -> Rows:
     return {(source,): float(count) for source, count in connection.execute(query)}
 
 
-def _charges(sums: Iterable[_Sum], rates_of: RatesOf) -> Rows:
-    added: dict[Labels, Decimal] = defaultdict(Decimal)
-    unpriced: set[str] = set()
-    for s in sums:
-        if s.disposition != Disposition.CHARGED or s.period in unpriced:
-            continue
-        rates = rates_of(s.period)
+def _charges(names: Iterable[str], amounts: Amounts) -> Rows:
+    found: dict[Labels, float] = {}
+    for period in names:
         try:
-            price = rates.price(Usage(s.project, None, s.model, Disposition.CHARGED, s.quantity, s.quantity, 0, 0))
+            currency, paid = amounts(period)
         except RatingError:  # the statement refuses such a month and names the model; a gauge can only be absent
-            unpriced.add(s.period)
             continue
-        added[s.project, s.period, rates.currency] += price * s.quantity / MILLIGPU_SECONDS_PER_HOUR
-    return {labels: float(amount) for labels, amount in added.items() if labels[1] not in unpriced}
+        found.update({(project, period, currency): float(amount) for project, amount in paid.items() if project})
+    return found
 
 
 class StandingCollector(Collector):

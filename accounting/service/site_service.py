@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine
@@ -13,16 +14,17 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp
 
 from accounting.periods.check import check
-from accounting.rates.rating import Rates, RatingError
+from accounting.rates.rating import RatingError
 from accounting.service.app import UnavailableError, UnknownPeriodError, create_service
 from accounting.service.auth import TokenFile, Tokens
 from accounting.service.last_value import Latest
 from accounting.service.loop import Loop, Task
 from accounting.service.metrics import OPEN_FAMILIES, Standing, StandingCollector, Standings, stand
 from accounting.site import book, recovery
-from accounting.statements.statement_pages import StatedMonth
+from accounting.statements import Statement
+from accounting.statements.month import month_sums
 from accounting.store.calendar import period_named
-from accounting.store.database import next_id, read
+from accounting.store.database import LedgerError, next_id, read
 from accounting.store.tables import transactions
 from exporters.config import Config
 from exporters.http.server import Server
@@ -33,7 +35,7 @@ class LedgerBooks:
 
     def __init__(self, config: Config, engine: Engine) -> None:
         self._config, self._engine = config, engine
-        self._latest: Latest[StatedMonth] = Latest(config.service.interval)
+        self._latest: Latest[Statement] = Latest(config.service.interval)
 
     def periods(self) -> Sequence[str]:
         """The billing months that have postings, oldest first."""
@@ -42,7 +44,7 @@ class LedgerBooks:
         except DBAPIError as e:
             raise self._unreadable(e) from e
 
-    def statement(self, period: str) -> StatedMonth:
+    def statement(self, period: str) -> Statement:
         """The statement of one month as the books have it now; what was measured may be ``service.interval`` old."""
         if period not in self.periods():
             raise UnknownPeriodError(period)
@@ -51,8 +53,8 @@ class LedgerBooks:
             at = book.prices(self._config, self._engine, month)
             with read(self._engine) as connection:
                 booked = next_id(connection, transactions)
-            return self._latest.of((period, at, booked), lambda: book.stated(self._engine, month, at))
-        except RatingError as e:
+            return self._latest.of((period, at, booked), lambda: book.served(self._engine, month, at))
+        except (RatingError, LedgerError) as e:
             raise UnavailableError(str(e)) from e
 
     async def unreadable(self, _: Request, error: Exception) -> JSONResponse:
@@ -118,18 +120,21 @@ def service(config: Config, clock: Callable[[], float] = time.time) -> Service:
     )
     standings = Standings()
     registry.register(StandingCollector(OPEN_FAMILIES, standings.overall))
-    tasks.append(Task("standing", config.service.interval, lambda: standings.stands(_stand(config, engine))))
+    tasks.append(Task("standing", config.service.interval, lambda: standings.stands(standing_of(config, engine))))
     tasks.append(Task("check", config.service.check_interval, lambda: standings.checked(len(check(engine)), clock())))
     books = LedgerBooks(config, engine)
     app = create_service(books, tokens, Loop(tasks, registry, wall=clock), registry, standings)
-    app.add_exception_handler(DBAPIError, books.unreadable)
+    for failure in (DBAPIError, LedgerError):
+        app.add_exception_handler(failure, books.unreadable)
     return Service(app, config, engine)
 
 
-def _stand(config: Config, engine: Engine) -> Standing:
+def standing_of(config: Config, engine: Engine) -> Standing:
     """Where the books stand now, each month at its own prices."""
 
-    def rates_of(month: str) -> Rates:
-        return book.prices(config, engine, period_named(month, book.zone(config))).rates
+    def amounts(month: str) -> tuple[str, Mapping[str, Decimal]]:
+        period = period_named(month, book.zone(config))
+        at = book.prices(config, engine, period)
+        return at.rates.currency, month_sums(engine, period, at.cards).amounts
 
-    return stand(engine, rates_of)
+    return stand(engine, amounts)

@@ -6,8 +6,8 @@ Everything here is plumbing: what the verbs mean is in the rooms they call.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -15,28 +15,24 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import DBAPIError
 
-from accounting.bulk.readers import readers
-from accounting.bulk.seek import line_named
-from accounting.bulk.shelf import shelf
-from accounting.bulk.statement import many, month_statement
 from accounting.evidence.node_facts import lenders, nodes_seen
 from accounting.intake import rejects as set_aside
 from accounting.intake.backfilled import recovered_time
 from accounting.intake.history import IntakeReport, ingest_history
 from accounting.intake.live_recorder import LedgerRecorder
 from accounting.ledger.reconcile_range import AS_FITS, ReconcileReport, Site, Work, day_inputs, reconcile_range
-from accounting.model import Line
 from accounting.periods.check import check as prove
 from accounting.periods.closing import period_states
 from accounting.periods.proofs import Breach
-from accounting.rates.rating import Rates, rate, rate_corrections
+from accounting.rates.rating import Rates
 from accounting.reconcile.rule import Rules
-from accounting.statements import Basis, Statement, Terms, beancount, compose
+from accounting.statements import Basis, Statement, Terms, beancount
 from accounting.statements import write_statement as write_files
 from accounting.statements.explain import explain_usage, render
 from accounting.statements.files import write_atomic
-from accounting.statements.statement_pages import StatedMonth
-from accounting.statements.usage import corrections, usage, usage_of
+from accounting.statements.jobs import Asked
+from accounting.statements.lines import Cards
+from accounting.statements.month import line_named, month_statement
 from accounting.store.calendar import Period, period_at, period_named
 from accounting.store.database import LedgerError, read
 from accounting.store.schema import open_ledger
@@ -219,6 +215,11 @@ class Prices:
     closed: bool
     earlier: Mapping[str, Rates]
 
+    @property
+    def cards(self) -> Cards:
+        """As a statement takes them."""
+        return Cards(self.rates, self.earlier)
+
 
 def prices(config: Config, engine: Engine, period: Period) -> Prices:
     """The prices and terms of a month. What a month was closed with never changes, whatever the settings say."""
@@ -230,29 +231,14 @@ def prices(config: Config, engine: Engine, period: Period) -> Prices:
     return Prices(rates(config), terms(config), period.name in closed, earlier)
 
 
-def lines(config: Config, engine: Engine, period: Period, at: Prices | None = None) -> list[Line]:
-    """The priced lines of a period, and after them the corrections of closed months that are booked in it."""
-    at = at or prices(config, engine, period)
-    own = rate(usage(engine, period.start, period.end), at.rates, period.name)
-    return own + corrected(engine, period, at)
-
-
-def corrected(engine: Engine, period: Period, at: Prices) -> list[Line]:
-    """The priced corrections of closed months that are booked in a period."""
-    return rate_corrections(corrections(engine, period.name), at.earlier, at.rates, period.name)
-
-
 def statement(config: Config, engine: Engine, period: Period, at: Prices | None = None) -> Statement:
     """The statement of a billing month."""
-    at = at or prices(config, engine, period)
-    return compose(lines(config, engine, period, at), at.rates, period.name)
+    return month_statement(engine, period, (at or prices(config, engine, period)).cards)
 
 
-def stated(engine: Engine, period: Period, at: Prices) -> StatedMonth:
-    """The statement of a billing month, however many lines it has: they are read when they are asked for."""
-    with readers(engine, much=many(engine, period)) as some:
-        month = month_statement(engine, some, period, at.rates, corrected(engine, period, at))
-    return StatedMonth(engine, month, at.rates)
+def served(engine: Engine, period: Period, at: Prices) -> Statement:
+    """The same for a service: what is known of jobs in words is read when it is asked for."""
+    return replace(month_statement(engine, period, at.cards), words=Asked(engine))
 
 
 def write_statement(config: Config, name: str, folder: Path) -> Sequence[Path]:
@@ -262,12 +248,9 @@ def write_statement(config: Config, name: str, folder: Path) -> Sequence[Path]:
         at = prices(config, engine, period)
         closed_at = next((s.closed_at for s in period_states(engine) if s.name == name and not s.is_open), None)
         owed = recovered_time(engine, period.start, period.end, closed_at)
-        later, much = corrected(engine, period, at), many(engine, period)
-        with readers(engine, much=much) as some, shelf(folder) if much else nullcontext() as shared:
-            month = month_statement(engine, some, period, at.rates, later, shared)
-            earlier = {line.corrects: at.earlier[line.corrects] for line in month.statement.lines}
-            basis = Basis(at.closed, earlier, owed)
-            return write_files(folder, month.statement, at.rates, at.terms, basis, month.csv_parts(some))
+        month = statement(config, engine, period, at)
+        basis = Basis(at.closed, {name: at.earlier[name] for name in month.corrected}, owed)
+        return write_files(folder, month, at.rates, at.terms, basis)
 
 
 def explain(config: Config, line_id: str, name: str | None, *, escape: bool) -> bytes:
@@ -279,16 +262,12 @@ def explain(config: Config, line_id: str, name: str | None, *, escape: bool) -> 
         months = [name] if name else list(reversed(month_names(engine)))
         for month in months:
             period = period_named(month, zone(config))
-            for line in corrected(engine, period, prices(config, engine, period)):
-                if line.line_id == line_id:
-                    about = period_named(line.corrects, zone(config))
-                    chain = explain_usage(engine, about.start, about.end, line.usage, period.name)
-                    return render(chain, escape=escape)
-            with read(engine) as connection:
-                group = line_named(connection, period, line_id)
-                used = usage_of(connection, period.start, period.end, group) if group else None
-            if used is not None:
-                return render(explain_usage(engine, period.start, period.end, used), escape=escape)
+            found = line_named(engine, period, line_id)
+            if found is not None:
+                used, corrects = found
+                about = period_named(corrects, zone(config)) if corrects else period
+                chain = explain_usage(engine, about.start, about.end, used, month if corrects else "")
+                return render(chain, escape=escape)
     raise LedgerError(
         f"no line {line_id} in {', '.join(months) or 'an empty ledger'}; line_id is the CSV's last column"
     )

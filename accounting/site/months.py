@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
 
 from sqlalchemy import Engine, func, select
 
-from accounting.bulk.statement import month_sums, refuse_unpriced
 from accounting.ledger.disputes import Dispute, disputes, reach, rule
 from accounting.ledger.reconcile_range import ReconcileReport, day_inputs
 from accounting.periods.closing import ClosedWith, period_state, period_states
 from accounting.periods.proofs import Breach
 from accounting.periods.sealing import seal
 from accounting.periods.settling import Open, Sources, still_open, unreconciled
-from accounting.rates.rating import RatingError
+from accounting.rates.rating import RatingError, money
 from accounting.site import book
-from accounting.statements.chargeback import money
 from accounting.statements.hours import hours_text, micro_hours
+from accounting.statements.month import month_sums, refuse_unpriced
 from accounting.store.calendar import Period, close, period_named
 from accounting.store.database import LedgerError, read
 from accounting.store.tables import node_days
 from exporters.config import Config
 from exporters.errors import EXIT_BREACH, OperatorError
-from exporters.model import Disposition
 
 
 class NotSettledError(OperatorError):
@@ -54,8 +51,7 @@ def _settle(config: Config, engine: Engine, period: Period, now: int) -> list[Op
     found += unreconciled(engine, period, inputs, rules.hash(), zone=zone)
     try:
         at = book.prices(config, engine, period)
-        refuse_unpriced(engine, period, at.rates)
-        book.corrected(engine, period, at)
+        refuse_unpriced(engine, period, at.cards)
     except RatingError as e:
         found.append(Open(must=True, what=str(e)))
     return sorted(found, key=lambda o: not o.must)
@@ -79,12 +75,8 @@ def close_month(config: Config, name: str, now: int, *, force: bool = False) -> 
 
 def _closed_with(config: Config, engine: Engine, period: Period) -> ClosedWith:
     at = book.prices(config, engine, period)
-    capacity, charged, minor = month_sums(engine, period, at.rates)
-    later = [line for line in book.corrected(engine, period, at) if line.usage.disposition is not None]
-    capacity += sum(line.usage.charged for line in later)
-    charged += sum(line.usage.charged for line in later if line.usage.disposition is Disposition.CHARGED)
-    amount = sum((line.amount for line in later), Decimal(minor).scaleb(-at.rates.minor_digits))
-    return ClosedWith(at.rates, at.terms, capacity, charged, amount)
+    sums = month_sums(engine, period, at.cards)
+    return ClosedWith(at.rates, at.terms, sums.capacity, sums.charged, sums.amount)
 
 
 def seal_month(config: Config, name: str, now: int) -> str:

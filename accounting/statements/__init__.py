@@ -9,37 +9,29 @@ The same lines give the same bytes, whatever their order. A file is either the o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 from accounting.rates.rating import Rates
 from accounting.statements.chargeback import chargeback_csv
-from accounting.statements.compose import Statement, compose
+from accounting.statements.compose import Statement
 from accounting.statements.files import write_atomic
 from accounting.statements.notes import Basis, Terms, notes_text
 from accounting.statements.summary import summary_csv
 
-__all__ = ["Basis", "Statement", "Terms", "chargeback_csv", "compose", "summary_csv", "write_statement"]
+__all__ = ["Basis", "Statement", "Terms", "chargeback_csv", "summary_csv", "write_statement"]
 
 
 def write_statement(
-    folder: Path,
-    statement: Statement,
-    rates: Rates,
-    terms: Terms,
-    basis: Basis | None = None,
-    chargeback: Iterable[str | bytes | Path] | None = None,
+    folder: Path, statement: Statement, rates: Rates, terms: Terms, basis: Basis | None = None
 ) -> list[Path]:
     """Write the three files of a statement into ``folder`` (made if missing) and return their paths.
-
-    ``chargeback`` is the text of the first, where it is not made from the statement's lines.
 
     Raises OSError when the folder cannot be written; what was there before is then still whole.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"chargeback-{statement.billing_period}"
     return [
-        write_atomic(folder / f"{stem}.csv", chargeback_csv(statement) if chargeback is None else chargeback),
+        write_atomic(folder / f"{stem}.csv", chargeback_csv(statement)),
         write_atomic(folder / f"{stem}-summary.csv", summary_csv(statement)),
         write_atomic(folder / f"{stem}-notes.txt", notes_text(statement, rates, terms, basis)),
     ]

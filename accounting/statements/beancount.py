@@ -19,21 +19,25 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, tzinfo
+from itertools import chain
 
+import polars as pl
 from sqlalchemy import Connection, Engine, func, select
 
 from accounting.ledger.booking import CORRECTION
 from accounting.model import CAPACITY
+from accounting.statements.usage import corrections, standing
 from accounting.store.calendar import Period
+from accounting.store.columns import columns
 from accounting.store.database import read
-from accounting.store.tables import node_days, postings, transactions
+from accounting.store.tables import postings, transactions
 from exporters.model import Disposition
 
 ROOT = {CAPACITY: "Equity:Capacity", **{d.value: f"Expenses:{d.value.capitalize()}" for d in Disposition}}
 _LONGEST_MODEL = 12
 """A Beancount currency has 24 characters at most, of which ours needs some."""
 
-_T, _P, _D = transactions.c, postings.c, node_days.c
+_T, _P = transactions.c, postings.c
 _GROUP = (_P.account, _P.project, _P.model)
 _Sums = Mapping[tuple[str, str, str], int]
 
@@ -119,29 +123,23 @@ def _journal(
 def _assertions(
     connection: Connection, period: Period, sums: _Sums, on: date, units: Mapping[str, str]
 ) -> Iterator[str]:
-    """Our own balances, asserted: per project and model, and per disposition and model from what stands."""
+    """Our own balances, asserted: per project and model, and per disposition and model from the month's usages."""
     yield "\n"
     of_project: dict[tuple[str, str], int] = defaultdict(int)
     for (disposition, project, model), total in sums.items():
         if project:
             of_project[account(disposition, project), units[model]] += total
-    standing = (
-        select(_P.account, _P.model, func.sum(_P.quantity))
-        .join(node_days, _D.transaction_id == _P.transaction_id)
-        .where(_D.start_at >= period.start, _D.start_at < period.end, _P.account != "")
-        .group_by(_P.account, _P.model)
-    )
-    corrected = (
-        select(_P.account, _P.model, func.sum(_P.quantity))
-        .join(transactions, _T.id == _P.transaction_id)
-        .where(_T.period == period.name, _T.kind == CORRECTION, _P.account != "")
-        .group_by(_P.account, _P.model)
-    )
     whole: dict[tuple[str, str], int] = defaultdict(int)
-    for query in (standing, corrected):
-        for disposition, model, total in connection.execute(query):
-            whole[ROOT[disposition], units[model]] += int(total)
-    for (name, unit), total in sorted({**of_project, **whole}.items()):
+    with columns(connection) as ledger:
+        usages = (standing(ledger, period.start, period.end), corrections(ledger, period.name))
+    by_word = (found.group_by("disposition", "gpu_model").agg(pl.col("charged").sum()) for found in usages)
+    for disposition, model, total in chain.from_iterable(found.iter_rows() for found in by_word):
+        if disposition:
+            whole[ROOT[disposition], units[model]] += total
+            whole[ROOT[CAPACITY], units[model]] -= total
+    opened = {(ROOT[disposition], units[model]) for disposition, _, model in sums}
+    told = {place: total for place, total in whole.items() if total or place in opened}
+    for (name, unit), total in sorted({**of_project, **told}.items()):
         yield f"{on} balance {name}  {total} {unit}\n"
 
 

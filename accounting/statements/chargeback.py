@@ -16,137 +16,135 @@ of the line it is about a job, or about cards, of which that month has no line.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from datetime import date, timedelta
-from decimal import Decimal
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from io import BytesIO
 
-from accounting.model import DAY, Line, Usage
+import polars as pl
+
 from accounting.statements.compose import Statement
-from accounting.statements.csvtext import csv_lines, text
-from accounting.statements.hours import hours_text, micro_hours
-from exporters.model import MILLI_PER_GPU, Disposition
-
-COLUMNS = (
-    "billing_period",
-    "project",
-    "scheduler",
-    "cluster",
-    "job_id",
-    "job_name",
-    "user",
-    "account_or_namespace",
-    "partition_or_queue",
-    "gpu_model",
-    "start",
-    "end",
-    "gpu_hours",
-    "charged_gpu_hours",
-    "avg_gpu_utilization",
-    "energy_kwh",
-    "telemetry_coverage",
-    "unit_price",
-    "amount",
-    "currency",
-    "disposition",
-    "linked_record",
-    "line_id",
-)
-"""The columns of ``chargeback-YYYY-MM.csv``. Only ever extended at the end."""
+from accounting.statements.csvtext import csv_lines, safe, text
+from accounting.statements.hours import DECIMALS, micro_hours
+from accounting.statements.lines import PIECE, line_text, linked_text
+from accounting.statements.measurements import measurements
+from exporters.model import Disposition
 
 NO_LINE = "none"
 """What a correction names where the closed month has no line that it could correct."""
 
-JOULES_PER_KWH = 3_600_000
 
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """How a column is filled: an expression over the columns of a line (`whole_lines`), null for an empty cell.
 
-def chargeback_csv(statement: Statement) -> Iterator[str]:
-    """Yield the lines of ``chargeback-YYYY-MM.csv``."""
-    return csv_lines(COLUMNS, chargeback_rows(statement, text))
-
-
-def chargeback_rows(statement: Statement, name: Callable[[str], str]) -> Iterator[tuple[str, ...]]:
-    """Yield one tuple of `COLUMNS` per line; ``name`` makes a name safe for its place (`csvtext.text` for a CSV)."""
-    for line, micro in zip(statement.lines, statement.micro_hours, strict=True):
-        yield _row(line, micro, statement.minor_digits, name)
-
-
-def _row(line: Line, micro: int, digits: int, name: Callable[[str], str]) -> tuple[str, ...]:
-    usage, job = line.usage, line.usage.job
-    gpu_hours, charged = _hours(usage, micro)
-    utilization, energy, coverage = telemetry(usage)
-    return (
-        line.billing_period,
-        name(usage.project),
-        job.scheduler.value if job else "",
-        name(job.cluster) if job else "",
-        name(job.id) if job else "",
-        name(usage.job_name),
-        name(usage.user),
-        name(usage.account),
-        name(usage.partition),
-        name(usage.gpu_model),
-        moment(usage.start) if usage.start < usage.end else "",
-        moment(usage.end) if usage.start < usage.end else "",
-        hours_text(gpu_hours),
-        hours_text(charged),
-        utilization,
-        energy,
-        coverage,
-        money(line.unit_price, digits),
-        money(line.amount, digits),
-        line.currency,
-        usage.disposition.value if usage.disposition else "",
-        f"correction/{line.corrects}/{line.corrected or NO_LINE}" if line.corrects else name(str(usage.linked or "")),
-        line.line_id,
-    )
-
-
-def _hours(usage: Usage, micro: int) -> tuple[int, int]:
-    """Work out gpu_hours and charged_gpu_hours in millionths, given what the line counts under its disposition."""
-    if usage.disposition is None:
-        return micro_hours(usage.held), 0
-    if usage.disposition is not Disposition.CHARGED:
-        return micro, 0
-    return (micro if usage.held == usage.charged else micro_hours(usage.held)), micro
-
-
-def telemetry(usage: Usage) -> tuple[str, str, str]:
-    """Say utilization, energy and coverage, or nothing where nothing was measured: never 0 for "not known".
-
-    Rounds that the exporter itself missed expected no sample, so coverage is also never more than the part of the held
-    time that was observed.
+    ``outside`` are names that somebody chose: they are made safe for the place where they are printed.
     """
-    observed, joules, expected = usage.observed_gpu_seconds, usage.energy_joules, usage.samples_expected
-    if not usage.samples_seen or (observed <= 0 and joules <= 0):
-        return "", "", ""
-    return (
-        f"{usage.active_seconds / observed:.4f}" if observed > 0 else "",
-        f"{joules / JOULES_PER_KWH:.6f}" if joules > 0 else "",  # a card that is there draws power: 0 is "not measured"
-        f"{_coverage(usage):.4f}" if expected else "",
+
+    value: pl.Expr
+    outside: bool = False
+
+
+def _moment(name: str) -> pl.Expr:
+    """Epoch seconds as ISO 8601 in UTC, ``2026-10-01T00:00:00Z``; nothing for a line of no time."""
+    printed = pl.from_epoch(pl.col(name)).dt.to_string("%Y-%m-%dT%H:%M:%SZ")
+    return pl.when(pl.col("start") < pl.col("end")).then(printed)
+
+
+def decimals(value: pl.Expr, places: int) -> pl.Expr:
+    """Whole numbers with so many decimals, exactly: ``1500000`` with six is ``1.500000``."""
+    if not places:
+        return value.cast(pl.String)
+    size, unit = value.abs(), 10**places
+    sign = pl.when(value < 0).then(pl.lit("-")).otherwise(pl.lit(""))
+    part = (size % unit).cast(pl.String).str.zfill(places)
+    return pl.concat_str(sign, (size // unit).cast(pl.String), pl.lit("."), part)
+
+
+_CHARGED = pl.col("disposition") == Disposition.CHARGED.value
+_SHOWN = pl.col("disposition") == ""
+_GPU_HOURS = (
+    pl.when(_SHOWN | (_CHARGED & (pl.col("held") != pl.col("charged"))))
+    .then(micro_hours(pl.col("held")))
+    .otherwise(pl.col("micro"))
+)
+_CORRECTION = pl.concat_str(
+    pl.lit("correction/"), pl.col("corrects").cast(pl.String), pl.lit("/"), pl.col("corrected").fill_null(NO_LINE)
+)
+
+CELLS: Mapping[str, Cell] = {
+    "billing_period": Cell(pl.col("billing_period")),
+    "project": Cell(pl.col("project"), outside=True),
+    "scheduler": Cell(pl.col("scheduler")),
+    "cluster": Cell(pl.col("cluster"), outside=True),
+    "job_id": Cell(pl.col("run"), outside=True),
+    "job_name": Cell(pl.col("job_name"), outside=True),
+    "user": Cell(pl.col("user"), outside=True),
+    "account_or_namespace": Cell(pl.col("account"), outside=True),
+    "partition_or_queue": Cell(pl.col("partition"), outside=True),
+    "gpu_model": Cell(pl.col("gpu_model"), outside=True),
+    "start": Cell(_moment("start")),
+    "end": Cell(_moment("end")),
+    "gpu_hours": Cell(decimals(_GPU_HOURS, DECIMALS)),
+    "charged_gpu_hours": Cell(decimals(pl.when(_CHARGED).then("micro").otherwise(0), DECIMALS)),
+    "avg_gpu_utilization": Cell(pl.col("avg_gpu_utilization")),
+    "energy_kwh": Cell(pl.col("energy_kwh")),
+    "telemetry_coverage": Cell(pl.col("telemetry_coverage")),
+    "unit_price": Cell(pl.col("unit_price")),
+    "amount": Cell(pl.col("amount")),
+    "currency": Cell(pl.col("currency")),
+    "disposition": Cell(pl.col("disposition")),
+    "linked_record": Cell(
+        pl.when(pl.col("corrects") == "").then(pl.col("linked_record")).otherwise(_CORRECTION), outside=True
+    ),
+    "line_id": Cell(pl.col("line_id")),
+}
+"""The columns of ``chargeback-YYYY-MM.csv``, each with how it is filled. Only ever extended at the end."""
+
+COLUMNS = tuple(CELLS)
+
+
+def chargeback_csv(statement: Statement) -> Iterator[bytes]:
+    """Yield ``chargeback-YYYY-MM.csv``, many lines at a time."""
+    yield from (line.encode() for line in csv_lines(COLUMNS, []))
+    for first in range(0, statement.lines.height, PIECE):
+        buffer = BytesIO()
+        filled = cells(statement, first, PIECE, text)
+        filled.write_csv(buffer, include_header=False, line_terminator="\r\n", quote_style="necessary")
+        yield buffer.getvalue()
+
+
+def chargeback_rows(
+    statement: Statement, name: Callable[[str], str], first: int = 0, count: int | None = None
+) -> Iterator[dict[str, str]]:
+    """Yield the cells of lines, ``count`` after the ``first`` ones; ``name`` makes a name safe for its place."""
+    found = cells(statement, first, statement.lines.height if count is None else count, name)
+    return found.fill_null("").iter_rows(named=True)
+
+
+def cells(statement: Statement, first: int, count: int, name: Callable[[str], str]) -> pl.DataFrame:
+    """Some lines of a statement as texts, a column for each of `COLUMNS`; null where a cell is empty."""
+    lines = whole_lines(statement, first, count)
+    made = lines.select(cell.value.alias(column) for column, cell in CELLS.items())
+    outside = [safe(made[column], name) for column, cell in CELLS.items() if cell.outside]
+    filled = made.with_columns(outside).cast(pl.String)
+    return filled.select(pl.when(pl.all() != "").then(pl.all()))
+
+
+def whole_lines(statement: Statement, first: int, count: int) -> pl.DataFrame:
+    """Some lines of a statement with all that is known of each.
+
+    The columns are those of `accounting.statements.lines` and of `accounting.statements.jobs.JOB`, those of
+    `accounting.statements.measurements`, and ``billing_period``, ``currency``, ``amount``, ``linked_record`` (the other
+    job, as people write it), ``line_id`` and ``corrected`` (names of lines as they are printed).
+    """
+    lines = statement.lines.slice(first, count)
+    own, linked = statement.words(lines["job"]), statement.words(lines["linked"])
+    return lines.with_columns(own).with_columns(
+        *measurements(lines).get_columns(),
+        line_text(lines["line"]).alias("line_id"),
+        line_text(lines["corrected"]).alias("corrected"),
+        linked_text(linked).alias("linked_record"),
+        decimals(pl.col("minor"), statement.minor_digits).alias("amount"),
+        billing_period=pl.lit(statement.billing_period),
+        currency=pl.lit(statement.currency),
     )
-
-
-def _coverage(usage: Usage) -> float:
-    watched = usage.observed_gpu_seconds * MILLI_PER_GPU / usage.held if usage.held else 1.0
-    return min(usage.samples_seen / usage.samples_expected, watched)
-
-
-def moment(epoch: int) -> str:
-    """Print epoch seconds as ISO 8601 in UTC: ``2026-10-01T00:00:00Z``."""
-    day, second = divmod(epoch, DAY)
-    return f"{_date(day)}T{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}Z"
-
-
-@lru_cache(maxsize=1024)
-def _date(day: int) -> str:
-    """Print a day counted from the epoch; a month has few, and each is printed often."""
-    return (date(1970, 1, 1) + timedelta(days=day)).isoformat()
-
-
-def money(amount: Decimal, minor_digits: int) -> str:
-    """Print money with at least the currency's decimals, never in exponent form: ``2.5`` is ``2.50``."""
-    exponent = amount.as_tuple().exponent
-    if isinstance(exponent, int) and -exponent < minor_digits:
-        amount = amount.quantize(Decimal(1).scaleb(-minor_digits))
-    return f"{amount:f}"

@@ -1,29 +1,27 @@
-"""One statement, composed once: the lines in order, the hours printed on each, and the totals they sum to.
+"""One statement, composed once: a table of lines in order, the hours printed on each, and the totals they sum to.
 
 The per-line file, the summary, the API and the demo's table all print from this, so they cannot disagree.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
-from accounting.model import Line
-from accounting.rates.rating import Rates, line_order
+from accounting.statements.categories import categories
 from accounting.statements.hours import apportion, micro_hours
+from accounting.statements.jobs import Words
 from exporters.model import Disposition
 
-_WORDS = tuple(Disposition)
 Ints = NDArray[np.int64]
-_MANY = 1 << 20
-"""Numbers so large are sorted, not looked up."""
-
-_NUMBERS = {word: number for number, word in enumerate(_WORDS)}
+_WORDS = tuple(Disposition)
+_TOTAL = ("corrects", "disposition", "project", "scheduler")
+"""What the lines of one total have in common, in the order of the summary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +43,40 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A billing period's lines in statement order, and their totals.
+    """A billing period's lines in statement order (the table of `accounting.statements.lines`), and their totals.
 
-    ``micro_hours[n]`` is what ``lines[n]`` counts under its disposition, in printed millionths of a GPU-hour: 0 for
-    a linked record. Over the lines of one total they sum to the total's, and over the totals to ``capacity_micro``.
+    ``micro`` of a line is what it counts under its disposition, in printed millionths of a GPU-hour: 0 for a linked
+    record. Over the lines of one total they sum to the total's, and over the totals to ``capacity_micro``. ``words``
+    tells what is known of the lines' jobs.
     """
 
     billing_period: str
-    lines: tuple[Line, ...]
-    micro_hours: tuple[int, ...]
+    lines: pl.DataFrame
+    words: Words
     totals: tuple[Total, ...]
     currency: str
     minor_digits: int
 
     @property
+    def corrected(self) -> list[str]:
+        """The closed months of which corrections are on this statement."""
+        return sorted(filter(None, self.lines["corrects"].unique().cast(pl.String)))
+
+    def of_projects(self, may_see: Callable[[str], bool]) -> Statement:
+        """What those may see who may see these projects; each line has the hours that it has in the whole."""
+        seen = [name for name in categories(self.lines["project"]) if may_see(name)]
+        totals = tuple(total for total in self.totals if may_see(total.project))
+        return replace(self, lines=self.lines.filter(pl.col("project").is_in(seen)), totals=totals)
+
+    @property
     def capacity(self) -> int:
         """The fleet's capacity in milliGPU-seconds: the sum of everything, whoever had it, corrections included."""
         return sum(total.quantity for total in self.totals)
+
+    @property
+    def charged(self) -> int:
+        """What is charged, in milliGPU-seconds, corrections included."""
+        return sum(total.quantity for total in self.totals if total.disposition is Disposition.CHARGED)
 
     @property
     def capacity_micro(self) -> int:
@@ -74,111 +89,38 @@ class Statement:
         return sum((total.amount for total in self.totals), Decimal(0).scaleb(-self.minor_digits))
 
 
-def compose(lines: Sequence[Line], rates: Rates, billing_period: str) -> Statement:
-    """Order the lines of one period and total them. The order of the input never matters.
+def totalled(lines: pl.DataFrame, digits: int) -> tuple[pl.Series, tuple[Total, ...]]:
+    """Printed millionths of an hour for each of some lines in the order of a statement, and the totals they sum to.
 
-    Raises ValueError for a line of another period or currency.
+    The columns of `_TOTAL` are Enums, whose order is that of the totals.
     """
-    for line in lines:
-        if (line.billing_period, line.currency) != (billing_period, rates.currency):
-            raise ValueError(
-                f"line {line.line_id} is of {line.billing_period} in {line.currency}, "
-                f"the statement of {billing_period} in {rates.currency}"
-            )
-    ordered = tuple(sorted(lines, key=line_order))
-    hours, totals = _totals(ordered, rates.minor_digits)
-    return Statement(billing_period, ordered, hours, totals, rates.currency, rates.minor_digits)
-
-
-def _totals(lines: Sequence[Line], digits: int) -> tuple[tuple[int, ...], tuple[Total, ...]]:
-    counted = [n for n, line in enumerate(lines) if line.usage.disposition is not None]
-    usages = [lines[n].usage for n in counted]
-    texts = (
-        [lines[n].corrects for n in counted],
-        [u.project for u in usages],
-        [u.job.scheduler.value if u.job else "" for u in usages],
-    )
-    names = [sorted(set(column)) for column in texts]
-    codes = []
-    for column, some in zip(texts, names, strict=True):
-        number = {text: n for n, text in enumerate(some)}
-        codes.append(np.array([number[text] for text in column], np.int64))
-    found, totals = totalled(
-        Counted(
-            names[0],
-            names[1],
-            names[2],
-            codes[0],
-            np.array([_NUMBERS[u.disposition] for u in usages if u.disposition], np.int64),
-            codes[1],
-            codes[2],
-            np.array([u.charged for u in usages], np.int64),
-            np.array([int(lines[n].amount.scaleb(digits)) for n in counted], np.int64),
-        ),
-        digits,
-    )
-    hours = np.zeros(len(lines), np.int64)
-    hours[np.array(counted, np.int64)] = found
-    return tuple(hours.tolist()), totals
-
-
-class Counted(NamedTuple):
-    """The lines of a statement that count, in its order, by columns.
-
-    The texts are sorted, and ``correct``, ``project`` and ``scheduler`` number them; ``word`` numbers dispositions in
-    their own order. ``quantity`` is milliGPU-seconds, ``minor`` the amount in minor units.
-    """
-
-    corrects: Sequence[str]
-    projects: Sequence[str]
-    schedulers: Sequence[str]
-    correct: Ints
-    word: Ints
-    project: Ints
-    scheduler: Ints
-    quantity: Ints
-    minor: Ints
-
-
-def totalled(lines: Counted, digits: int) -> tuple[Ints, tuple[Total, ...]]:
-    """Printed millionths of an hour for each line, and the totals they sum to."""
-    sizes = (len(_WORDS), len(lines.projects) or 1, len(lines.schedulers) or 1)
-    key = lines.correct
-    for size, column in zip(sizes, (lines.word, lines.project, lines.scheduler), strict=True):
-        key = key * size + column
-    keys, group = _numbered(key)
-    quantity, minor = np.zeros(len(keys), np.int64), np.zeros(len(keys), np.int64)
-    np.add.at(quantity, group, lines.quantity)
-    np.add.at(minor, group, lines.minor)
-    printed = apportion(quantity)
-    few = group.astype(np.min_scalar_type(len(keys)))  # numbers of few bits are sorted many times as fast
-    order = np.argsort(few, kind="stable")
-    members = np.split(order, np.cumsum(np.bincount(group, minlength=len(keys)))[:-1])
-    hours = np.zeros(len(key), np.int64)
+    at = np.flatnonzero((lines["disposition"] != "").to_numpy())
+    counted = lines.select(*_TOTAL, "charged", "minor")[at]
+    key = np.zeros(len(at), np.int64)
+    for name in _TOTAL:
+        key = key * len(categories(counted[name])) + counted[name].to_physical().to_numpy()
+    keys, first, group = np.unique(key, return_index=True, return_inverse=True)
+    quantities, minor = counted["charged"].to_numpy(), counted["minor"].to_numpy()
+    sums, amounts = np.zeros((2, len(keys)), np.int64)
+    np.add.at(sums, group, quantities)
+    np.add.at(amounts, group, minor)
+    printed = apportion(sums)
+    order = np.argsort(group.astype(np.min_scalar_type(len(keys))), kind="stable")
+    ends = np.cumsum(np.bincount(group, minlength=len(keys)))
+    micro = np.zeros(lines.height, np.int64)
     totals = []
-    for n, (some, micro) in enumerate(zip(members if len(keys) else (), printed.tolist(), strict=True)):
-        hours[some] = apportion(lines.quantity[some], micro)
-        at = some[0]
+    for n, told in enumerate(counted[first].iter_rows(named=True)):
+        some = order[ends[n - 1] if n else 0 : ends[n]]
+        micro[at[some]] = apportion(quantities[some], int(printed[n]))
         totals.append(
             Total(
-                _WORDS[lines.word[at]],
-                lines.projects[lines.project[at]],
-                lines.schedulers[lines.scheduler[at]],
-                int(quantity[n]),
-                micro,
-                Decimal(int(minor[n])).scaleb(-digits),
-                lines.corrects[lines.correct[at]],
+                Disposition(told["disposition"]),
+                told["project"],
+                told["scheduler"],
+                int(sums[n]),
+                int(printed[n]),
+                Decimal(int(amounts[n])).scaleb(-digits),
+                told["corrects"],
             )
         )
-    return hours, tuple(totals)
-
-
-def _numbered(key: Ints) -> tuple[Ints, Ints]:
-    """The numbers that occur, ascending, and for each entry which of them it is."""
-    size = int(key.max(initial=-1)) + 1
-    if size > _MANY:
-        keys, group = np.unique(key, return_inverse=True)
-        return keys, group
-    found = np.zeros(size, dtype=bool)
-    found[key] = True
-    return np.flatnonzero(found), (np.cumsum(found) - 1)[key]
+    return pl.Series("micro", micro), tuple(totals)

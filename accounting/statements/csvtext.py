@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
+
+import polars as pl
+
+from accounting.statements.categories import mapped
 
 TEXT_LIMIT = 1024
 """A name longer than this is cut, with an ellipsis at its end (a spreadsheet refuses cells above 32,767)."""
@@ -16,9 +20,8 @@ TEXT_LIMIT = 1024
 _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
 # Control characters, line and paragraph separators, marks that reorder or hide text, and bytes that were not UTF-8.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
-_ORDINARY = re.compile(
-    r"(?:\w[\w .:/@-]{0,254})?", re.ASCII
-)  # what nearly every name is: nothing to do, and quick to see
+_ORDINARY = r"^(?:[0-9A-Za-z_][0-9A-Za-z_ .:/@-]{0,254})?$"  # what nearly every name is: nothing is to be done to it
+_is_ordinary = re.compile(_ORDINARY.removeprefix("^").removesuffix("$")).fullmatch
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
@@ -44,16 +47,18 @@ def text(value: str) -> str:
     >>> text("=cmd|' /C calc'!A0")
     "'=cmd|' /C calc'!A0"
     """
-    if _ORDINARY.fullmatch(value):
+    if _is_ordinary(value):
         return value
     plain = printable(value)
     return "'" + plain if _FORMULA.match(plain) else plain
 
 
-def cell(value: str) -> str:
-    """Turn a name into a cell as `csv_lines` writes it: `text`, in quotation marks where it needs them."""
-    safe = text(value)
-    return '"' + safe.replace('"', '""') + '"' if "," in safe or '"' in safe else safe
+def safe(names: pl.Series, rule: Callable[[str], str]) -> pl.Series:
+    """What ``rule``, which is `text` or `printable`, makes of many names."""
+    if names.dtype != pl.String:
+        return mapped(names, rule)
+    odd = names.filter(~names.str.contains(_ORDINARY)).unique()
+    return names.replace(odd, [rule(name) for name in odd]) if len(odd) else names
 
 
 def csv_lines(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

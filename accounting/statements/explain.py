@@ -80,7 +80,7 @@ class Explanation:
 
 def explain_usage(engine: Engine, start: int, end: int, usage: Usage, booked_in: str = "") -> Explanation:
     """Everything behind one usage of the node-days that begin in ``[start, end)``
-    (`accounting.statements.usage.usage`).
+    (`accounting.statements.month.line_named`).
 
     With ``booked_in`` it is the corrections of these node-days that were booked in that month.
     Of a job's records, all versions are told, as far as they touch that time.

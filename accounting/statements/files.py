@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-_PIECE = 1 << 20
 
-
-def write_atomic(path: Path, chunks: Iterable[str | bytes | Path]) -> Path:
+def write_atomic(path: Path, chunks: Iterable[str | bytes]) -> Path:
     """Write UTF-8 text to ``path`` through a neighbour that replaces it when it is complete and on disk.
 
-    Bytes are such text already, and a path is a file of such text.
+    Bytes are such text already.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
             for chunk in chunks:
-                if isinstance(chunk, Path):
-                    with chunk.open("rb") as part:
-                        shutil.copyfileobj(part, file, _PIECE)
-                else:
-                    file.write(chunk.encode() if isinstance(chunk, str) else chunk)
+                file.write(chunk.encode() if isinstance(chunk, str) else chunk)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from accounting.rates.rounding import Whole, half_even
+
 DECIMALS = 6
 """Decimals of a printed GPU-hour."""
 
@@ -33,10 +35,9 @@ def apportion(quantities: NDArray[np.int64], total: int | None = None) -> NDArra
     return whole
 
 
-def micro_hours(quantity: int) -> int:
-    """Round one quantity (milliGPU-seconds) to millionths of a GPU-hour, half to even."""
-    whole, rest = divmod(quantity * _UP, _DOWN)
-    return whole + (2 * rest > _DOWN or (2 * rest == _DOWN and whole % 2 == 1))
+def micro_hours(quantity: Whole) -> Whole:
+    """Round a quantity (milliGPU-seconds), or a column of them, to millionths of a GPU-hour, half to even."""
+    return half_even(quantity * _UP, _DOWN)
 
 
 def hours_text(micro: int) -> str:

@@ -8,8 +8,7 @@ from importlib.resources import files
 
 from jinja2 import Environment, StrictUndefined
 
-from accounting.rates.rating import Rates
-from accounting.statements.chargeback import money
+from accounting.rates.rating import Rates, money
 from accounting.statements.compose import Statement
 from accounting.statements.hours import hours_text, micro_hours, seconds_text
 from exporters.model import Disposition

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import chain
 
-from accounting.statements.chargeback import money
+from accounting.rates.rating import money
 from accounting.statements.compose import Statement
 from accounting.statements.csvtext import csv_lines, text
 from accounting.statements.hours import hours_text, seconds_text

@@ -1,273 +1,213 @@
-"""Usage: the postings that stand for a stretch of time, as one `Usage` per project, job, model, disposition and link.
+"""Usage: the postings that stand for a stretch of time, added up as a table.
 
-These are what statement lines are made from. Telemetry of a job with several lines is shared among them by what each
-held on that machine and day, so that a joule is shown once.
+One row for each project, job, GPU model, disposition and linked job (`GROUP`): what a statement's line is made from.
+Telemetry of a job with several rows is shared among them by what each held on that machine and day, so that a joule is
+shown once.
+
+Columns: ``project`` and ``gpu_model`` (Categorical), ``job`` and ``linked`` (ids of the ledger, 0 for nobody),
+``disposition`` (`WORDS`), ``charged`` and ``held`` (milliGPU-seconds, what of ``held`` is counted under the
+disposition), ``start`` and ``end`` (first and last second).
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, func, select
+import numpy as np
+import polars as pl
+from sqlalchemy import BigInteger, ColumnElement, Float, Select, cast, func, literal, select
 
 from accounting.ledger.booking import CORRECTION
-from accounting.model import CAPACITY, Usage
-from accounting.store.database import chunks, read
-from accounting.store.rows import JOB_COLUMNS, job_of
-from accounting.store.tables import jobs as jobs_table
+from accounting.model import CAPACITY, DAY
+from accounting.store.calendar import Period
+from accounting.store.columns import Columns, among
 from accounting.store.tables import node_days, periods, postings, telemetry, transactions
-from exporters.model import Disposition, Job
+from exporters.model import Disposition
+
+WORDS = pl.Enum([*(d.value for d in Disposition), ""])
+"""What a row counts as, in the order of statements; empty for a record that is shown, and counted on ``linked``."""
+
+GROUP = ("project", "job", "gpu_model", "disposition", "linked")
+"""What makes postings one row."""
+
+MEASURES = ("gpu_seconds", "active_seconds", "energy_joules", "samples_seen", "samples_expected")
+"""The columns of ``telemetry`` that lines show."""
 
 MOST_REASONS = 4
 """Distinct reasons told on one usage; of more, their number."""
 
-
-class Group(NamedTuple):
-    """What makes postings one usage. ``account`` is a disposition's word, empty for a record that is only shown."""
-
-    project: str
-    job_id: int | None
-    model: str
-    account: str
-    linked_id: int | None
-
-
-@dataclass(slots=True)
-class _Sum:
-    quantity: int
-    held: int
-    start: int
-    end: int
-
-
 _D, _P, _T, _M = node_days.c, postings.c, transactions.c, telemetry.c
-_GROUP = (_P.project, _P.job_id, _P.model, _P.account, _P.linked_id)
-MEASURES = ("gpu_seconds", "active_seconds", "energy_joules", "samples_seen", "samples_expected")
-"""The columns of ``telemetry`` that lines show."""
+_CORRECTED = periods.alias("corrected").c
+_SUMS = (pl.col("charged").sum(), pl.col("held").sum(), pl.col("start").min(), pl.col("end").max())
+_KEYS = (
+    _P.project,
+    func.coalesce(_P.job_id, 0, type_=BigInteger).label("job"),
+    _P.model.label("gpu_model"),
+    _P.account.label("disposition"),
+    func.coalesce(_P.linked_id, 0, type_=BigInteger).label("linked"),
+)
+_AMOUNTS = (_P.quantity.label("charged"), _P.held, _P.start_at.label("start"), _P.end_at.label("end"))
 
 
-def usage(engine: Engine, start: int, end: int) -> list[Usage]:
-    """What stands for the node-days that begin in ``[start, end)``, in a stable order.
+def standing(ledger: Columns, start: int, end: int, *more: ColumnElement[bool]) -> pl.DataFrame:
+    """What stands for the node-days that begin in ``[start, end)``, of the postings for which ``more`` is true too.
 
-    The sum of ``charged`` over the six dispositions is the capacity. Corrections booked elsewhere are not in it, so a
-    closed month's usage never changes: see `corrections`.
+    ``charged`` over the six dispositions sums to the capacity. Corrections booked elsewhere are not in it, so a closed
+    month's usage never changes: see `corrections`.
     """
-    standing = (_D.start_at >= start, _D.start_at < end)
-    with read(engine) as connection:
-        query = select(*_GROUP).join(node_days, _D.transaction_id == _P.transaction_id).where(*standing)
-        groups, reasons = _sums(connection, query)
-        jobs = _jobs(connection, groups)
-        measured = _telemetry(connection, groups, start, end)
-    found = [_usage(g, s, reasons.get(g, ()), jobs, measured.get(g, ())) for g, s in groups.items()]
-    return sorted(found, key=usage_order)
+    query = _standing(*_KEYS, *_AMOUNTS).where(*more)
+    days = ((a, min(a + DAY, end)) for a in range(start, end, DAY))
+    return _summed(ledger, (query.where(_D.start_at >= a, _D.start_at < b) for a, b in days), GROUP)
 
 
-def usage_of(connection: Connection, start: int, end: int, group: Group) -> Usage:
-    """One of the usages of `usage`, without what was measured."""
-    query = select(*_GROUP).join(node_days, _D.transaction_id == _P.transaction_id)
-    query = query.where(_D.start_at >= start, _D.start_at < end)
-    alike = (column.is_not_distinct_from(value) for column, value in zip(_GROUP, group, strict=True))
-    groups, reasons = _sums(connection, query.where(*alike))
-    return _usage(group, groups[group], reasons.get(group, ()), _jobs(connection, groups), ())
+def charged_kinds(ledger: Columns, start: int, end: int) -> pl.DataFrame:
+    """The projects and GPU models of what stands charged, each with a job: what `standing` has, without quantities."""
+    job = cast(func.coalesce(func.min(_P.job_id), 0), BigInteger).label("job")
+    query = _standing(_P.project, _P.model.label("gpu_model"), job, literal(0, BigInteger).label("charged"))
+    query = query.where(_D.start_at >= start, _D.start_at < end, _P.account == Disposition.CHARGED.value)
+    found = _frame(ledger, query.group_by(_P.project, _P.model))
+    return found.with_columns(disposition=pl.lit(Disposition.CHARGED.value, WORDS))
 
 
-def usages_named(
-    connection: Connection, told: Sequence[tuple[Group, tuple[int, int, int, int], Sequence[float]]]
-) -> list[Usage]:
-    """Usages of which all is known but what their jobs are called, in the order given; their reasons are not told.
+def corrections(ledger: Columns, period: str) -> pl.DataFrame:
+    """Corrections booked in a period, by the closed period that each corrects (``corrects``). Amounts may be negative.
 
-    Of each: its group, what is charged and held in milliGPU-seconds, its first and last second, and what was measured
-    (`MEASURES`, or nothing).
+    What comes to nothing is left out.
     """
-    jobs = _jobs(connection, (group for group, _, _ in told))
-    return [_usage(group, _Sum(*amounts), (), jobs, measured) for group, amounts, measured in told]
-
-
-class Correction(NamedTuple):
-    """What is booked about a closed month: a difference, which may be negative, and the line of it that it corrects.
-
-    ``line`` is a usage of the closed month, of which only what a line is named by is known
-    (`accounting.rates.rating.line_id`); None where that month has no line of the job and model.
-    """
-
-    month: str
-    usage: Usage
-    line: Usage | None
-
-
-def corrections(engine: Engine, period: str) -> list[Correction]:
-    """Corrections booked in a period, each with the closed period that it corrects. Quantities may be negative."""
-    with read(engine) as connection:
-        names = connection.execute(select(periods.c.name, periods.c.start_at, periods.c.end_at)).all()
-        found: list[Correction] = []
-        for name, start, end in sorted(names, key=lambda n: n[1]):
-            query = (
-                select(*_GROUP)
-                .join(transactions, _T.id == _P.transaction_id)
-                .where(_T.kind == CORRECTION, _T.period == period, _T.start_at >= start, _T.start_at < end)
-            )
-            groups, reasons = _sums(connection, query)
-            groups = {g: s for g, s in groups.items() if s.quantity or s.held}
-            there = _lines_there(connection, groups, start, end)
-            jobs = _jobs(connection, [*groups, *(g for lines in there.values() for g in lines)])
-            lines = {
-                place: [_usage(g, _Sum(0, 0, start, start), (), jobs, ()) for g in some]
-                for place, some in there.items()
-            }
-            usages = [
-                (_usage(g, s, reasons.get(g, ()), jobs, ()), lines.get((g.job_id, g.model), ()))
-                for g, s in groups.items()
-            ]
-            found += [Correction(name, u, _line_of(u, some)) for u, some in sorted(usages, key=_by_usage)]
-    return found
-
-
-def _by_usage(found: tuple[Usage, Sequence[Usage]]) -> tuple[str, ...]:
-    return usage_order(found[0])
-
-
-def _lines_there(
-    connection: Connection, groups: Iterable[Group], start: int, end: int
-) -> dict[tuple[int | None, str], list[Group]]:
-    """What stands for the node-days that begin in ``[start, end)`` of the jobs and models of some groups."""
-    found: dict[tuple[int | None, str], list[Group]] = defaultdict(list)
-    stands = (_D.start_at >= start, _D.start_at < end)
-    query = select(*_GROUP).join(node_days, _D.transaction_id == _P.transaction_id).where(*stands)
-    for part in chunks(sorted({g.job_id for g in groups if g.job_id is not None})):
-        for row in connection.execute(query.where(_P.job_id.in_(part)).distinct()):
-            found[row[1], row[2]].append(Group(*row))
-    for g in groups:
-        if g.job_id is None:  # there are as many postings of these as node-days: it is enough to see one
-            like = (_P.project == g.project, _P.model == g.model, _P.account == g.account, _P.job_id.is_(None))
-            if connection.execute(query.where(*like).limit(1)).first() is not None:
-                found[None, g.model].append(g)
-    return found
-
-
-def _line_of(u: Usage, lines: Iterable[Usage]) -> Usage | None:
-    """The line of a closed month that a correction corrects: the very same one, else the nearest of that job and model.
-
-    A ruling or a late record may charge what was on another account, for another project or beside another job.
-    """
-    if u.job is None:
-        lines = [line for line in lines if line.disposition is u.disposition]
-
-    def distance(line: Usage) -> tuple[Any, ...]:
-        return line.disposition != u.disposition, line.project != u.project, line.linked != u.linked, usage_order(line)
-
-    return min(lines, key=distance, default=None)
-
-
-def usage_order(u: Usage) -> tuple[str, ...]:
-    """Sort key: project, job, model, disposition, linked record."""
-    return (u.project, str(u.job or ""), u.gpu_model, u.disposition.value if u.disposition else "", str(u.linked or ""))
-
-
-def _sums(connection: Connection, query: Select[Any]) -> tuple[dict[Group, _Sum], Mapping[Group, Sequence[str]]]:
-    """Sums and distinct reasons of the postings of ``query``, by group."""
-    query = query.where(_P.account != CAPACITY)
-    sums = query.add_columns(
-        func.sum(_P.quantity), func.sum(_P.held), func.min(_P.start_at), func.max(_P.end_at)
-    ).group_by(*_GROUP)
-    groups = {Group(*row[:5]): _Sum(int(row[5]), int(row[6]), row[7], row[8]) for row in connection.execute(sums)}
-    reasons: dict[Group, list[str]] = defaultdict(list)
-    told = query.add_columns(_P.reason).where(_P.reason != "").distinct()
-    for *group, reason in connection.execute(told):
-        reasons[Group(*group)].append(reason)
-    return groups, {g: sorted(r) for g, r in reasons.items()}
-
-
-def _jobs(connection: Connection, groups: Iterable[Group]) -> dict[int, Job]:
-    ids = sorted({n for g in groups for n in (g.job_id, g.linked_id) if n is not None})
-    columns = [jobs_table.c[name] for name in JOB_COLUMNS]
-    found: dict[int, Job] = {}
-    for part in chunks(ids):
-        for number, *values in connection.execute(select(jobs_table.c.id, *columns).where(jobs_table.c.id.in_(part))):
-            found[number] = job_of(values)
-    return found
-
-
-def _usage(group: Group, s: _Sum, reasons: Sequence[str], jobs: Mapping[int, Job], measured: Sequence[float]) -> Usage:
-    told = list(reasons[:MOST_REASONS])
-    if len(reasons) > MOST_REASONS:
-        told.append(f"and {len(reasons) - MOST_REASONS} more reasons")
-    job = jobs[group.job_id] if group.job_id is not None else None
-    observed, active, joules, seen, expected = measured or (0.0, 0.0, 0.0, 0, 0)
-    return Usage(
-        project=group.project,
-        job=job.key if job else None,
-        gpu_model=group.model,
-        disposition=Disposition(group.account) if group.account else None,
-        held=s.held,
-        charged=s.quantity,
-        start=s.start,
-        end=s.end,
-        job_name=job.name if job else "",
-        user=job.user if job else "",
-        account=job.account if job else "",
-        partition=job.partition if job else "",
-        qos=job.qos if job else "",
-        linked=jobs[group.linked_id].key if group.linked_id is not None else None,
-        reason="; ".join(told),
-        observed_gpu_seconds=observed,
-        active_seconds=active,
-        energy_joules=joules,
-        samples_seen=round(seen),
-        samples_expected=round(expected),
+    found = _summed(
+        ledger, [_correcting(period, _CORRECTED.name.label("corrects"), *_KEYS, *_AMOUNTS)], ("corrects", *GROUP)
     )
+    return found.filter((pl.col("charged") != 0) | (pl.col("held") != 0))
 
 
-def _telemetry(connection: Connection, groups: Iterable[Group], start: int, end: int) -> dict[Group, list[float]]:
-    """What was measured, by group, in the order of `MEASURES`."""
-    by_job: dict[int, list[Group]] = defaultdict(list)
-    for g in groups:
-        if g.job_id is not None:
-            by_job[g.job_id].append(g)
-    inside = (_M.start_at >= start, _M.start_at < end)
-    sums = [func.sum(_M[name]) for name in MEASURES]
-    found: dict[Group, list[float]] = {}
-    for number, *values in connection.execute(select(_M.job_id, *sums).where(*inside).group_by(_M.job_id)):
-        if len(by_job.get(number, ())) == 1:
-            found[by_job[number][0]] = [float(v) for v in values]
-    share(connection, sorted(number for number, lines in by_job.items() if len(lines) > 1), (start, end), found)
-    return found
+def standing_like(ledger: Columns, later: pl.DataFrame, start: int, end: int) -> pl.DataFrame:
+    """What stands for the node-days that begin in ``[start, end)`` about the jobs of corrections, and about nobody.
+
+    About nobody there are as many postings as node-days: only what is as in ``later`` is told of it.
+    """
+    jobs = later.filter(pl.col("job") > 0)["job"].unique().sort().to_list()
+    mine = among(_P.job_id, jobs, ledger.connection.dialect.name)
+    found = standing(ledger, start, end, mine) if jobs else later.head(0)
+    nobody = later.filter(pl.col("job") == 0)
+    there = []
+    for row in nobody.iter_rows(named=True):
+        like = (_P.project == row["project"], _P.model == row["gpu_model"], _P.account == row["disposition"])
+        query = _standing(_P.id).where(_D.start_at >= start, _D.start_at < end, _P.job_id.is_(None), *like)
+        there.append(ledger.connection.execute(query.limit(1)).first() is not None)
+    return pl.concat([found.select(GROUP), nobody.filter(pl.Series(there, dtype=pl.Boolean)).select(GROUP)])
 
 
-def share(
-    connection: Connection, job_ids: Sequence[int], span: tuple[int, int], found: dict[Group, list[float]]
-) -> None:
-    """Share the telemetry of jobs with several lines among them, by what each held on that machine and day."""
-    for part in chunks(job_ids):
-        _share(connection, part, span, found)
+def reasons(ledger: Columns, start: int, end: int) -> pl.DataFrame:
+    """Why, in words, of the rows of `standing` that have some: the column ``reason`` beside `GROUP`."""
+    query = _standing(*_KEYS, _P.reason).where(_D.start_at >= start, _D.start_at < end, _P.reason != "")
+    return _frame(ledger, query.distinct()).group_by(GROUP).agg(_reason())
 
 
-def _share(
-    connection: Connection, job_ids: Sequence[int], span: tuple[int, int], found: dict[Group, list[float]]
-) -> None:
-    start, end = span
-    held: dict[tuple[int, str, str, int], dict[Group, int]] = defaultdict(dict)
-    query = (
-        select(*_GROUP, _P.unit, _D.machine, _D.start_at, func.sum(_P.quantity), func.sum(_P.held))
-        .join(node_days, _D.transaction_id == _P.transaction_id)
-        .where(_D.start_at >= start, _D.start_at < end, _P.job_id.in_(job_ids))
-        .group_by(*_GROUP, _P.unit, _D.machine, _D.start_at)
-        .order_by(*_GROUP)
+def reason_of(ledger: Columns, period: Period, row: Mapping[str, Any]) -> str:
+    """The same of one row of a month, or of its `corrections`."""
+    like = (
+        _P.project == row["project"],
+        func.coalesce(_P.job_id, 0) == row["job"],
+        _P.model == row["gpu_model"],
+        _P.account == row["disposition"],
+        func.coalesce(_P.linked_id, 0) == row["linked"],
     )
-    lines: dict[int, Group] = {}
-    for *group, unit, machine, day, quantity, holds in connection.execute(query):
-        g = Group(*group)
-        held[g.job_id or 0, unit, machine, day][g] = max(int(quantity), int(holds))
-        lines.setdefault(g.job_id or 0, g)
-    rows = select(_M.job_id, _M.unit, _M.machine, _M.start_at, *(_M[n] for n in MEASURES))
-    for number, unit, machine, day, *values in connection.execute(
-        rows.where(_M.job_id.in_(job_ids), _M.start_at >= start, _M.start_at < end)
-    ):
-        weights = held.get((number, unit, machine, day)) or {lines[number]: 1}
-        total = sum(weights.values()) or 1
-        for g, weight in weights.items():
-            sums = found.setdefault(g, [0.0] * len(MEASURES))
-            for n, value in enumerate(values):
-                sums[n] += float(value) * weight / total
+    if row["corrects"]:
+        query = _correcting(period.name, _P.reason).where(_CORRECTED.name == row["corrects"])
+    else:
+        query = _standing(_P.reason).where(_D.start_at >= period.start, _D.start_at < period.end)
+    found = _frame(ledger, query.where(_P.reason != "", *like).distinct())
+    return str(found.select(_reason()).item()) if found.height else ""
+
+
+def _reason() -> pl.Expr:
+    """`MOST_REASONS` different reasons, and of more their number."""
+    told = pl.col("reason").unique().sort()
+    beyond = pl.concat_str(pl.lit("; and "), told.len() - MOST_REASONS, pl.lit(" more reasons"))
+    more = pl.when(told.len() > MOST_REASONS).then(beyond).otherwise(pl.lit(""))
+    return (told.head(MOST_REASONS).str.join("; ") + more).alias("reason")
+
+
+def _standing(*columns: ColumnElement[Any]) -> Select[Any]:
+    """Postings that stand, whenever."""
+    standing = select(*columns).select_from(node_days).join(postings, _D.transaction_id == _P.transaction_id)
+    return standing.where(_P.account != CAPACITY)
+
+
+def _correcting(period: str, *columns: ColumnElement[Any]) -> Select[Any]:
+    """Postings of corrections that are booked in a period, beside the period that each corrects."""
+    then = (_T.start_at >= _CORRECTED.start_at) & (_T.start_at < _CORRECTED.end_at)
+    correcting = select(*columns).select_from(postings).join(transactions, _T.id == _P.transaction_id)
+    correcting = correcting.join(_CORRECTED.name.table, then)
+    return correcting.where(_T.kind == CORRECTION, _T.period == period, _P.account != CAPACITY)
+
+
+def _frame(ledger: Columns, query: Select[Any]) -> pl.DataFrame:
+    return _coded(ledger.table(query))
+
+
+def _coded(table: Any) -> pl.DataFrame:
+    """A table of Arrow; its texts of which there are few as numbers."""
+    found = pl.DataFrame(table)
+    many = pl.Categorical()
+    kinds: dict[str, pl.DataType] = {"project": many, "gpu_model": many, "corrects": many, "disposition": WORDS}
+    return found.with_columns(pl.col(name).cast(kind) for name, kind in kinds.items() if name in found.columns)
+
+
+def _summed(ledger: Columns, queries: Iterable[Select[Any]], group: Sequence[str]) -> pl.DataFrame:
+    """The rows of some queries, added up by group."""
+    parts = [_coded(table) for table in ledger.tables(queries)]
+    return pl.concat(parts).lazy().group_by(group).agg(*_SUMS).collect(engine="streaming")
+
+
+def measured(ledger: Columns, usages: pl.DataFrame, start: int, end: int) -> pl.DataFrame:
+    """`GROUP` and `MEASURES` of the rows of `standing` of which something was measured."""
+    total = [cast(func.sum(_M[name]), Float).label(name) for name in MEASURES]
+    query = select(_M.job_id.label("job"), *total).where(_M.start_at >= start, _M.start_at < end)
+    by_job = _frame(ledger, query.group_by(_M.job_id))
+    if not by_job.height:
+        return usages.head(0).select(GROUP).with_columns(pl.lit(0.0).alias(name) for name in MEASURES)
+    rows = usages.select(GROUP).join(by_job, on="job", how="semi")
+    alone = pl.len().over("job") == 1
+    one = rows.filter(alone).join(by_job, on="job")
+    several = rows.filter(~alone)
+    shared = _shared(ledger, several, start, end) if several.height else one.head(0)
+    return pl.concat([one, shared.select(one.columns)])
+
+
+def _shared(ledger: Columns, rows: pl.DataFrame, start: int, end: int) -> pl.DataFrame:
+    """What was measured of jobs with several rows, by what each row held on that machine and day."""
+    place = ("job", "unit", "machine", "day")
+    of_jobs = rows["job"].unique().sort().to_list()
+    dialect = ledger.connection.dialect.name
+    held = _frame(
+        ledger,
+        _standing(*_KEYS, _P.unit, _D.machine, _D.start_at.label("day"), _P.quantity, _P.held)
+        .where(_D.start_at >= start, _D.start_at < end, among(_P.job_id, of_jobs, dialect)),
+    )  # fmt: skip
+    weights = held.group_by(*GROUP, "unit", "machine", "day").agg(
+        pl.max_horizontal(pl.col("quantity").sum(), pl.col("held").sum()).alias("weight")
+    )
+    told = _frame(
+        ledger,
+        select(_M.job_id.label("job"), _M.unit, _M.machine, _M.start_at.label("day"), *(_M[n] for n in MEASURES))
+        .where(_M.start_at >= start, _M.start_at < end, among(_M.job_id, of_jobs, dialect)),
+    )  # fmt: skip
+    order = [pl.col(n).cast(pl.String) if n not in ("job", "linked") else pl.col(n) for n in GROUP]
+    first = rows.sort(order).unique("job", keep="first", maintain_order=True).with_columns(weight=pl.lit(1))
+    found = pl.concat(
+        [
+            told.join(weights, on=place),
+            told.join(weights, on=place, how="anti").join(first, on="job"),  # measured where nothing is booked
+        ],
+        how="diagonal_relaxed",
+    )
+    total = pl.col("weight").sum().over(place)
+    whole = pl.when(total == 0).then(1).otherwise(total)
+    found = found.with_columns(pl.col(name) * pl.col("weight") / whole for name in MEASURES).sort(*place, *order)
+    kinds = found.select(GROUP).unique(maintain_order=True).with_row_index("kind")
+    number = found.select(GROUP).join(kinds, on=GROUP, how="left", maintain_order="left")["kind"].to_numpy()
+    # added up in one order, since floats tell the order: the same ledger gives the same bytes
+    sums = (pl.Series(name, np.bincount(number, found[name].to_numpy(), kinds.height)) for name in MEASURES)
+    return kinds.drop("kind").with_columns(sums)

@@ -142,9 +142,15 @@ class _Sqlite(_Reader):
     def table(self, query: Select[Any]) -> pa.Table:
         """All rows of a query, in any order."""
         fields = _fields(query)
-        rows = query.subquery("told")
-        texts = [_told(inner, kind) for inner, (_, kind) in zip(rows.c, fields, strict=True)]
         try:
+            if any(kind == pa.float64() for _, kind in fields):  # whose text SQLite does not make to the last bit
+                rows = self.connection.execute(query).all()
+                found = zip(*rows, strict=True) if rows else [()] * len(fields)
+                return pa.table(
+                    [pa.array(c, kind) for c, (_, kind) in zip(found, fields, strict=True)], pa.schema(fields)
+                )
+            inner = query.subquery("told")
+            texts = [_told(column, kind) for column, (_, kind) in zip(inner.c, fields, strict=True)]
             told = self.connection.execute(select(*texts)).one()
         except DBAPIError as error:
             raise _unreadable(self.connection, error.orig or error) from error
@@ -157,8 +163,6 @@ def _told(told: ColumnElement[Any], kind: pa.DataType) -> ColumnElement[Any]:
         return func.json_group_array(told)
     if kind == pa.binary():
         return func.json_group_array(func.hex(told))
-    if kind == pa.float64():
-        return func.group_concat(func.coalesce(func.printf("%!.17g", told), literal_column("'nan'")))
     return func.group_concat(func.coalesce(told, literal_column(str(_NULL))))
 
 
@@ -168,9 +172,6 @@ def _column(text: str | None, kind: pa.DataType) -> pa.Array:
         return pa.array(json.loads(text or "[]"), kind)
     if kind == pa.binary():
         return pa.array(map(bytes.fromhex, json.loads(text or "[]")), kind)
-    if kind == pa.float64():
-        numbers = np.fromstring(text or "", dtype=np.float64, sep=",")
-        return pa.array(numbers, mask=np.isnan(numbers))
     numbers = np.fromstring(text or "", dtype=np.int64, sep=",")
     nothing = numbers == _NULL
     return pa.array(numbers if kind == pa.int64() else numbers != 0, kind, mask=nothing if nothing.any() else None)

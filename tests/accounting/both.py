@@ -21,7 +21,6 @@ from accounting.intake.live_recorder import LedgerRecorder
 from accounting.ledger.reconcile_range import Site, reconcile_range
 from accounting.periods.check import check
 from accounting.reconcile.rule import Rules
-from accounting.statements.usage import usage
 from exporters.join.machines import machines_of
 from exporters.model import Node, NodeKey, Record, Reject, Scheduler
 from exporters.recorder import Round, SourceReading
@@ -32,6 +31,7 @@ from exporters.sources.kubernetes.watch.snapshot import snapshot
 from exporters.sources.kubernetes.watch.store import Book
 from exporters.sources.slurm.history import rows
 from tests.accounting import naive
+from tests.accounting.plain_usage import usage
 from tests.accounting.readings import inputs
 from tests.accounting.site import DAY, T0, History
 from tests.accounting.test_reconciling import project

@@ -19,10 +19,9 @@ from accounting.intake.live_recorder import LedgerRecorder
 from accounting.ledger.reconcile_range import Site, reconcile_range
 from accounting.periods.check import check
 from accounting.periods.closing import period_states
-from accounting.rates.rating import Rates, rate, rate_corrections
+from accounting.rates.rating import Rates
 from accounting.reconcile.rule import Rules
-from accounting.statements import chargeback_csv, compose, summary_csv
-from accounting.statements.usage import corrections, usage
+from accounting.statements import summary_csv
 from accounting.store.calendar import period_named
 from accounting.store.database import read
 from accounting.store.tables import jobs, postings, transactions
@@ -32,6 +31,9 @@ from exporters.recorder import Holding, Round, SourceReading
 from tests.accounting import views
 from tests.accounting.model_belief import GAP, GRACE, Sums
 from tests.accounting.model_site import HOUR, START
+from tests.accounting.plain_rating import rate, rate_corrections
+from tests.accounting.plain_statement import chargeback_csv, compose
+from tests.accounting.plain_usage import corrections, usage
 from tests.accounting.readings import inputs
 from tests.accounting.site import History
 from tests.accounting.test_reconciling import project

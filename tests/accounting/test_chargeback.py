@@ -10,17 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounting.model import Usage
-from accounting.rates.rating import rate
-from accounting.statements import chargeback_csv, compose
-from accounting.statements.chargeback import COLUMNS, chargeback_rows, moment
+from accounting.statements import chargeback_csv
+from accounting.statements.chargeback import COLUMNS, chargeback_rows
 from exporters.model import Disposition
-from tests.accounting.usages import GPU_HOUR, OCTOBER, PERIOD, RATES, charged, kube, nobodys, pencil_month, slurm
+from tests.accounting.plain_lines import Usage
+from tests.accounting.plain_statement import moment
+from tests.accounting.produced import produced
+from tests.accounting.usages import GPU_HOUR, OCTOBER, charged, kube, nobodys, pencil_month, slurm
 
 
 def cells(usage: Usage) -> dict[str, str]:
     """The one line of a statement that holds only this usage."""
-    text = "".join(chargeback_csv(compose(rate([usage], RATES, PERIOD), RATES, PERIOD)))
+    text = b"".join(chargeback_csv(produced([usage]))).decode()
     (row,) = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     return row
 
@@ -86,7 +87,10 @@ def test_nobodys_line_names_no_job() -> None:
 
 @given(st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)))
 def test_moments_are_iso_8601_in_utc(when: datetime) -> None:
-    assert when.strftime("%Y-%m-%dT%H:%M:%SZ") == moment(int(when.timestamp()))
+    start = int(when.timestamp())
+    row = cells(charged(slurm("1"), 1, start=start, end=start + 1))
+
+    assert (when.strftime("%Y-%m-%dT%H:%M:%SZ"), moment(start + 1)) == (row["start"], row["end"])
 
 
 def test_no_telemetry_is_empty_and_never_zero() -> None:
@@ -162,9 +166,8 @@ def test_a_reversal_keeps_its_sign_and_no_apostrophe() -> None:
 
 
 def test_lines_come_in_the_documented_order() -> None:
-    month = compose(rate(pencil_month()[::-1], RATES, PERIOD), RATES, PERIOD)
-
-    order = [(row[1], row[2], row[4], row[20]) for row in chargeback_rows(month, str)]
+    columns = ("project", "scheduler", "job_id", "disposition")
+    order = [tuple(row[c] for c in columns) for row in chargeback_rows(produced(pencil_month()[::-1]), str)]
     assert [
         ("nlp", "kubernetes", "d15p-00", "disputed"),
         ("platform", "kubernetes", "5e75-00", "reserved"),
@@ -175,3 +178,9 @@ def test_lines_come_in_the_documented_order() -> None:
         ("", "", "", "down"),
         ("", "", "", "unknown"),
     ] == order
+
+
+def test_energy_is_divided_and_not_multiplied_by_a_reciprocal() -> None:
+    row = cells(charged(slurm("1"), 1, energy_joules=31324167.0, samples_seen=1, samples_expected=1))
+
+    assert f"{31324167.0 / 3_600_000:.6f}" == row["energy_kwh"] == "8.701158"

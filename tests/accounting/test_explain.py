@@ -7,9 +7,9 @@ from sqlalchemy import Engine
 from accounting.intake.history import ingest_history
 from accounting.intake.live_recorder import LedgerRecorder
 from accounting.statements.explain import explain_usage, render
-from accounting.statements.usage import usage
 from exporters.model import Disposition, Record
 from exporters.recorder import Holding, Round, SourceReading
+from tests.accounting.plain_usage import usage
 from tests.accounting.readings import live
 from tests.accounting.site import DAY, T0, History, ended, gn, held, kn, node, pod, run, running, slurm_job, workload
 from tests.accounting.test_reconciling import settle

@@ -11,12 +11,12 @@ from sqlalchemy import BigInteger, Engine, cast, func, select
 from accounting.intake.rejects import rejects
 from accounting.ledger.booking import Posted, heads
 from accounting.model import NodeDayResult, Posting
-from accounting.statements.usage import corrections, usage
 from accounting.store.calendar import close, period_named, periods_booked, state
 from accounting.store.database import LedgerError, read
 from accounting.store.tables import postings, transactions
 from exporters.model import Disposition, LinkKind
 from tests.accounting import views
+from tests.accounting.plain_usage import corrections, usage
 from tests.accounting.posting import Entry, balances, post, post_many
 from tests.accounting.site import DAY, T0, held, run, workload
 

@@ -17,10 +17,9 @@ from accounting.model import NodeDayResult
 from accounting.periods.check import check
 from accounting.periods.closing import ClosedWith, period_states
 from accounting.periods.sealing import chain, seal
-from accounting.rates.rating import Rates, rate, rate_corrections
+from accounting.rates.rating import Rates
 from accounting.reconcile.rule import Rules, parties, reconcile
-from accounting.statements import Terms, chargeback_csv, compose, summary_csv
-from accounting.statements.usage import corrections, usage
+from accounting.statements import Terms, summary_csv
 from accounting.store.calendar import close, period_named
 from accounting.store.database import read
 from accounting.store.tables import jobs, postings, transactions
@@ -28,6 +27,9 @@ from exporters.model import JobKey, Scheduler
 from tests.accounting.conftest import NewLedger
 from tests.accounting.naive import node_days
 from tests.accounting.october import HOUR, NOVEMBER, run_1, seen, told
+from tests.accounting.plain_rating import rate, rate_corrections
+from tests.accounting.plain_statement import chargeback_csv, compose
+from tests.accounting.plain_usage import corrections, usage
 from tests.accounting.readings import same_name
 from tests.accounting.site import DAY, T0, pod, run, workload
 from tests.accounting.test_reconciling import project

@@ -13,6 +13,7 @@ from sqlalchemy import Engine, select, update
 from accounting.bulk.readers import Given
 from accounting.periods.closing import period_state
 from accounting.periods.sealing import digest
+from accounting.rates.rating import Rates
 from accounting.site import book
 from accounting.statements.explain import explain_usage, render
 from accounting.store.calendar import period_named
@@ -20,6 +21,8 @@ from accounting.store.database import LedgerError, connect, read, write
 from accounting.store.tables import periods, postings, transactions
 from tests.accounting import views
 from tests.accounting.october import HOUR, NOVEMBER, SETTLED, Site, october, run_1, seen, told
+from tests.accounting.plain_rating import rate
+from tests.accounting.plain_usage import usage
 from tests.accounting.site import DAY, T0, ended
 
 
@@ -228,7 +231,7 @@ def test_every_line_is_explained_by_its_name_as_it_is_in_the_books(site: Site) -
     lines = [r["line_id"] for r in site.lines("2026-10")]
     expected = {
         line.line_id: render(explain_usage(site.engine, october.start, october.end, line.usage))
-        for line in book.lines(site.config(), site.engine, october)
+        for line in rate(usage(site.engine, october.start, october.end), Rates({"h100": Decimal("2.10")}), "2026-10")
     }
 
     assert set(lines) == set(expected)

@@ -128,7 +128,7 @@ def test_a_statement_is_kept_until_something_is_booked(tmp_path: Path) -> None:
     engine.dispose()
 
     assert first is same
-    assert len(first) + 1 == len(later)
+    assert first.lines.height + 1 == later.lines.height
 
 
 def test_a_ledger_that_fails_while_lines_are_read_is_an_error_that_names_it(tmp_path: Path) -> None:

@@ -1,31 +1,67 @@
-"""Rating: exact, rounded once, and blind to the order of its input."""
+"""Rating: exact, rounded once, by rules of which the most specific one wins."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
+from unittest import mock
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounting.rates.rating import Rates, RatingError, line_id, rate
+from accounting.rates import pricing
+from accounting.rates.pricing import priced, seen_by
+from accounting.rates.rating import SEEN, PriceRule, Rates, RatingError
+from accounting.statements.lines import line_text
 from exporters.model import Disposition
+from tests.accounting import plain_rating
+from tests.accounting.plain_lines import Usage
+from tests.accounting.plain_rating import price_of
+from tests.accounting.produced import alike, produced
 from tests.accounting.usages import GPU_HOUR, PERIOD, RATES, charged, kube, nobodys, pencil_month, slurm, wild_usages
 
 
-def test_amount_is_hours_times_price() -> None:
-    (line,) = rate([charged(slurm("1"), 6)], RATES, PERIOD)
+def lines(usages: Sequence[Usage], rates: Rates = RATES) -> list[tuple[str, str, Decimal]]:
+    """Disposition, unit price and amount of each line."""
+    found = produced(usages, rates).lines
+    rows = found.select(pl.col("disposition", "unit_price").cast(pl.String), "minor").rows()
+    return [(word, price, Decimal(minor).scaleb(-rates.minor_digits)) for word, price, minor in rows]
 
-    assert (Decimal("2.10"), Decimal("12.60"), "EUR") == (line.unit_price, line.amount, line.currency)
+
+def amount(milligpu_seconds: int, price: Decimal, currency: str = "EUR") -> Decimal:
+    """What one charged usage comes to."""
+    ((_, _, found),) = lines([charged(slurm("1"), 0, charged=milligpu_seconds)], Rates({"h100": price}, currency))
+    return found
+
+
+class Ruled(Rates):
+    """Rates with rules of their own."""
+
+    own: tuple[PriceRule, ...]
+
+    @property
+    def rules(self) -> tuple[PriceRule, ...]:
+        return self.own
+
+
+def ruled(*own: PriceRule) -> Rates:
+    rates = Ruled({})
+    object.__setattr__(rates, "own", own)
+    return rates
+
+
+def test_amount_is_hours_times_price() -> None:
+    assert [("charged", "2.10", Decimal("12.60"))] == lines([charged(slurm("1"), 6)])
 
 
 def test_only_charged_time_has_a_price() -> None:
-    lines = rate(pencil_month(), RATES, PERIOD)
+    paid = [line for line in lines(pencil_month()) if line[1:] != ("0.00", Decimal(0))]
 
-    paid = [(line.usage.disposition, line.amount) for line in lines if line.amount or line.unit_price]
-    assert [(Disposition.CHARGED, Decimal("3.15")), (Disposition.CHARGED, Decimal("12.60"))] == paid
+    assert [("charged", "2.10", Decimal("3.15")), ("charged", "2.10", Decimal("12.60"))] == paid
 
 
 @pytest.mark.parametrize(
@@ -39,18 +75,32 @@ def test_only_charged_time_has_a_price() -> None:
     ],
 )
 def test_rounds_once_half_to_even(milligpu_seconds: int, expected: str) -> None:
-    assert Decimal(expected) == RATES.amount(milligpu_seconds, Decimal("0.01"))
+    assert Decimal(expected) == amount(milligpu_seconds, Decimal("0.01"))
 
 
-@given(st.integers(-(10**15), 10**15), st.decimals(0, 1000, places=7), st.sampled_from(["EUR", "JPY", "KWD", "CLF"]))
+_CURRENCIES = st.sampled_from(["EUR", "JPY", "KWD", "CLF"])
+_PRICES = st.decimals(0, 1000, places=7) | st.decimals(0, 10, places=25)
+
+
+@given(st.integers(-(10**15), 10**15), _PRICES, _CURRENCIES)
 def test_amount_is_the_nearest_there_is(quantity: int, price: Decimal, currency: str) -> None:
-    rates = Rates({}, currency)
+    digits = Rates({}, currency).minor_digits
     exact = Fraction(quantity, GPU_HOUR) * Fraction(price)
 
-    amount = rates.amount(quantity, price)
+    assert abs(Fraction(amount(quantity, price, currency)) - exact) <= Fraction(1, 2 * 10**digits)
 
-    assert abs(Fraction(amount) - exact) <= Fraction(1, 2 * 10**rates.minor_digits)
-    assert -rates.minor_digits == amount.as_tuple().exponent
+
+@given(st.lists(st.integers(-(10**15), 10**15), min_size=1, max_size=5), _PRICES, _CURRENCIES)
+def test_amounts_are_those_of_each_by_itself_with_128_bits_and_without(
+    quantities: list[int], price: Decimal, currency: str
+) -> None:
+    rates = Rates({"h100": price}, currency)
+    table = pl.DataFrame({"charged": quantities}).with_columns(disposition=pl.lit("charged"), gpu_model=pl.lit("H100"))
+    expected = [plain_rating.minor_units(q, price, rates.minor_digits) for q in quantities]
+
+    assert expected == priced(table.with_columns(job=0), [rates])["minor"].to_list()
+    with mock.patch.object(pricing, "_MOST", 1):
+        assert expected == priced(table.with_columns(job=0), [rates])["minor"].to_list()
 
 
 @pytest.mark.parametrize(("currency", "digits"), [("EUR", 2), ("JPY", 0), ("KWD", 3), ("CLF", 4), ("USD", 2)])
@@ -59,33 +109,93 @@ def test_a_currency_has_its_own_decimals(currency: str, digits: int) -> None:
 
 
 def test_models_match_in_any_letter_case() -> None:
-    (line,) = rate([charged(slurm("1"), 1, gpu_model="H100")], RATES, PERIOD)
-
-    assert Decimal("2.10") == line.amount
+    assert [("charged", "2.10", Decimal("2.10"))] == lines([charged(slurm("1"), 1, gpu_model="H100")])
 
 
 def test_default_prices_models_that_are_not_listed() -> None:
     rates = Rates({"h100": Decimal("2.10")}, default=Decimal("0.5"))
+    found = lines([charged(slurm("1"), 1, gpu_model="l40s"), charged(slurm("2"), 1, gpu_model="")], rates)
 
-    lines = rate([charged(slurm("1"), 1, gpu_model="l40s"), charged(slurm("2"), 1, gpu_model="")], rates, PERIOD)
-
-    assert [Decimal("0.50"), Decimal("0.50")] == [line.amount for line in lines]
+    assert [("charged", "0.50", Decimal("0.50"))] * 2 == found
 
 
 def test_a_model_without_a_price_names_the_key_to_add() -> None:
     with pytest.raises(RatingError, match=r"'l40s' \(job slurm/hall/7\): add rates\.gpu_hour\.l40s, or set rates\."):
-        rate([charged(slurm("7"), 1, gpu_model="l40s")], RATES, PERIOD)
+        lines([charged(slurm("7"), 1, gpu_model="l40s")])
 
 
 def test_cards_of_unknown_model_ask_for_a_default() -> None:
     with pytest.raises(RatingError, match=r"unknown model .*: set rates\.default"):
-        rate([charged(slurm("7"), 1, gpu_model="")], RATES, PERIOD)
+        lines([charged(slurm("7"), 1, gpu_model="")])
 
 
 def test_idle_cards_need_no_price() -> None:
-    (line,) = rate([nobodys(Disposition.IDLE, 1, model="l40s")], RATES, PERIOD)
+    assert [("idle", "0.00", Decimal(0))] == lines([nobodys(Disposition.IDLE, 1, model="l40s")])
 
-    assert Decimal(0) == line.amount
+
+def test_the_most_specific_rule_wins() -> None:
+    rates = ruled(
+        PriceRule(Decimal(1)),
+        PriceRule(Decimal(2), {"gpu_model": "H100"}),
+        PriceRule(Decimal(4), {"gpu_model": "h100", "partition": "long"}),
+    )
+    usages = [
+        charged(slurm("1"), 1, gpu_model="a100"),
+        charged(slurm("2"), 1, partition="short"),
+        charged(slurm("3"), 1, partition="long"),
+    ]
+
+    assert ["1.00", "2.00", "4.00"] == [price for _, price, _ in sorted(lines(usages, rates))]
+
+
+def test_two_rules_with_equal_right_are_an_error_that_names_both() -> None:
+    rates = ruled(
+        PriceRule(Decimal(1), {"qos": "high"}, "rates.qos.high"),
+        PriceRule(Decimal(2), {"user": "ada"}, "rates.user.ada"),
+    )
+
+    assert ["1.00"] == [price for _, price, _ in lines([charged(slurm("1"), 1, qos="high", user="lin")], rates)]
+    with pytest.raises(RatingError, match=r"rates\.qos\.high and rates\.user\.ada both give a price"):
+        lines([charged(slurm("1"), 1, qos="high", user="ada")], rates)
+
+
+def test_a_rule_about_a_column_that_there_is_not_is_refused() -> None:
+    with pytest.raises(RatingError, match=r"rates\.moon: moon is no column that a price depends on: project, "):
+        PriceRule(Decimal(1), {"moon": "full"}, "rates.moon")
+
+
+_VALUES: Mapping[str, Sequence[str]] = {
+    "project": ("vision", "nlp"), "scheduler": ("slurm", "kubernetes"), "cluster": ("hall", "prod"),
+    "account": ("a", "b"), "partition": ("gpu", "long"), "qos": ("high", ""), "user": ("ada", "lin"),
+    "gpu_model": ("H100", "a100"),
+}  # fmt: skip
+
+
+@given(st.data())
+def test_any_rules_give_the_prices_that_they_give_one_by_one(data: st.DataObject) -> None:
+    """Rules of one and the same columns beside each other: none of them has equal right with another."""
+    order = data.draw(st.permutations(SEEN))
+    shapes = [tuple(order[:n]) for n in range(len(order) + 1)]
+    rules = [PriceRule(Decimal(999))]
+    for number, names in enumerate(data.draw(st.lists(st.sampled_from(shapes[1:]), unique=True, max_size=4))):
+        for values in data.draw(st.lists(st.tuples(*(st.sampled_from(_VALUES[n]) for n in names)), unique=True)):
+            rules.append(PriceRule(Decimal(number * 100 + len(rules)), dict(zip(names, values, strict=True))))
+    usages = []
+    for n in range(data.draw(st.integers(0, 5))):
+        told = {name: data.draw(st.sampled_from(some)) for name, some in _VALUES.items()}
+        job = (slurm if told.pop("scheduler") == "slurm" else kube)(str(n), cluster=told.pop("cluster"))
+        usages.append(charged(job, 1, **{**told, "project": told["project"]}))
+    rates = ruled(*rules)
+    expected = {u.job.id: f"{price_of(u, rates):.2f}" for u in usages if u.job}
+    month = produced(usages, rates)
+    found = dict(zip(month.words(month.lines["job"])["run"], month.lines["unit_price"].cast(pl.String), strict=True))
+
+    assert expected == found
+
+
+def test_a_price_is_asked_for_with_no_more_than_it_depends_on() -> None:
+    assert {"gpu_model"} == seen_by(RATES)
+    assert {"gpu_model", "qos"} == seen_by(RATES, ruled(PriceRule(Decimal(1), {"qos": "high"})))
 
 
 @pytest.mark.parametrize(
@@ -113,17 +223,16 @@ def test_a_senseless_currency_is_refused(currency: str) -> None:
         Rates({}, currency)
 
 
-@pytest.mark.parametrize("period", ["2026-13", "2026-1", "2026-10-01", "october", "2026-10\n"])
-def test_a_period_that_is_no_month_is_refused(period: str) -> None:
-    with pytest.raises(RatingError, match="is not a month"):
-        rate([], RATES, period)
-
-
 def test_the_same_usage_twice_never_pays_twice() -> None:
     once = charged(slurm("1"), 1)
 
     with pytest.raises(RatingError, match="two usages are the same line"):
-        rate([once, replace(once, charged=GPU_HOUR * 2)], RATES, PERIOD)
+        produced([once, replace(once, charged=GPU_HOUR * 2)])
+
+
+def line_id(period: str, usage: Usage) -> str:
+    (found,) = line_text(produced([usage], period=period).lines["line"])
+    return str(found)
 
 
 def test_a_line_keeps_its_name_when_its_amount_changes() -> None:
@@ -161,9 +270,9 @@ def test_another_month_has_other_names() -> None:
     assert line_id("2026-10", usage) != line_id("2026-11", usage)
 
 
-@given(wild_usages(), st.randoms(use_true_random=False))
-def test_the_order_of_usages_changes_nothing(usages: list, random: object) -> None:  # type: ignore[type-arg]
-    shuffled = list(usages)
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
+@given(wild_usages())
+def test_lines_are_named_as_each_by_itself(usages: list[Usage]) -> None:
+    usages = alike(usages)
+    expected = [line.line_id for line in plain_rating.rate(usages, RATES, PERIOD)]
 
-    assert rate(usages, RATES, PERIOD) == rate(shuffled, RATES, PERIOD)
+    assert expected == line_text(produced(usages).lines["line"]).to_list()

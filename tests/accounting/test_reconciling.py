@@ -13,11 +13,11 @@ from accounting.ledger.reconcile_range import ReconcileReport, Site, reconcile_r
 from accounting.periods.check import check
 from accounting.reconcile.rule import Rules
 from accounting.reconcile.sweep import Batch, Sweep
-from accounting.statements.usage import corrections, usage
 from accounting.store.calendar import close, period_named
 from accounting.store.tables import transactions
 from exporters.model import Job, NodeKey
 from tests.accounting import views
+from tests.accounting.plain_usage import corrections, usage
 from tests.accounting.posting import balances
 from tests.accounting.readings import inputs, live, same_name
 from tests.accounting.site import DAY, T0, History, ended, gn, kn, node, pod, run

@@ -5,47 +5,20 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import pytest
 from fastapi.testclient import TestClient
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from accounting.rates.rating import rate
 from accounting.service.app import UnavailableError, UnknownPeriodError, create_service
 from accounting.service.auth import Principal, Role, Tokens
 from accounting.service.loop import Loop, Task
-from accounting.statements import Statement, chargeback_csv, compose, summary_csv
-from tests.accounting.usages import PERIOD, RATES, pencil_month
-
-
-@dataclass(frozen=True)
-class Whole:
-    """A statement that is small enough to have all of its lines at hand."""
-
-    statement: Statement
-
-    def __len__(self) -> int:
-        return len(self.statement.lines)
-
-    def of_projects(self, may_see: Callable[[str], bool]) -> Whole:
-        told = self.statement
-        kept = [(line, n) for line, n in zip(told.lines, told.micro_hours, strict=True) if may_see(line.usage.project)]
-        lines, hours = tuple(line for line, _ in kept), tuple(n for _, n in kept)
-        totals = tuple(total for total in told.totals if may_see(total.project))
-        return Whole(replace(told, lines=lines, micro_hours=hours, totals=totals))
-
-    def totals(self) -> Statement:
-        return self.statement
-
-    def page(self, offset: int, limit: int) -> Statement:
-        some, told = slice(offset, offset + limit), self.statement
-        return replace(told, lines=told.lines[some], micro_hours=told.micro_hours[some])
-
-    def chargeback(self) -> Iterator[str]:
-        return chargeback_csv(self.statement)
+from accounting.statements import Statement, chargeback_csv, summary_csv
+from tests.accounting.produced import produced
+from tests.accounting.usages import PERIOD, pencil_month
 
 
 @dataclass
@@ -60,10 +33,10 @@ class PencilBooks:
             raise UnavailableError(self.trouble)
         return ["2026-09", PERIOD]
 
-    def statement(self, period: str) -> Whole:
+    def statement(self, period: str) -> Statement:
         if period != PERIOD:
             raise UnknownPeriodError(period)
-        return Whole(compose(rate(pencil_month(), RATES, PERIOD), RATES, PERIOD))
+        return produced(pencil_month())
 
     def check(self) -> Sequence[str]:
         return self.breaches
@@ -150,12 +123,12 @@ def test_a_token_may_come_as_a_key_beside_basic_auth(client: TestClient) -> None
 
 
 def test_an_admin_gets_the_file_that_the_command_writes(client: TestClient, books: PencilBooks) -> None:
-    month = books.statement(PERIOD).statement
+    month = books.statement(PERIOD)
 
     lines = client.get(f"{LINES}/chargeback.csv", headers=ADMIN)
     summary = client.get(f"{LINES}/summary.csv", headers=ADMIN)
 
-    assert "".join(chargeback_csv(month)).encode() == lines.content
+    assert b"".join(chargeback_csv(month)) == lines.content
     assert "".join(summary_csv(month)).encode() == summary.content
     assert 'attachment; filename="chargeback-2026-10.csv"' == lines.headers["content-disposition"]
 

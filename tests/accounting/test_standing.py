@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from sqlalchemy import Engine
 
 from accounting.rates.rating import Rates
 from accounting.service import metrics as s
+from accounting.statements.lines import Cards
+from accounting.statements.month import month_sums
+from accounting.store.calendar import period_named
 from tests.accounting.october import HOUR, NOVEMBER, SETTLED, october, run_1, told
 from tests.accounting.site import DAY
 
@@ -18,8 +22,11 @@ RATES = Rates({"h100": Decimal("2.10")})
 """Those of the October site."""
 
 
-def stand(engine: Engine) -> s.Standing:
-    return s.stand(engine, lambda _: RATES)
+def stand(engine: Engine, rates: Rates = RATES) -> s.Standing:
+    def amounts(month: str) -> tuple[str, Mapping[str, Decimal]]:
+        return rates.currency, month_sums(engine, period_named(month), Cards(rates, {"2026-10": rates})).amounts
+
+    return s.stand(engine, amounts)
 
 
 def test_the_dispositions_of_a_month_sum_to_its_capacity(engine: Engine, tmp_path: Path) -> None:
@@ -42,7 +49,7 @@ def test_the_charge_of_a_project_is_that_of_its_statement(engine: Engine, tmp_pa
 def test_a_month_with_a_card_that_has_no_price_has_no_charge(engine: Engine, tmp_path: Path) -> None:
     october(engine, tmp_path)
 
-    assert {} == s.stand(engine, lambda _: Rates({})).by_project[s.PROJECT_CHARGE]
+    assert {} == stand(engine, Rates({})).by_project[s.PROJECT_CHARGE]
 
 
 def test_disputes_states_and_positions_are_told(engine: Engine, tmp_path: Path) -> None:

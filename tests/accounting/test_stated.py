@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import threading
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from sqlalchemy import Engine, select
 
-from accounting.model import Line
+from accounting.rates.rating import Rates, RatingError
 from accounting.service.last_value import Latest
 from accounting.site import book
-from accounting.statements import Statement, chargeback_csv, statement_pages
-from accounting.statements.statement_pages import StatedMonth
+from accounting.statements import Statement, chargeback_csv
+from accounting.statements.chargeback import chargeback_rows
+from accounting.statements.csvtext import printable
+from accounting.statements.jobs import Asked, Words
+from accounting.statements.lines import Cards
+from accounting.statements.month import month_statement, month_sums
 from accounting.store.calendar import period_named
-from accounting.store.database import insert_many, write
+from accounting.store.database import LedgerError, insert_many, write
 from accounting.store.tables import jobs, telemetry
+from exporters.model import Disposition
+from tests.accounting import plain_statement
 from tests.accounting.october import HOUR, Site, october, run_1, told
+from tests.accounting.plain_rating import rate, rate_corrections
+from tests.accounting.plain_usage import corrections, usage
 from tests.accounting.site import T0, ended
 from tests.lab.daemons import wait_for
 
@@ -58,35 +65,39 @@ def _of(number: int, record: Any) -> Any:
     return replace(record, job=replace(record.job, account=account))
 
 
-def month(site: Site, name: str) -> StatedMonth:
+def month(site: Site, name: str) -> Statement:
     period = period_named(name)
-    return book.stated(site.engine, period, book.prices(site.config(), site.engine, period))
+    return book.served(site.engine, period, book.prices(site.config(), site.engine, period))
 
 
-def whole(site: Site, name: str) -> Statement:
-    return book.statement(site.config(), site.engine, period_named(name))
+def whole(site: Site, name: str) -> plain_statement.Statement:
+    """A month line by line."""
+    period, rates = period_named(name), Rates({"h100": Decimal("2.10")})
+    own = rate(usage(site.engine, period.start, period.end), rates, name)
+    later = rate_corrections(corrections(site.engine, name), {"2026-10": rates}, rates, name)
+    return plain_statement.compose(own + later, rates, name)
 
 
-def without_reasons(lines: Sequence[Line]) -> list[Line]:
-    """What a chargeback shows of lines: of usages, no reasons."""
-    return [replace(line, usage=replace(line.usage, reason="")) for line in lines]
+def cells(statement: plain_statement.Statement) -> list[tuple[str, ...]]:
+    return [*plain_statement.chargeback_rows(statement, printable)]
+
+
+def page(statement: Statement, offset: int, limit: int) -> list[tuple[str, ...]]:
+    return [tuple(row.values()) for row in chargeback_rows(statement, printable, offset, limit)]
 
 
 def test_any_page_has_the_lines_that_the_whole_statement_has_there(site: Site) -> None:
     for name in NAMES:
-        made, expected = month(site, name), whole(site, name)
-        number = len(expected.lines)
+        made, plain = month(site, name), whole(site, name)
+        expected = cells(plain)
+        number = len(expected)
 
-        assert {"2026-10": 1, "2026-11": 0}[name] == sum(line.usage.energy_joules > 0 for line in expected.lines)
+        assert {"2026-10": 1, "2026-11": 0}[name] == sum(line.usage.energy_joules > 0 for line in plain.lines)
 
-        assert number == len(made)
+        assert (number, plain.totals) == (made.lines.height, made.totals)
         for offset in range(number + 2):
             for limit in (1, 3, number):
-                page = made.page(offset, limit)
-
-                assert without_reasons(expected.lines[offset : offset + limit]) == without_reasons(page.lines)
-                assert expected.micro_hours[offset : offset + limit] == page.micro_hours
-                assert expected.totals == page.totals
+                assert expected[offset : offset + limit] == page(made, offset, limit)
 
 
 def test_of_some_projects_there_are_their_lines_and_totals_and_no_others(site: Site) -> None:
@@ -94,15 +105,14 @@ def test_of_some_projects_there_are_their_lines_and_totals_and_no_others(site: S
     for name, seen in product(NAMES, projects):
         made, every = month(site, name).of_projects(seen.__contains__), whole(site, name)
         expected = part(every, seen)
-        page = made.page(0, 1000)
 
-        assert (len(expected.lines), "vision" in seen) == (len(made), len(made) > 0)
-        assert (expected.totals, expected.micro_hours) == (made.totals().totals, page.micro_hours)
-        assert without_reasons(expected.lines) == without_reasons(page.lines)
-        assert "".join(chargeback_csv(expected)).encode() == text(made.chargeback())
+        assert (len(expected.lines), "vision" in seen) == (made.lines.height, made.lines.height > 0)
+        assert expected.totals == made.totals
+        assert cells(expected) == page(made, 0, 1000)
+        assert "".join(plain_statement.chargeback_csv(expected)).encode() == b"".join(chargeback_csv(made))
 
 
-def part(every: Statement, seen: set[str]) -> Statement:
+def part(every: plain_statement.Statement, seen: set[str]) -> plain_statement.Statement:
     """Of a statement what is of some projects."""
     kept = [n for n, line in enumerate(every.lines) if line.usage.project in seen]
     return replace(
@@ -115,30 +125,43 @@ def part(every: Statement, seen: set[str]) -> Statement:
 
 def test_the_chargeback_is_the_file_that_the_command_writes(site: Site) -> None:
     for name in NAMES:
-        assert site.month(name)[0] == text(month(site, name).chargeback())
+        assert site.month(name)[0] == b"".join(chargeback_csv(month(site, name)))
 
 
-def text(parts: Iterator[str | bytes]) -> bytes:
-    return b"".join(part.encode() if isinstance(part, str) else part for part in parts)
-
-
-def test_a_page_makes_no_lines_but_its_own(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_reads_of_no_jobs_but_its_own(site: Site) -> None:
+    asked: list[int] = []
     made = month(site, "2026-10")
-    counted: list[int] = []
-    monkeypatch.setattr(statement_pages, "rate", counting(statement_pages.rate, counted))
-    page = made.page(2, 3)
-    rows = [*csv.reader(io.StringIO(text(made.chargeback()).decode(), newline=""))]
 
-    assert (3, [3]) == (len(page.lines), counted)
-    assert len(made) + 1 == len(rows)
+    class Counting(Asked):
+        def at_once(self, ids: pl.Series) -> Words:
+            asked.extend(ids)
+            return super().at_once(ids)
+
+    rows = page(replace(made, words=Counting(site.engine)), 2, 3)
+
+    assert 3 == len(rows)
+    assert set(asked) == {*made.lines["job"][2:5], *made.lines["linked"][2:5]}
+    assert made.lines.height > len(set(asked))
 
 
-def counting(function: Callable[..., list[Line]], counted: list[int]) -> Callable[..., list[Line]]:
-    def rate(usages: Sequence[Any], *more: Any) -> list[Line]:
-        counted.append(len(usages))
-        return function(usages, *more)
+def test_a_job_that_is_not_there_is_told_in_one_sentence(site: Site) -> None:
+    with pytest.raises(LedgerError, match="no job 77, of which something is booked: see meterbridge check"):
+        Asked(site.engine)(pl.Series([1, 77]))
 
-    return rate
+
+def test_a_model_without_a_price_is_named_with_its_job(site: Site) -> None:
+    with pytest.raises(RatingError, match=r"no price for GPU model 'h100' \(job \w+/"):
+        month_statement(site.engine, period_named("2026-10"), Cards(Rates({}), {}))
+
+
+def test_what_a_month_comes_to_is_what_its_statement_comes_to(site: Site) -> None:
+    rates = Rates({"h100": Decimal("2.10")})
+    for name in NAMES:
+        cards = Cards(rates, {"2026-10": rates})
+        sums, made = month_sums(site.engine, period_named(name), cards), whole(site, name)
+
+        assert (made.capacity, made.amount) == (sums.capacity, sums.amount)
+        assert sums.charged == sum(t.quantity for t in made.totals if t.disposition is Disposition.CHARGED)
 
 
 class Large:

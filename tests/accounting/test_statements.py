@@ -5,28 +5,31 @@ from __future__ import annotations
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from decimal import Decimal
+from errno import ENOSPC
 from pathlib import Path
-from unittest import mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accounting.model import Usage
-from accounting.rates.rating import Rates, rate
-from accounting.statements import Statement, Terms, chargeback_csv, compose, summary_csv, write_statement
+from accounting import statements
+from accounting.rates.rating import Rates
+from accounting.statements import Statement, Terms, chargeback_csv, summary_csv, write_statement
 from accounting.statements.notes import notes_text
 from exporters.model import Disposition
+from tests.accounting import plain_statement
+from tests.accounting.plain_lines import Usage
+from tests.accounting.plain_rating import rate
+from tests.accounting.produced import alike, produced
 from tests.accounting.usages import GPU_HOUR, OCTOBER, PERIOD, RATES, charged, kube, pencil_month, slurm, wild_usages
 
 TERMS = Terms("Europe/Zurich", {"prod": "scheduled", "test": "started"})
 
 
-def statement(usages: list[Usage], rates: Rates = RATES) -> Statement:
-    return compose(rate(usages, rates, PERIOD), rates, PERIOD)
+def chargeback(month: Statement) -> str:
+    return b"".join(chargeback_csv(month)).decode()
 
 
 def read(text: str) -> list[dict[str, str]]:
@@ -34,9 +37,9 @@ def read(text: str) -> list[dict[str, str]]:
 
 
 def test_the_pencil_month_reads_as_expected(golden: Callable[[str, str], None]) -> None:
-    month = statement(pencil_month())
+    month = produced(pencil_month())
 
-    golden("chargeback-pencil.csv", "".join(chargeback_csv(month)))
+    golden("chargeback-pencil.csv", chargeback(month))
     golden("chargeback-pencil-summary.csv", "".join(summary_csv(month)))
     golden("chargeback-pencil-notes.txt", "".join(notes_text(month, RATES, TERMS)))
 
@@ -45,14 +48,14 @@ def test_thirds_of_a_card_add_up_in_every_column(golden: Callable[[str, str], No
     """Three seventh-slices for a second and the card's rest: 1000 milliGPU-seconds, 0.000278 hours in all."""
     usages = [charged(slurm(str(n)), 0, charged=142, held=142, project=f"p{n}") for n in range(3)]
     usages.append(Usage("", None, "h100", Disposition.IDLE, 0, 574, OCTOBER, OCTOBER + 1))
-    month = statement(usages, Rates({"h100": Decimal(1000)}, "EUR"))
+    month = produced(usages, Rates({"h100": Decimal(1000)}, "EUR"))
 
-    golden("chargeback-thirds.csv", "".join(chargeback_csv(month)))
+    golden("chargeback-thirds.csv", chargeback(month))
     golden("chargeback-thirds-summary.csv", "".join(summary_csv(month)))
 
 
 def test_a_month_without_a_second_has_a_capacity_of_zero() -> None:
-    (row,) = read("".join(summary_csv(statement([]))))
+    (row,) = read("".join(summary_csv(produced([]))))
 
     assert {
         "billing_period": PERIOD,
@@ -69,7 +72,7 @@ def test_a_month_without_a_second_has_a_capacity_of_zero() -> None:
 @settings(max_examples=50)
 @given(wild_usages())
 def test_summary_rows_sum_to_capacity_in_every_column(usages: list[Usage]) -> None:
-    *rows, capacity = read("".join(summary_csv(statement(usages))))
+    *rows, capacity = read("".join(summary_csv(produced(usages))))
 
     for column in ("gpu_seconds", "gpu_hours", "amount"):
         assert Decimal(capacity[column]) == sum(Decimal(row[column]) for row in rows)
@@ -79,11 +82,11 @@ def test_summary_rows_sum_to_capacity_in_every_column(usages: list[Usage]) -> No
 @settings(max_examples=50)
 @given(wild_usages())
 def test_lines_sum_to_the_summary_in_hours_and_money(usages: list[Usage]) -> None:
-    month = statement(usages)
+    month = produced(usages)
     *rows, _ = read("".join(summary_csv(month)))
     hours: dict[tuple[str, ...], Decimal] = defaultdict(Decimal)
     amounts: dict[tuple[str, ...], Decimal] = defaultdict(Decimal)
-    for line in read("".join(chargeback_csv(month))):
+    for line in read(chargeback(month)):
         if line["disposition"]:
             key = (line["disposition"], line["project"], line["scheduler"])
             hours[key] += Decimal(line["charged_gpu_hours" if line["disposition"] == "charged" else "gpu_hours"])
@@ -98,25 +101,36 @@ def test_lines_sum_to_the_summary_in_hours_and_money(usages: list[Usage]) -> Non
 @settings(max_examples=50)
 @given(wild_usages(), st.randoms(use_true_random=False))
 def test_the_order_of_input_changes_no_byte(usages: list[Usage], random: object) -> None:
-    first, lines = statement(usages), rate(usages, RATES, PERIOD)
-    random.shuffle(lines)  # type: ignore[attr-defined]
-    second = compose(lines, RATES, PERIOD)
+    shuffled = alike(usages)
+    first = produced(shuffled)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    second = produced(shuffled)
 
-    for render in (chargeback_csv, summary_csv, lambda s: notes_text(s, RATES, TERMS)):
+    for render in (chargeback, summary_csv, lambda s: notes_text(s, RATES, TERMS)):
         assert "".join(render(first)) == "".join(render(second))
 
 
-@given(usages=wild_usages())
-def test_totals_are_the_same_where_there_could_be_very_many(usages: list[Usage]) -> None:
-    expected = statement(usages)
-    with mock.patch("accounting.statements.compose._MANY", 0):
-        assert expected == statement(usages)
+@given(wild_usages(), st.sampled_from(["EUR", "JPY", "KWD"]), st.decimals(0, 100, places=9))
+def test_a_month_is_what_it_is_line_by_line(usages: list[Usage], currency: str, price: Decimal) -> None:
+    usages, rates = alike(usages), Rates({"h100": price}, currency, Decimal("0.5"))
+    month, plain = produced(usages, rates), plain_statement.compose(rate(usages, rates, PERIOD), rates, PERIOD)
+
+    assert "".join(plain_statement.chargeback_csv(plain)) == chargeback(month)
+    assert plain.totals == month.totals
+
+
+def test_a_month_that_was_measured_is_what_it_is_line_by_line() -> None:
+    usages = alike(pencil_month())
+
+    assert "".join(
+        plain_statement.chargeback_csv(plain_statement.compose(rate(usages, RATES, PERIOD), RATES, PERIOD))
+    ) == chargeback(produced(usages))
 
 
 def test_three_files_are_written_and_a_second_run_changes_no_byte(tmp_path: Path) -> None:
-    paths = write_statement(tmp_path / "out", statement(pencil_month()), RATES, TERMS)
+    paths = write_statement(tmp_path / "out", produced(pencil_month()), RATES, TERMS)
     before = [path.read_bytes() for path in paths]
-    write_statement(tmp_path / "out", statement(pencil_month()[::-1]), RATES, TERMS)
+    write_statement(tmp_path / "out", produced(pencil_month()[::-1]), RATES, TERMS)
 
     assert before == [path.read_bytes() for path in paths]
     assert {"chargeback-2026-10.csv", "chargeback-2026-10-summary.csv", "chargeback-2026-10-notes.txt"} == {
@@ -124,31 +138,21 @@ def test_three_files_are_written_and_a_second_run_changes_no_byte(tmp_path: Path
     }
 
 
-def test_a_statement_that_fails_half_way_leaves_the_old_file(tmp_path: Path) -> None:
-    month = statement(pencil_month())
+def test_a_statement_that_fails_half_way_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    month = produced(pencil_month())
     path, *_ = write_statement(tmp_path, month, RATES, TERMS)
     before = path.read_bytes()
-    broken = replace(month, micro_hours=month.micro_hours[:-1])
 
-    with pytest.raises(ValueError, match="zip"):
-        write_statement(tmp_path, broken, RATES, TERMS)
+    def full(statement: Statement) -> Iterator[bytes]:
+        yield next(chargeback_csv(statement))
+        raise OSError(ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(statements, "chargeback_csv", full)
+    with pytest.raises(OSError, match="No space"):
+        write_statement(tmp_path, month, RATES, TERMS)
 
     assert before == path.read_bytes()
     assert 3 == len(list(tmp_path.iterdir()))
-
-
-def test_lines_of_another_month_are_refused() -> None:
-    lines = rate([charged(slurm("1"), 1)], RATES, "2026-09")
-
-    with pytest.raises(ValueError, match="is of 2026-09 in EUR, the statement of 2026-10 in EUR"):
-        compose(lines, RATES, PERIOD)
-
-
-def test_lines_of_another_currency_are_refused() -> None:
-    lines = rate([charged(slurm("1"), 1)], Rates(RATES.gpu_hour, "USD"), PERIOD)
-
-    with pytest.raises(ValueError, match="in USD"):
-        compose(lines, RATES, PERIOD)
 
 
 def test_a_hold_from_that_does_not_exist_is_refused() -> None:
@@ -157,6 +161,6 @@ def test_a_hold_from_that_does_not_exist_is_refused() -> None:
 
 
 def test_a_name_in_an_unmapped_project_is_still_on_the_statement() -> None:
-    rows = read("".join(chargeback_csv(statement([charged(kube("u"), 1, project="unmapped", charged=GPU_HOUR)]))))
+    rows = read(chargeback(produced([charged(kube("u"), 1, project="unmapped", charged=GPU_HOUR)])))
 
     assert ["unmapped"] == [row["project"] for row in rows]

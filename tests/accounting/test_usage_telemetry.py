@@ -4,9 +4,9 @@ import pytest
 from sqlalchemy import Engine
 
 from accounting.intake.live_recorder import LedgerRecorder
-from accounting.statements.usage import usage
 from exporters.model import Disposition
 from exporters.recorder import Round, Telemetry
+from tests.accounting.plain_usage import usage
 from tests.accounting.posting import post_many
 from tests.accounting.site import DAY, T0, run
 from tests.accounting.test_ledger import booked, charged

@@ -7,9 +7,9 @@ from decimal import Decimal
 
 from hypothesis import strategies as st
 
-from accounting.model import Usage
 from accounting.rates.rating import Rates
 from exporters.model import Disposition, JobKey, Scheduler
+from tests.accounting.plain_lines import Usage
 
 PERIOD = "2026-10"
 OCTOBER = 1_790_812_800  # 2026-10-01T00:00:00Z

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import shutil
 import socket
 import threading
 from collections import defaultdict
@@ -15,15 +16,21 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from fastapi.testclient import TestClient
 from rich.console import Console
 
-from accounting.site import book
-from accounting.statements import Statement
+from accounting.rates.rating import PriceRule, Rates
+from accounting.service.app import create_service
+from accounting.service.metrics import PROJECT_CHARGE
+from accounting.service.site_service import LedgerBooks, standing_of
+from accounting.site import book, months
+from accounting.store.calendar import period_named
 from demo import run
-from demo.report import KINDS, WORDS, exemplars
+from demo.report import KINDS, WORDS, Month
 from demo.site import MACHINES
-from exporters.config import load
+from exporters.config import load, parse
 from exporters.model import Disposition
+from tests.accounting.test_service import TOKENS
 from tests.lab.daemons import wait_for
 
 EVERY = 4
@@ -37,7 +44,7 @@ class Shown:
 
     out: Path
     printed: str
-    statement: Statement
+    month: Month
     pages: dict[str, httpx2.Response]
 
     def rows(self, name: str) -> list[dict[str, str]]:
@@ -63,10 +70,10 @@ def show(out: Path, *, serve: bool) -> Shown:
     if serve:
         visitor.start()
     console = Console(file=text, width=120)
-    statement = run.run(out, serve=serve, console=console, every=EVERY, stop=stop)
+    month = run.run(out, serve=serve, console=console, every=EVERY, stop=stop)
     if serve:
         visitor.join()
-    return Shown(out, text.getvalue(), statement, pages)
+    return Shown(out, text.getvalue(), month, pages)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +105,7 @@ def test_the_six_dispositions_sum_to_capacity_to_the_second(shown: Shown) -> Non
 
 
 def test_every_kind_of_line_is_there(shown: Shown) -> None:
-    assert list(KINDS) == [what for what, _ in exemplars(shown.statement)]
+    assert list(KINDS) == [what for what, _ in shown.month.worth]
 
 
 def test_three_projects_pay_and_what_maps_to_nothing_is_visible(shown: Shown) -> None:
@@ -174,3 +181,41 @@ def test_the_line_it_offers_to_explain_has_an_evidence_chain(shown: Shown) -> No
     assert "slinky" in told
     assert "sacct" in told
     assert "node-day br01" in told
+
+
+def test_a_price_by_partition_is_the_same_wherever_the_month_is_told(
+    shown: Shown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Added where CONTRIBUTING says: to the rules of `accounting.rates.rating.Rates`."""
+    shutil.copy(shown.out / "site" / "ledger.sqlite", tmp_path)
+    text = (shown.out / "meterbridge.yaml").read_text()
+    config = parse(text.replace(str(shown.out / "site" / "ledger.sqlite"), str(tmp_path / "ledger.sqlite")))
+    flat, month = Rates.rules.fget, "2026-10"
+    slinky = PriceRule(Decimal("7.77"), {"partition": "slinky", "gpu_model": "h100"})
+    monkeypatch.setattr(Rates, "rules", property(lambda rates: (*flat(rates), slinky)))  # type: ignore[misc]
+    path, summary, _ = book.write_statement(config, month, tmp_path / "out")
+    rows = [*csv.DictReader(io.StringIO(path.read_text()))]
+    prices = {
+        row["unit_price"] for row in rows if (row["partition_or_queue"], row["disposition"]) == ("slinky", "charged")
+    }
+    total = sum(Decimal(row["amount"]) for row in rows)
+    with book.opened(config) as engine:
+        client = TestClient(create_service(LedgerBooks(config, engine), TOKENS))
+        headers = {"X-API-Key": "admin-token"}
+        page = client.get(f"/api/v1/statements/{month}?limit=10000", headers=headers).json()
+        served = client.get(f"/api/v1/statements/{month}/summary", headers=headers).json()
+        gauges = standing_of(config, engine).by_project[PROJECT_CHARGE]
+    now = period_named("2026-11").end
+    open_ = months.settle(config, month, now)
+    kept = months.close_month(config, month, now, force=True)
+
+    assert "7.77" in prices
+    assert total != sum(Decimal(row["amount"]) for row in shown.rows(FILES[0]))
+    assert total == Decimal([*csv.DictReader(io.StringIO(summary.read_text()))][-1]["amount"])
+    assert total == sum(Decimal(line["amount"]) for line in page["lines"])
+    assert total == Decimal(served["capacity"]["amount"])
+    assert total == sum(Decimal(str(value)) for (_, period, _), value in gauges.items() if period == month)
+    assert not [o for o in open_ if "price" in o.what]
+    assert kept is not None
+    assert total == kept.amount
+    assert [] == months.recheck(config)

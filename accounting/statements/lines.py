@@ -1,0 +1,237 @@
+"""A month's lines as one table: usages with prices, names, hours and an order. Pure.
+
+`stated` makes it; files, pages, sums and figures are made from it and from nothing else. Its columns are those of
+`accounting.statements.usage`, and
+
+    corrects      the closed month that a line corrects, empty on a line of the month's own
+    corrected     of a correction the name of the line in that month, null where that month has none
+    unit_price    per GPU-hour, as it is printed
+    minor         the amount in the currency's minor units
+    micro         what the line counts under its disposition, in printed millionths of a GPU-hour
+    scheduler     of the line's job
+    cluster       the same
+    line          the line's name, ten bytes (`line_text` prints it)
+    gpu_seconds … `accounting.statements.usage.MEASURES`, null where nothing was measured
+
+What else is known of jobs is asked for by id when it is needed: see `accounting.statements.jobs`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from accounting.rates.pricing import priced, seen_by
+from accounting.rates.rating import Rates, RatingError, money
+from accounting.statements.categories import categories, mapped, ordered
+from accounting.statements.compose import Statement, totalled
+from accounting.statements.jobs import JOB, Words
+from accounting.statements.usage import MEASURES
+
+NAME_BYTES = 10
+"""Bytes of the digest that name a line."""
+
+PIECE = 100_000
+"""Lines whose words are in memory at once."""
+
+_SECONDS = 1 << 32
+"""More than the seconds of any stretch of time that a statement may be about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cards:
+    """What a month is rated with: its own prices, and those of the closed months that it corrects."""
+
+    own: Rates
+    earlier: Mapping[str, Rates]
+
+
+def stated(
+    usages: pl.DataFrame, words: Words, cards: Cards, billing_period: str, there: pl.DataFrame | None = None
+) -> Statement:
+    """The statement of a month: its lines in order, and what they come to.
+
+    ``usages`` are those of the month (``corrects`` empty) and of corrections, with `MEASURES` where something was
+    measured. ``there`` are the lines of closed months that corrections may be about, with their month as ``corrects``.
+    Raises `RatingError` as `rated` does, and for two usages that would be the same line: a caller that hands over one
+    usage twice must not make anybody pay twice.
+    """
+    table = named(rated(usages, words, cards, billing_period), words, billing_period, there)
+    table = table.with_columns(pl.lit(None, pl.Float64).alias(name) for name in MEASURES if name not in table.columns)
+    table = table[_order(table, words)]
+    micro, totals = totalled(table, cards.own.minor_digits)
+    return Statement(
+        billing_period, table.with_columns(micro), words, totals, cards.own.currency, cards.own.minor_digits
+    )
+
+
+def named(usages: pl.DataFrame, words: Words, billing_period: str, there: pl.DataFrame | None = None) -> pl.DataFrame:
+    """The same usages with ``scheduler``, ``cluster``, ``line`` and ``corrected``, and their texts as Enums."""
+    table = usages.with_columns(ordered(usages[name]) for name in ("corrects", "project", "gpu_model"))
+    slices = [*table.iter_slices(PIECE)] or [table]
+    table = pl.concat([table, pl.concat(_named(part, words, billing_period) for part in slices)], how="horizontal")
+    table = table.with_columns(ordered(table[name]) for name in ("scheduler", "cluster"))
+    if there is None or not there.height:
+        return table.with_columns(corrected=pl.lit(None, pl.Binary))
+    return table.with_columns(corrected=_corrected(table, there, words))
+
+
+def rated(usages: pl.DataFrame, words: Words, cards: Cards, billing_period: str) -> pl.DataFrame:
+    """Usages of a month, with ``corrects``, priced: ``unit_price`` and ``minor`` are added.
+
+    A correction has the price of the month that it corrects; what had none then has that of ``cards.own``.
+    Raises `RatingError` for a charged usage without a price, and when a month that is corrected was priced in another
+    currency: the two cannot be added up.
+    """
+    months = usages["corrects"].unique().cast(pl.String).sort()
+    parts = []
+    for month in months if usages.height else [""]:
+        part = usages if len(months) == 1 else usages.filter(pl.col("corrects") == month)
+        then = cards.earlier[month] if month else cards.own
+        if then.currency != cards.own.currency:
+            raise RatingError(
+                f"rates.currency: {billing_period} corrects {month}, which was closed in {then.currency}, and "
+                f"{cards.own.currency} cannot be added to it: set rates.currency back to {then.currency}"
+            )
+        parts.append(_priced(part, words, [then, cards.own] if month else [then]))
+    return pl.concat(parts)
+
+
+def _priced(usages: pl.DataFrame, words: Words, cards: list[Rates]) -> pl.DataFrame:
+    asked = [name for name in JOB if name in seen_by(*cards)]
+    known = pl.concat([usages, words(usages["job"]).select(asked)], how="horizontal") if asked else usages
+    found = priced(known, cards, lambda job: "/".join(words(pl.Series([job], dtype=pl.Int64)).row(0)[:3])).drop(asked)
+    digits = cards[0].minor_digits
+    texts = [money(rule.price, digits) for rates in cards for rule in rates.rules]
+    prices = pl.Series([*texts, money(cards[0].zero, digits)], dtype=pl.Categorical)
+    return found.with_columns(unit_price=prices.gather(found["rule"].fill_null(len(texts)))).drop("rule")
+
+
+def _named(lines: pl.DataFrame, words: Words, billing_period: str) -> pl.DataFrame:
+    """``scheduler``, ``cluster`` and ``line`` of some lines."""
+    own, linked = words(lines["job"]), words(lines["linked"])
+    of = mapped(lines["corrects"], lambda month: framed(billing_period) + (framed(month) if month else ""))
+    names = _names(of, lines, own, linked)
+    return own.select(pl.col("scheduler", "cluster").cast(pl.Categorical)).with_columns(line=names)
+
+
+def _names(of: pl.Series, lines: pl.DataFrame, own: pl.DataFrame, linked: pl.DataFrame) -> pl.Series:
+    """Name lines: 80 bits of SHA-256 over what each is about, not over how much it came to.
+
+    So a late record changes a line's amount but not its name, and the order of lines does not matter. ``of`` is the
+    framed month, and the one that a correction corrects; ``own`` and ``linked`` tell of the lines' jobs.
+    """
+    text = pl.select(
+        pl.concat_str(
+            of,
+            mapped(lines["project"], framed),
+            *_key(own),
+            mapped(lines["gpu_model"], framed),
+            mapped(lines["disposition"], framed),
+            *_key(linked),
+        )
+    ).to_series()
+    sha256 = hashlib.sha256
+    told: list[bytes] = text.cast(pl.Binary).to_list()
+    return pl.Series("line", [sha256(name).digest()[:NAME_BYTES] for name in told], dtype=pl.Binary)
+
+
+def _key(words: pl.DataFrame) -> tuple[pl.Series, pl.Series, pl.Expr]:
+    run = pl.lit(words["run"])
+    framed_run = pl.concat_str(run.str.len_chars().cast(pl.String), pl.lit(":"), run, pl.lit(","))
+    return mapped(words["scheduler"], framed), mapped(words["cluster"], framed), framed_run
+
+
+def framed(part: str) -> str:
+    """A part of what a line is about, with its length before it, so that no two read the same."""
+    return f"{len(part)}:{part},"
+
+
+def line_text(names: pl.Series) -> pl.Series:
+    """Names of lines as they are printed: with a letter first, lest a spreadsheet read one as a number."""
+    return pl.select(pl.lit("L") + pl.lit(names).bin.encode("hex")).to_series()
+
+
+def line_bytes(name: str) -> bytes:
+    """What `line_text` printed, read back; nothing for what is no line's name."""
+    try:
+        return bytes.fromhex(name.removeprefix("L"))
+    except ValueError:
+        return b""
+
+
+def _order(lines: pl.DataFrame, words: Words) -> pl.Series:
+    """The places of the lines in the order of the statement: the month's own, then corrections, the oldest month first.
+
+    In each, jobs before nobody's time, then project, scheduler, cluster, start, job, model, word. Numbers decide it
+    nearly always; only of lines for which they do not the jobs' names are looked at.
+    """
+    first = lines["start"].min() if lines.height else 0
+    key = pl.col("corrects").to_physical().cast(pl.Int64) * 2 + (pl.col("job") == 0).cast(pl.Int64)
+    for name in ("project", "scheduler", "cluster"):
+        key = key * len(categories(lines[name])) + pl.col(name).to_physical()
+    key = key * _SECONDS + pl.when(pl.col("job") == 0).then(0).otherwise(pl.col("start") - first)
+    keys = lines.select(key=key)["key"]
+    order = keys.arg_sort()
+    ranked = keys.gather(order)
+    again = (ranked == ranked.shift()).fill_null(False)
+    tied = (again | again.shift(-1).fill_null(False)).arg_true()
+    if not len(tied):
+        return order
+    at = order.gather(tied)
+    some = lines.select("job", "gpu_model", "disposition", "line")[at].with_columns(
+        keys.gather(at), at=at, run=words(lines["job"].gather(at))["run"]
+    )
+    some = some.sort("key", "run", "gpu_model", "disposition", "line")
+    twice = some.filter(pl.col("line") == pl.col("line").shift())
+    if twice.height:
+        raise RatingError(f"two usages are the same line {line_text(twice['line'])[0]}: {lines.row(twice['at'][0])}")
+    return order.scatter(tied, some["at"])
+
+
+def _corrected(lines: pl.DataFrame, there: pl.DataFrame, words: Words) -> pl.Series:
+    """The names of the lines of closed months that corrections correct: the very same one, else the nearest of that job
+    and model.
+
+    A ruling or a late record may charge what was on another account, for another project or beside another job.
+    """
+    later = lines.with_row_index("at").filter(pl.col("corrects") != "")
+    texts = ("corrects", "project", "gpu_model", "disposition")
+    one = later.select("at", "job", "linked", *(pl.col(name).cast(pl.String) for name in texts))
+    other = there.select("job", "linked", *(pl.col(name).cast(pl.String) for name in texts))
+    pairs = one.join(other, on=("corrects", "job", "gpu_model"), suffix="_there")
+    same = pl.col("disposition") == pl.col("disposition_there")
+    pairs = pairs.filter((pl.col("job") > 0) | same)
+    nearest = (
+        pairs.with_columns(linked_text(words(pairs["linked_there"])).alias("linked_text"))
+        .sort(
+            "at",
+            ~same,
+            pl.col("project") != pl.col("project_there"),
+            pl.col("linked") != pl.col("linked_there"),
+            "project_there",
+            "disposition_there",
+            "linked_text",
+        )
+        .unique("at", keep="first", maintain_order=True)
+    )
+    of = nearest.select(
+        *(pl.col(f"{name}_there").alias(name) for name in ("project", "disposition", "linked")), "gpu_model", "job"
+    )
+    month = mapped(nearest["corrects"], framed)
+    names = nearest.select("at").with_columns(
+        corrected=_names(month, of, words(of["job"]), words(of["linked"])) if of.height else pl.lit(None, pl.Binary)
+    )
+    places = lines.select(pl.int_range(pl.len(), dtype=pl.UInt32).alias("at"))
+    return places.join(names, on="at", how="left", maintain_order="left")["corrected"]
+
+
+def linked_text(words: pl.DataFrame) -> pl.Series:
+    """Jobs as people write them, ``slurm/hpc1/1234@1790812500``; empty for nobody."""
+    whole = pl.concat_str("scheduler", "cluster", "run", separator="/")
+    return words.select(
+        pl.when(pl.col("scheduler").cast(pl.String) == "").then(pl.lit("")).otherwise(whole)
+    ).to_series()

@@ -1,0 +1,159 @@
+"""A billing month read from the ledger: here, and nowhere else, for every file, page and figure of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+
+import polars as pl
+from sqlalchemy import Engine, select
+
+from accounting.model import Usage
+from accounting.rates.pricing import seen_by
+from accounting.statements.compose import Statement
+from accounting.statements.jobs import JOB, Asked, Known, known
+from accounting.statements.lines import Cards, line_bytes, named, rated, stated
+from accounting.statements.usage import (
+    GROUP,
+    charged_kinds,
+    corrections,
+    measured,
+    reason_of,
+    standing,
+    standing_like,
+)
+from accounting.store.calendar import Period
+from accounting.store.columns import Columns, columns
+from accounting.store.database import read
+from accounting.store.garbage import uncollected
+from accounting.store.tables import periods
+from exporters.model import Disposition, JobKey, Scheduler
+
+
+def month_statement(engine: Engine, period: Period, cards: Cards) -> Statement:
+    """The statement of a month, with the corrections of closed months that are booked in it.
+
+    Raises `accounting.rates.rating.RatingError` for a model without a price.
+    """
+    with _reading(engine) as ledger:
+        usages = _usages(ledger, period, measurements=True)
+        there = _lines_there(ledger, usages)
+        return stated(usages, _words(ledger, usages, there), cards, period.name, there)
+
+
+def month_sums(engine: Engine, period: Period, cards: Cards) -> Sums:
+    """What the statement of a month comes to. Raises as `month_statement` does."""
+    usages = _rated(engine, period, cards)
+    counted = usages.filter(pl.col("disposition") != "")
+    charged = counted.filter(pl.col("disposition") == Disposition.CHARGED.value)
+    by_project = charged.group_by(pl.col("project").cast(pl.String)).agg(pl.col("minor").sum())
+    digits = cards.own.minor_digits
+    return Sums(
+        int(counted["charged"].sum()),
+        int(charged["charged"].sum()),
+        {project: Decimal(minor).scaleb(-digits) for project, minor in by_project.sort("project").iter_rows()},
+        cards.own.zero,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What a month comes to, corrections included. ``capacity`` and ``charged`` are milliGPU-seconds.
+
+    ``amounts`` is what each project pays, the sum of its lines' amounts.
+    """
+
+    capacity: int
+    charged: int
+    amounts: Mapping[str, Decimal]
+    zero: Decimal
+
+    @property
+    def amount(self) -> Decimal:
+        """What all projects pay together."""
+        return sum(self.amounts.values(), self.zero)
+
+
+def _rated(engine: Engine, period: Period, cards: Cards) -> pl.DataFrame:
+    """The usages of a month with their prices; what is known of jobs is read where a price depends on it."""
+    with _reading(engine) as ledger:
+        usages = _usages(ledger, period)
+        words = _words(ledger, usages) if seen_by(cards.own, *cards.earlier.values()) & {*JOB} else Asked(engine)
+        return rated(usages, words, cards, period.name)
+
+
+def refuse_unpriced(engine: Engine, period: Period, cards: Cards) -> None:
+    """Raise `accounting.rates.rating.RatingError` when something that is charged in a month has no price."""
+    if seen_by(cards.own, *cards.earlier.values()) & {*JOB}:
+        _rated(engine, period, cards)
+        return
+    with _reading(engine) as ledger:
+        for usages in (_own(charged_kinds(ledger, period.start, period.end)), corrections(ledger, period.name)):
+            rated(usages, Asked(engine), cards, period.name)
+
+
+def line_named(engine: Engine, period: Period, line_id: str) -> tuple[Usage, str] | None:
+    """What a line of a month is about, by the line's name, and the month that it corrects; None when there is none."""
+    with _reading(engine) as ledger:
+        usages = _usages(ledger, period)
+        words = _words(ledger, usages)
+        found = named(usages, words, period.name).filter(pl.col("line") == line_bytes(line_id))
+        if not found.height:
+            return None
+        row = found.row(0, named=True)
+        own, linked = (words(found[name]).row(0, named=True) for name in ("job", "linked"))
+        usage = Usage(
+            project=row["project"],
+            job=_key(own),
+            gpu_model=row["gpu_model"],
+            disposition=Disposition(row["disposition"]) if row["disposition"] else None,
+            held=row["held"],
+            charged=row["charged"],
+            start=row["start"],
+            end=row["end"],
+            linked=_key(linked),
+            reason=reason_of(ledger, period, row),
+        )
+        return usage, row["corrects"]
+
+
+def _key(words: Mapping[str, str]) -> JobKey | None:
+    """The job behind a row of `JOB`."""
+    return JobKey(Scheduler(words["scheduler"]), words["cluster"], words["run"]) if words["scheduler"] else None
+
+
+@contextmanager
+def _reading(engine: Engine) -> Iterator[Columns]:
+    with uncollected(), read(engine) as connection, columns(connection) as ledger:
+        yield ledger
+
+
+def _own(usages: pl.DataFrame) -> pl.DataFrame:
+    return usages.with_columns(corrects=pl.lit("", pl.Categorical))
+
+
+def _usages(ledger: Columns, period: Period, *, measurements: bool = False) -> pl.DataFrame:
+    """The usages of a month, and those of corrections."""
+    own, later = standing(ledger, period.start, period.end), corrections(ledger, period.name)
+    if measurements and (told := measured(ledger, own, period.start, period.end)).height:
+        own = own.join(told, on=GROUP, how="left")
+    return pl.concat([_own(own), later], how="diagonal") if later.height else _own(own)
+
+
+def _lines_there(ledger: Columns, usages: pl.DataFrame) -> pl.DataFrame | None:
+    """The lines of closed months that corrections may be about, with their month as ``corrects``."""
+    later = usages.filter(pl.col("corrects") != "")
+    if not later.height:
+        return None
+    n = periods.c
+    spans = {name: (a, b) for name, a, b in ledger.connection.execute(select(n.name, n.start_at, n.end_at))}
+    return pl.concat(
+        standing_like(ledger, part, *spans[str(month)]).with_columns(corrects=pl.lit(month, pl.Categorical))
+        for (month,), part in later.group_by("corrects")
+    )
+
+
+def _words(ledger: Columns, *usages: pl.DataFrame | None) -> Known:
+    return known(ledger, pl.concat(frame[name] for frame in usages if frame is not None for name in ("job", "linked")))
