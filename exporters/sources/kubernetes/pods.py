@@ -26,9 +26,9 @@ from exporters.sources.kubernetes.pod_facts import HoldFrom
 from exporters.sources.kubernetes.slots.resources import NO_RULES, Resources
 from exporters.sources.kubernetes.watch import resume
 from exporters.sources.kubernetes.watch.collection import PAGE, WATCH_SECONDS
-from exporters.sources.kubernetes.watch.informers import Following
+from exporters.sources.kubernetes.watch.informers import Informers
 from exporters.sources.kubernetes.watch.snapshot import snapshot
-from exporters.sources.kubernetes.watch.store import Book
+from exporters.sources.kubernetes.watch.store import Store
 
 OWNER_SECONDS = 10.0
 """How long one poll may go on asking for owners."""
@@ -94,14 +94,14 @@ class Pods(Source):
         if self._connected is None:
             self._connected = self._connect()
         c = self._connected
-        c.following.fresh(self._start_timeout)
+        c.informers.fresh(self._start_timeout)
         deadline = time.monotonic() + OWNER_SECONDS
-        c.book.put_roots(c.owners.roots(c.book.rootless(), give_up=lambda: time.monotonic() > deadline))
-        c.owners.forget_all_but(c.book.owner_uids())
-        before = c.following.versions()  # events that come in from here on are read again after a restart
-        notes = [*c.following.notes(), *c.owners.problems, *c.notes]
+        c.store.put_roots(c.owners.roots(c.store.rootless(), give_up=lambda: time.monotonic() > deadline))
+        c.owners.forget_all_but(c.store.owner_uids())
+        before = c.informers.versions()  # events that come in from here on are read again after a restart
+        notes = [*c.informers.notes(), *c.owners.problems, *c.notes]
         c.notes.clear()
-        found = snapshot(c.book, now, notes)
+        found = snapshot(c.store, now, notes)
         self._save(c, now, before)
         return found
 
@@ -111,13 +111,13 @@ class Pods(Source):
         An end is told at least once: after a crash between keeping and saving it is told again, with the same identity.
         """
         if self._connected is not None:
-            self._connected.book.acknowledge(at)
+            self._connected.store.acknowledge(at)
 
     def close(self) -> None:
         """End the watches and save the resume point. Safe to call twice."""
         c, self._connected = self._connected, None
         if c is not None:
-            c.following.close()
+            c.informers.close()
             self._save(c, self._clock(), c.versions)
 
     def _connect(self) -> _Connected:
@@ -130,7 +130,7 @@ class Pods(Source):
             max_response=self._max_response,
             credentials=Credentials(kubeconfig, context) if kubeconfig and client is None else None,
         )
-        book = Book(
+        store = Store(
             self.cluster,
             self._hold_from,
             self._slurm_clusters,
@@ -139,17 +139,17 @@ class Pods(Source):
             kept_at=kept.kept.seen or kept.saved,
             rules=self._rules,
         )
-        following = Following(
-            api, book, self._clock, namespaces=self._namespaces, since=kept.versions, **self._reflecting
+        informers = Informers(
+            api, store, self._clock, namespaces=self._namespaces, since=kept.versions, **self._reflecting
         )
-        return _Connected(book, following, Owners(api), [problem] if problem else [], kept)
+        return _Connected(store, informers, Owners(api), [problem] if problem else [], kept)
 
     def _save(self, c: _Connected, now: float, versions: Mapping[str, str]) -> None:
         """Keep the resume point when something changed, or its position has moved and is a minute old."""
         if self._resume_file is None:
             return
         c.versions = dict(versions) or c.versions
-        kept = c.book.kept()
+        kept = c.store.kept()
         if kept == c.saved.kept and (c.versions == c.saved.versions or now - c.saved.saved < SAVE_EVERY):
             return
         point = resume.Resume(self.cluster, now, c.versions, kept)
@@ -165,10 +165,10 @@ class _Connected:
     """What exists from the first poll to `Pods.close`."""
 
     def __init__(
-        self, book: Book, following: Following, owners: Owners, notes: list[str], saved: resume.Resume
+        self, store: Store, informers: Informers, owners: Owners, notes: list[str], saved: resume.Resume
     ) -> None:
-        self.book = book
-        self.following = following
+        self.store = store
+        self.informers = informers
         self.owners = owners
         self.notes = notes
         self.saved = saved

@@ -64,9 +64,9 @@ def test_a_pod_on_an_unreachable_node_goes_on_holding() -> None:
     raw = node("n")
     raw["status"]["conditions"] = [{"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown"}]
     world.put("a", scheduled=1000, started=1010, meta=GRACEFUL)
-    world.book.nodes["n"] = node_facts(raw)
+    world.store.nodes["n"] = node_facts(raw)
 
-    found = snapshot(world.book, 9999.0)
+    found = snapshot(world.store, 9999.0)
 
     assert [None] == [c.end for c in world.open().values()]
     assert [(8000, False, "not ready (NodeStatusUnknown)")] == [(n.milligpu, n.up, n.reason) for n in found.nodes]
@@ -77,7 +77,7 @@ def test_a_pod_that_a_list_misses_vanished_when_it_was_last_seen() -> None:
     world.put("a", 1020.0, scheduled=1000, started=1010, meta=GRACEFUL)
     world.put("b", 1700.9, scheduled=1000, started=1010)
     world.open(1500.9)
-    world.book.replace_pods([], 2000.9)
+    world.store.replace_pods([], 2000.9)
 
     found = world.told()
 
@@ -89,7 +89,7 @@ def test_a_successor_of_the_name_proves_that_the_first_had_gone() -> None:
     world.put("a", 1020.0, scheduled=1000, started=1010)
     world.open(1500.0)
     successor = pod_facts(pod("a", node="n", created=1400, scheduled=1401, meta={"uid": "other"}))
-    world.book.replace_pods([successor], 2000.0)
+    world.store.replace_pods([successor], 2000.0)
 
     assert (1000, 1400, "vanished") == interval(world.told()["a"])
 
@@ -97,7 +97,7 @@ def test_a_successor_of_the_name_proves_that_the_first_had_gone() -> None:
 def test_a_pod_whose_final_delete_was_seen_vanished_then() -> None:
     world = World()
     world.put("a", scheduled=1000, started=1010, meta=FINAL)
-    world.book.replace_pods([], 2000.9)
+    world.store.replace_pods([], 2000.9)
 
     assert (1000, 1500, "vanished") == interval(world.told()["a"])
 
@@ -139,7 +139,7 @@ def test_history_that_is_replayed_does_not_undo_what_is_known() -> None:
     world = World()
     old = world.facts("a", scheduled=1000, started=1010)
     world.put("a", scheduled=1000, started=1010, finished=1200)
-    world.book.put_pod(old, 1300)
+    world.store.put_pod(old, 1300)
 
     assert {} == world.open()
     assert (1000, 1200, "finished") == interval(world.told()["a"])
@@ -149,7 +149,7 @@ def test_history_that_is_replayed_does_not_take_back_a_key() -> None:
     world = World()
     old = world.facts("a", scheduled=1000)
     world.put("a", scheduled=1000, labels={"scheduler.slinky.slurm.net/slurm-jobid": "7"})
-    world.book.put_pod(old, 1300)
+    world.store.put_pod(old, 1300)
 
     assert ["7"] == [k.value for k in world.open()["a"].keys]
 
@@ -178,7 +178,7 @@ def test_an_end_before_its_start_is_a_reject_and_the_rest_goes_on() -> None:
     world.put("skewed", scheduled=1000, started=900, finished=950)
     world.put("fine", scheduled=1000, started=1010, finished=1200)
 
-    found = snapshot(world.book, 9000.0)
+    found = snapshot(world.store, 9000.0)
 
     assert {"fine"} == set(world.told())
     assert [
@@ -192,9 +192,9 @@ def test_ends_and_rejects_are_repeated_until_acknowledged() -> None:
     world.put("skewed", scheduled=1000, started=900, finished=950)
     world.roots()
 
-    first, second = snapshot(world.book, 10.0), snapshot(world.book, 20.0)
+    first, second = snapshot(world.store, 10.0), snapshot(world.store, 20.0)
     world.put("b", scheduled=1000, started=1010, finished=1300)
-    world.book.acknowledge(20.0)
+    world.store.acknowledge(20.0)
     third = world.told(30.0)
     world.put("a", scheduled=1000, started=1010, finished=1200)
     world.put("skewed", scheduled=1000, started=900, finished=950)
@@ -202,17 +202,17 @@ def test_ends_and_rejects_are_repeated_until_acknowledged() -> None:
     assert first.ended == second.ended != ()
     assert first.rejects == second.rejects != ()
     assert {"b"} == set(third)
-    assert () == snapshot(world.book, 40.0).rejects, "the same complaint is made once"
+    assert () == snapshot(world.store, 40.0).rejects, "the same complaint is made once"
     assert {"b"} == set(world.told(50.0))
 
 
 def test_what_a_node_offers_later_changes_no_claim() -> None:
     world = World()
-    world.book.nodes["n"] = node_facts(
+    world.store.nodes["n"] = node_facts(
         node("n", labels={"nvidia.com/gpu.count": "1"}, **{"nvidia.com/gpu.shared": "4"})
     )
     world.put("a", scheduled=1000, resource="nvidia.com/gpu.shared")
-    world.book.nodes["n"] = node_facts(
+    world.store.nodes["n"] = node_facts(
         node("n", labels={"nvidia.com/gpu.count": "1"}, **{"nvidia.com/gpu.shared": "2"})
     )
     world.put("b", scheduled=1000, resource="nvidia.com/gpu.shared")
@@ -227,15 +227,15 @@ def test_a_pod_on_an_unknown_node_is_counted_once_the_node_is_known() -> None:
     world.put("a", scheduled=1000, node="m", resource="nvidia.com/gpu.shared")
     world.roots()
 
-    before = snapshot(world.book, 10.0)
-    world.book.nodes["m"] = node_facts(
+    before = snapshot(world.store, 10.0)
+    world.store.nodes["m"] = node_facts(
         node("m", labels={"nvidia.com/gpu.count": "1"}, **{"nvidia.com/gpu.shared": "4"})
     )
 
     assert (False, ()) == (before.complete, before.claims)
     assert "1 pods cannot be counted yet: pod lab/a: node m is not known" in before.problems
     assert 250 == world.open()["a"].milligpu
-    assert snapshot(world.book, 30.0).complete
+    assert snapshot(world.store, 30.0).complete
 
 
 def test_what_stays_unknown_of_an_ended_pod_is_a_reject_in_time() -> None:
@@ -244,7 +244,7 @@ def test_what_stays_unknown_of_an_ended_pod_is_a_reject_in_time() -> None:
 
     early = world.told(2000 + PATIENCE)
     late = world.told(2001 + PATIENCE)
-    reasons = [r.reason for r in snapshot(world.book, 9000.0).rejects]
+    reasons = [r.reason for r in snapshot(world.store, 9000.0).rejects]
 
     assert {} == early
     assert 1000 == late["a"].milligpu, "what is known of it is told"
@@ -255,9 +255,9 @@ def test_a_pod_waits_for_its_workload_to_be_known() -> None:
     world = World()
     world.put("a", scheduled=1000)
 
-    fresh = snapshot(world.book, 5.0)
-    world.book.rootless()
-    before = snapshot(world.book, 10.0)
+    fresh = snapshot(world.store, 5.0)
+    world.store.rootless()
+    before = snapshot(world.store, 10.0)
 
     assert (True, ()) == (fresh.complete, fresh.claims), "it has only just come"
     assert (False, ("1 pods wait for their owners to be read",), ()) == (
@@ -273,17 +273,17 @@ def test_the_state_of_a_job_follows_its_pods() -> None:
     root = Root("Job", "j", "job-uid", {})
     for name in ("a", "b"):
         world.put(name, scheduled=1000, started=1010)
-    world.book.put_roots({"uid-a": root, "uid-b": root})
+    world.store.put_roots({"uid-a": root, "uid-b": root})
 
-    running = snapshot(world.book, 10.0).jobs[0]
+    running = snapshot(world.store, 10.0).jobs[0]
     world.put("a", scheduled=1000, started=1010, finished=1200)
     world.drop("b", 1700, scheduled=1000, started=1010, meta=FINAL)
-    over = snapshot(world.book, 20.0).jobs[0]
-    world.book.acknowledge(20.0)
+    over = snapshot(world.store, 20.0).jobs[0]
+    world.store.acknowledge(20.0)
 
     assert ("Running", 1000, None) == (running.state, running.start, running.end)
     assert ("Deleted", 1000, 1500) == (over.state, over.start, over.end)
-    assert () == snapshot(world.book, 30.0).jobs
+    assert () == snapshot(world.store, 30.0).jobs
 
 
 def test_a_deletion_that_does_not_say_when_is_one_when_it_is_told() -> None:
@@ -297,7 +297,7 @@ def test_a_deletion_that_does_not_say_when_is_one_when_it_is_told() -> None:
 def test_a_pod_that_a_finalizer_kept_vanished_when_it_was_last_seen() -> None:
     world = World()
     world.put("a", 1900.9, scheduled=1000, started=1010, finalizers=["x/y"], meta=FINAL)
-    world.book.replace_pods([], 2000.9)
+    world.store.replace_pods([], 2000.9)
 
     assert (1000, 1900, "vanished") == interval(world.told()["a"])
 
@@ -307,12 +307,12 @@ def test_what_a_later_snapshot_carried_is_not_acknowledged_with_an_earlier_one()
     world.put("a", scheduled=1000, started=1010, finished=1200)
     world.put("skewed", scheduled=1000, started=900, finished=950)
     world.roots()
-    first = snapshot(world.book, 10.0)
+    first = snapshot(world.store, 10.0)
 
-    world.book.acknowledge(9.9)
-    second = snapshot(world.book, 20.0)
-    world.book.acknowledge(10.0)
-    third = snapshot(world.book, 30.0)
+    world.store.acknowledge(9.9)
+    second = snapshot(world.store, 20.0)
+    world.store.acknowledge(10.0)
+    third = snapshot(world.store, 30.0)
 
     assert (first.ended, first.rejects) == (second.ended, second.rejects)
     assert ((), ()) == (third.ended, third.rejects)
@@ -322,15 +322,15 @@ def test_waiting_pods_of_one_workload_and_queue_ask_together() -> None:
     world = World()
     waiting = {"kueue.x-k8s.io/queue-name": "night"}
     for name, gpus, labels in (("a", 2, {}), ("b", 3, {}), ("c", 1, waiting)):
-        world.book.put_pod(pod_facts(pod(name, gpus=gpus, labels=labels)), 0.0)
+        world.store.put_pod(pod_facts(pod(name, gpus=gpus, labels=labels)), 0.0)
     done = pod("done", gpus=8, phase="Failed")
-    world.book.put_pod(pod_facts(done), 0.0)
+    world.store.put_pod(pod_facts(done), 0.0)
     world.put("placed", scheduled=1000, gpus=4)
-    world.book.put_pod(pod_facts(pod("rootless", gpus=7)), 0.0)
+    world.store.put_pod(pod_facts(pod("rootless", gpus=7)), 0.0)
     job = Root("Job", "train", "uid-train", {})
-    world.book.put_roots({p.uid: job for p in world.book.rootless() if p.name != "rootless"})
+    world.store.put_roots({p.uid: job for p in world.store.rootless() if p.name != "rootless"})
 
-    asked = {(d.job.id, d.partition): d.milligpu for d in snapshot(world.book, 10.0).demands}
+    asked = {(d.job.id, d.partition): d.milligpu for d in snapshot(world.store, 10.0).demands}
 
     assert {("uid-train", ""): 5000, ("uid-train", "night"): 1000} == asked
 

@@ -16,7 +16,7 @@ GROUP = "runai-gpu-group"
 
 def world() -> World:
     found = World()
-    found.book.nodes["n"] = node_facts(node("n", 2, labels={"nvidia.com/gpu.memory": "81920"}))
+    found.store.nodes["n"] = node_facts(node("n", 2, labels={"nvidia.com/gpu.memory": "81920"}))
     return found
 
 
@@ -31,7 +31,7 @@ def keeps(of: World, group: str = "g1", uuid: str = "", **more: Any) -> None:
         started=901,
         **more,
     )
-    of.book.put_pod(facts, 1000.0)
+    of.store.put_pod(facts, 1000.0)
 
 
 def uses(of: World, name: str, labels: dict[str, str] | None = None, **annotations: str) -> None:
@@ -79,7 +79,7 @@ def test_a_fraction_without_its_reservation_is_named_and_not_counted_until_that_
 def test_who_is_given_cards_of_its_own_holds_them_whatever_its_annotations_say() -> None:
     found = world()
     facts = pod_facts(pod("a", gpus=2, node="n", meta={"annotations": {"gpu-fraction": "nonsense"}}))
-    found.book.put_pod(facts, 1000.0)
+    found.store.put_pod(facts, 1000.0)
 
     assert {"a": (2000, "", ())} == held(found)
 

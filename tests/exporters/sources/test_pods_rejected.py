@@ -32,7 +32,7 @@ def rejected(reason: str = REASONS[0], **more: Any) -> dict[str, Any]:
 def test_a_rejected_pod_that_nobody_saw_before_holds_nothing(reason: str, listed: bool) -> None:
     world = World()
     if listed:
-        world.book.replace_pods([world.facts("a", created=1000, **rejected(reason))], 500_000.0)
+        world.store.replace_pods([world.facts("a", created=1000, **rejected(reason))], 500_000.0)
     else:
         world.put("a", 500_000.0, created=1000, **rejected(reason))
 
@@ -78,8 +78,8 @@ def test_a_pod_that_was_rejected_while_nobody_watched_ends_when_it_was_last_seen
     world.put("a", 1500.0, created=1000, scheduled=1100, started=1103)
 
     after = restarted(world)  # at 2000
-    after.book.replace_pods([after.facts("a", created=1000, meta={"resourceVersion": "77"}, **rejected())], 9000.0)
-    after.book.caught_up()
+    after.store.replace_pods([after.facts("a", created=1000, meta={"resourceVersion": "77"}, **rejected())], 9000.0)
+    after.store.caught_up()
 
     assert (1100, 2000, "finished") == interval(after.told(9010.0)["a"])
 
@@ -88,7 +88,7 @@ def test_a_pod_that_was_rejected_in_a_gap_of_the_watch_ends_when_it_was_last_see
     world = World()
     world.put("a", 1500.0, created=1000, scheduled=1100, started=1103)
     world.open(1530.0)
-    world.book.replace_pods([world.facts("a", created=1000, **rejected())], 9000.0)
+    world.store.replace_pods([world.facts("a", created=1000, **rejected())], 9000.0)
 
     assert (1100, 1530, "finished") == interval(world.told(9010.0)["a"])
 
@@ -105,11 +105,11 @@ def test_conditions_that_turned_before_a_pod_was_last_seen_are_no_end() -> None:
 
 def test_what_a_pod_held_in_an_earlier_life_stands_for_what_its_node_cannot_tell_now() -> None:
     world = World()
-    world.book.nodes["n"] = world_node({"nvidia.com/gpu.replicas": "4", "nvidia.com/gpu.count": "2"}, "8")
+    world.store.nodes["n"] = world_node({"nvidia.com/gpu.replicas": "4", "nvidia.com/gpu.count": "2"}, "8")
     world.put("a", 1500.0, scheduled=1100, started=1103)
 
     after = restarted(world)
-    after.book.nodes["n"] = world_node({"nvidia.com/gpu.replicas": "4"}, "0")
+    after.store.nodes["n"] = world_node({"nvidia.com/gpu.replicas": "4"}, "0")
     after.put("a", 3000.0, scheduled=1100, started=1103)
 
     assert [(1100, 250)] == [(c.start, c.milligpu) for c in after.open(3000.0).values()]
@@ -131,11 +131,11 @@ def test_poorer_and_later_evidence_never_replaces_a_known_start_or_end(steps: li
     ends: list[tuple[int, int | None, str]] = []
     for step in steps:
         at += 100
-        known = world.book.pods.get("uid-a")
+        known = world.store.pods.get("uid-a")
         if step == "vanishes":
-            world.book.replace_pods([], float(at))
+            world.store.replace_pods([], float(at))
         elif step == "list" or known is None:
-            world.book.replace_pods([known.facts] if known else [], float(at))
+            world.store.replace_pods([known.facts] if known else [], float(at))
         else:
             bare = {"status": {"phase": "Running", "conditions": []}}
             runs = {"scheduled": 9000, "started": 9003}

@@ -240,7 +240,7 @@ def test_partitions_that_make_no_whole_cards_are_a_problem() -> None:
 def test_what_looks_like_cards_and_has_no_rule_is_seen_and_a_rule_meters_it(resource: str) -> None:
     raw = node("n", **{resource: "8"})
     world = World()
-    world.book.nodes = {"n": node_facts(raw)}
+    world.store.nodes = {"n": node_facts(raw)}
     snapshots = [world.snapshot(at) for at in (10.0, 25.0)]
     ruled = node_facts(raw, Resources({resource: Metered("X", 1000)}))
 

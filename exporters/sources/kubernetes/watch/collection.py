@@ -58,7 +58,7 @@ class _StoppedError(Exception):
     """The reflector was asked to end."""
 
 
-class Keeper(Protocol[T]):
+class Handler(Protocol[T]):
     """Who keeps what a reflector reads. Called from the reflector's thread; must not raise."""
 
     def reduce(self, raw: Raw) -> T | None:
@@ -90,7 +90,7 @@ class Reflector(Generic[T]):
         self,
         api: KubeApi,
         path: str,
-        keeper: Keeper[T],
+        handler: Handler[T],
         *,
         optional: bool = False,
         since: str = "",
@@ -105,7 +105,7 @@ class Reflector(Generic[T]):
         self.synced = False
         self.version = ""
         self._api = api
-        self._keeper = keeper
+        self._handler = handler
         self._optional = optional
         self._since = since
         self._listed = ""  # the version of the list that a replay has to reach
@@ -187,7 +187,7 @@ class Reflector(Generic[T]):
         while True:
             raw = self._api.get(self.path, params)
             for item in items(raw, "items"):
-                kept = self._keeper.reduce(item)
+                kept = self._handler.reduce(item)
                 if kept is not None:
                     objects.append(kept)
             meta = part(raw, "metadata")
@@ -200,7 +200,7 @@ class Reflector(Generic[T]):
         version = str(meta.get("resourceVersion") or "")
         if not version:
             raise ApiError(0, f"{self.path}: a list without metadata.resourceVersion")
-        self._keeper.replace(objects)
+        self._handler.replace(objects)
         self.version = version
         if self._since and older(self._since, version):
             self.version, self._listed = self._since, version
@@ -209,7 +209,7 @@ class Reflector(Generic[T]):
         self._since = ""
 
     def _caught_up(self) -> None:
-        self._keeper.caught_up()
+        self._handler.caught_up()
         self._listed = ""
         self._on_answer()
 
@@ -278,9 +278,9 @@ class Reflector(Generic[T]):
             self.version = ""
             raise ApiError(0, f"{self.path} (watch): an event without resourceVersion: {str(event)[:200]}")
         if kind in ("ADDED", "MODIFIED", "DELETED"):
-            kept = self._keeper.reduce(obj)
+            kept = self._handler.reduce(obj)
             if kept is not None:
-                self._keeper.change(kind, kept)
+                self._handler.change(kind, kept)
         self.version = version
         if self._listed and not older(version, self._listed):
             self._caught_up()

@@ -1,4 +1,4 @@
-"""What the book of a cluster holds of each pod, what it tells, and what survives a restart."""
+"""What the store of a cluster holds of each pod, what it tells, and what survives a restart."""
 
 from __future__ import annotations
 

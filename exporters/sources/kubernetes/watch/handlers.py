@@ -1,4 +1,4 @@
-"""Between a watch and the book: what is kept of each kind of object."""
+"""Between a watch and the store: what is kept of each kind of object."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from exporters.sources.kubernetes.pod_facts import PodFacts, pod_facts
 from exporters.sources.kubernetes.raw import Raw, cut, items, part
 from exporters.sources.kubernetes.slots.fractions import FRACTION, MEMORY
 from exporters.sources.kubernetes.slots.resources import Resources
-from exporters.sources.kubernetes.watch.store import MAX_RECORD, Book
+from exporters.sources.kubernetes.watch.store import MAX_RECORD, Store
 
 Clock = Callable[[], float]
 
@@ -47,53 +47,53 @@ def of_interest(raw: Raw, nodes: dict[str, NodeFacts], rules: Resources) -> bool
     return node is not None and node.virtual
 
 
-class KeepPods:
+class PodHandler:
     """Keeps `PodFacts` of the pods that matter. An object that cannot be read is a reject; the rest goes on.
 
     ``namespace`` is the one that is followed, empty for all.
     """
 
-    def __init__(self, book: Book, clock: Clock, namespace: str = "") -> None:
-        self._book = book
+    def __init__(self, store: Store, clock: Clock, namespace: str = "") -> None:
+        self._store = store
         self._clock = clock
         self._namespace = namespace
 
     def reduce(self, raw: Raw) -> PodFacts | None:
         """Facts of a pod that matters."""
         meta = part(raw, "metadata")
-        known = self._book.pods.get(str(meta.get("uid")))
-        if known is None and not of_interest(raw, self._book.nodes, self._book.rules):
+        known = self._store.pods.get(str(meta.get("uid")))
+        if known is None and not of_interest(raw, self._store.nodes, self._store.rules):
             return None
         try:
-            return pod_facts(raw, self._book.rules)
+            return pod_facts(raw, self._store.rules)
         except ValueError as e:
             name = f"{meta.get('namespace')}/{meta.get('name')}"
-            self._book.reject(str(meta.get("uid") or name), _record(raw), f"pod {name}: {e}", self._clock())
+            self._store.reject(str(meta.get("uid") or name), _record(raw), f"pod {name}: {e}", self._clock())
             return known.facts if known else None
 
     def replace(self, objects: list[PodFacts]) -> None:
         """A full list."""
-        self._book.replace_pods(objects, self._clock(), self._namespace)
+        self._store.replace_pods(objects, self._clock(), self._namespace)
 
     def change(self, kind: str, obj: PodFacts) -> None:
         """One event."""
         if kind == "DELETED":
-            self._book.drop_pod(obj, self._clock())
+            self._store.drop_pod(obj, self._clock())
         else:
-            self._book.put_pod(obj, self._clock())
+            self._store.put_pod(obj, self._clock())
 
     def caught_up(self) -> None:
         """The first list and what led to it have been read."""
-        self._book.caught_up(self._namespace)
+        self._store.caught_up(self._namespace)
 
 
-class _KeepRaw(ABC):
+class _RawHandler(ABC):
     """Objects that are read at once, each on its own: one that cannot be read is a reject."""
 
     what = ""
 
-    def __init__(self, book: Book, clock: Clock) -> None:
-        self._book = book
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
         self._clock = clock
 
     def reduce(self, raw: Raw) -> Raw | None:
@@ -102,7 +102,7 @@ class _KeepRaw(ABC):
 
     def replace(self, objects: list[Raw]) -> None:
         """A full list."""
-        with self._book.lock:
+        with self._store.lock:
             self.clear()
             for raw in objects:
                 self.change("ADDED", raw)
@@ -111,7 +111,7 @@ class _KeepRaw(ABC):
         """One event."""
         meta = part(obj, "metadata")
         namespace, name = str(meta.get("namespace") or ""), str(meta.get("name") or "")
-        with self._book.lock:
+        with self._store.lock:
             try:
                 if kind == "DELETED":
                     self.drop(namespace, name)
@@ -119,9 +119,9 @@ class _KeepRaw(ABC):
                     self.put(obj)
             except ValueError as e:
                 full = f"{namespace}/{name}".lstrip("/")
-                self._book.reject(f"{self.what}/{full}", _record(obj), f"{self.what} {full}: {e}", self._clock())
+                self._store.reject(f"{self.what}/{full}", _record(obj), f"{self.what} {full}: {e}", self._clock())
 
-    def caught_up(self) -> None:  # noqa: B027 - what most keepers do: nothing is replayed here
+    def caught_up(self) -> None:  # noqa: B027 - what most handlers do: nothing is replayed here
         """Take note that a list and what followed it are told."""
 
     @abstractmethod
@@ -137,91 +137,91 @@ class _KeepRaw(ABC):
         """Forget an object that was deleted."""
 
 
-class KeepNodes(_KeepRaw):
+class NodeHandler(_RawHandler):
     """Nodes: capacity and state."""
 
     what = "node"
 
-    def __init__(self, book: Book, clock: Clock) -> None:
-        super().__init__(book, clock)
+    def __init__(self, store: Store, clock: Clock) -> None:
+        super().__init__(store, clock)
         self._before: dict[str, NodeFacts] = {}
 
     def clear(self) -> None:
         """Forget all, except what those that are still there had before."""
-        self._before = dict(self._book.nodes)
-        self._book.nodes.clear()
+        self._before = dict(self._store.nodes)
+        self._store.nodes.clear()
 
     def put(self, raw: Raw) -> None:
         """Take in one."""
-        facts = node_facts(raw, self._book.rules)
-        before = self._book.nodes.get(facts.name) or self._before.pop(facts.name, None)
-        self._book.nodes[facts.name] = facts.after(before)
+        facts = node_facts(raw, self._store.rules)
+        before = self._store.nodes.get(facts.name) or self._before.pop(facts.name, None)
+        self._store.nodes[facts.name] = facts.after(before)
 
     def drop(self, namespace: str, name: str) -> None:  # noqa: ARG002 (nodes have no namespace)
         """Forget one."""
-        self._book.nodes.pop(name, None)
+        self._store.nodes.pop(name, None)
 
 
-class KeepNamespaces(_KeepRaw):
+class NamespaceHandler(_RawHandler):
     """Namespaces: who asked for each, where OpenShift says so."""
 
     what = "namespace"
 
     def clear(self) -> None:
         """Forget all."""
-        self._book.requesters.clear()
+        self._store.requesters.clear()
 
     def put(self, raw: Raw) -> None:
         """Take in one."""
         name, requester = part(raw, "metadata").get("name"), part(raw, "metadata", "annotations").get(REQUESTER)
         if requester:
-            self._book.requesters[str(name)] = cut(str(requester))
+            self._store.requesters[str(name)] = cut(str(requester))
         else:
-            self._book.requesters.pop(str(name), None)
+            self._store.requesters.pop(str(name), None)
 
     def drop(self, namespace: str, name: str) -> None:  # noqa: ARG002 (namespaces have no namespace)
         """Forget one."""
-        self._book.requesters.pop(name, None)
+        self._store.requesters.pop(name, None)
 
 
-class KeepSlices(_KeepRaw):
+class SliceHandler(_RawHandler):
     """ResourceSlices: the devices that DRA drivers offer."""
 
     what = "resourceslice"
 
     def clear(self) -> None:
         """Forget all."""
-        self._book.devices.clear_slices()
+        self._store.devices.clear_slices()
 
     def put(self, raw: Raw) -> None:
         """Take in one."""
-        self._book.devices.put_slice(raw)
+        self._store.devices.put_slice(raw)
 
     def drop(self, namespace: str, name: str) -> None:  # noqa: ARG002 (slices have no namespace)
         """Forget one."""
-        self._book.devices.drop_slice(name)
+        self._store.devices.drop_slice(name)
 
 
-class KeepClaims(_KeepRaw):
+class ClaimHandler(_RawHandler):
     """ResourceClaims: which devices were given to which pods. ``namespace`` empty: of all namespaces."""
 
     what = "resourceclaim"
 
-    def __init__(self, book: Book, clock: Clock, namespace: str = "") -> None:
-        super().__init__(book, clock)
+    def __init__(self, store: Store, clock: Clock, namespace: str = "") -> None:
+        super().__init__(store, clock)
         self._namespace = namespace
 
     def clear(self) -> None:
         """Forget what is held now."""
-        self._book.devices.clear_claims(self._namespace)
+        self._store.devices.clear_claims(self._namespace)
 
     def put(self, raw: Raw) -> None:
         """Take in one."""
-        self._book.devices.put_claim(raw)
+        self._store.devices.put_claim(raw)
 
     def drop(self, namespace: str, name: str) -> None:
         """Forget what one holds now."""
-        self._book.devices.drop_claim(namespace, name)
+        self._store.devices.drop_claim(namespace, name)
 
 
 def _record(raw: Any) -> str:

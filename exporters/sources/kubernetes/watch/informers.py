@@ -17,8 +17,14 @@ from exporters.sources.base import SourceError
 from exporters.sources.kubernetes.api import ApiError, KubeApi
 from exporters.sources.kubernetes.raw import items, part
 from exporters.sources.kubernetes.watch.collection import Reflector
-from exporters.sources.kubernetes.watch.handlers import KeepClaims, KeepNamespaces, KeepNodes, KeepPods, KeepSlices
-from exporters.sources.kubernetes.watch.store import Book
+from exporters.sources.kubernetes.watch.handlers import (
+    ClaimHandler,
+    NamespaceHandler,
+    NodeHandler,
+    PodHandler,
+    SliceHandler,
+)
+from exporters.sources.kubernetes.watch.store import Store
 
 DRA_GROUP = "/apis/resource.k8s.io"
 DRA_VERSIONS = ("v1", "v1beta2", "v1beta1")
@@ -26,13 +32,13 @@ LOOK_AGAIN = 300.0
 """Seconds until an API server without DRA is asked again."""
 
 
-class Following:
+class Informers:
     """Reflectors for pods, nodes and DRA. ``since``: path -> resourceVersion of an earlier life (see `Reflector`)."""
 
     def __init__(
         self,
         api: KubeApi,
-        book: Book,
+        store: Store,
         clock: Callable[[], float],
         *,
         namespaces: Sequence[str] = (),
@@ -40,7 +46,7 @@ class Following:
         **reflecting: Any,
     ) -> None:
         self._api = api
-        self._book = book
+        self._store = store
         self._clock = clock
         self._reflecting = reflecting
         self._answer = threading.Condition()
@@ -48,14 +54,14 @@ class Following:
         self._notes: list[str] = []
         self._noted: set[str] = set()
         self._looked = float("-inf")
-        self._nodes = [self._reflector("/api/v1/nodes", KeepNodes(book, clock))]
-        self._extra = [self._reflector("/api/v1/namespaces", KeepNamespaces(book, clock), optional=True)]
+        self._nodes = [self._reflector("/api/v1/nodes", NodeHandler(store, clock))]
+        self._extra = [self._reflector("/api/v1/namespaces", NamespaceHandler(store, clock), optional=True)]
         self._devices: list[Reflector[Any]] = []
         self._pods: list[Reflector[Any]] = []
         for namespace in self._namespaces:
             path = f"/api/v1{_within(namespace)}/pods"
             self._pods.append(
-                self._reflector(path, KeepPods(book, clock, namespace), since=(since or {}).get(path, ""))
+                self._reflector(path, PodHandler(store, clock, namespace), since=(since or {}).get(path, ""))
             )
 
     def fresh(self, timeout: float) -> None:
@@ -67,8 +73,8 @@ class Following:
         self._look_for_devices()
         self._begin(self._nodes + self._devices + self._extra)
         self._wait(self._nodes + self._devices + self._extra, deadline)
-        with self._book.lock:
-            self._book.dra = bool(self._devices) and not any(r.refused for r in self._devices)
+        with self._store.lock:
+            self._store.dra = bool(self._devices) and not any(r.refused for r in self._devices)
         self._begin(self._pods)
         self._wait(self._pods, deadline)
 
@@ -92,9 +98,9 @@ class Following:
         for reflector in everything:
             reflector.stop()
 
-    def _reflector(self, path: str, keeper: Any, *, optional: bool = False, since: str = "") -> Reflector[Any]:
+    def _reflector(self, path: str, handler: Any, *, optional: bool = False, since: str = "") -> Reflector[Any]:
         return Reflector(
-            self._api, path, keeper, optional=optional, since=since, on_answer=self._answered, **self._reflecting
+            self._api, path, handler, optional=optional, since=since, on_answer=self._answered, **self._reflecting
         )
 
     def _answered(self) -> None:
@@ -140,10 +146,14 @@ class Following:
         offered.append(str(part(group, "preferredVersion").get("version")))
         version = next((v for v in DRA_VERSIONS if v in offered), DRA_VERSIONS[0])
         base = f"{DRA_GROUP}/{version}"
-        self._devices = [self._reflector(f"{base}/resourceslices", KeepSlices(self._book, self._clock), optional=True)]
+        self._devices = [
+            self._reflector(f"{base}/resourceslices", SliceHandler(self._store, self._clock), optional=True)
+        ]
         for namespace in self._namespaces:
             path = f"{base}{_within(namespace)}/resourceclaims"
-            self._devices.append(self._reflector(path, KeepClaims(self._book, self._clock, namespace), optional=True))
+            self._devices.append(
+                self._reflector(path, ClaimHandler(self._store, self._clock, namespace), optional=True)
+            )
 
 
 def _within(namespace: str) -> str:

@@ -37,7 +37,7 @@ MAX_COMPLAINTS = 10_000
 """How many complaints are remembered so as not to be repeated."""
 
 
-class Book:
+class Store:
     """The state of one cluster. ``dra`` False: the API server offers no ResourceClaims (or none to us).
 
     ``kept`` is of an earlier life, ``kept_at`` when it was true. ``rules`` are the site's for resources.
