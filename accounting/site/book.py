@@ -36,8 +36,8 @@ from accounting.statements.month import line_named, month_statement
 from accounting.store.calendar import Period, period_at, period_named
 from accounting.store.database import LedgerError, read
 from accounting.store.schema import open_ledger
+from accounting.store.tables import coverage, periods, windows
 from accounting.store.tables import node_days as booked
-from accounting.store.tables import periods
 from exporters.config import Config, SlurmCluster
 from exporters.join.machines import Machines, machines_of
 from exporters.join.shard import WHOLE, Shard
@@ -172,19 +172,34 @@ def reconcile_period(
     unfinished: bool = True,
     work: Work = AS_FITS,
 ) -> ReconcileReport:
-    """Reconcile a billing month; without a name the last one and the current one, which late records may change.
+    """Reconcile a billing month; without a name every open month, and the last one also where it is closed.
 
     ``unfinished`` also books the day that is not over, which every later call then books anew: for people who want to
     see today, not for a service that runs often. ``work`` says where it is done.
     """
     with opened(config) as engine:
-        current = period_at(now, zone(config))
         if name is None:
-            start, end = period_at(current.start - 1, zone(config)).start, current.end
+            start, end = unfinished_months(config, engine, now)
         else:
             asked = period_named(name, zone(config))
             start, end = asked.start, asked.end
         return reconcile_between(config, engine, start, end, now, tick=tick, unfinished=unfinished, work=work)
+
+
+def unfinished_months(config: Config, engine: Engine, now: int) -> tuple[int, int]:
+    """``[start, end)`` of every month that is open, from the first that was read: months are closed in order of time.
+
+    The last month is among them also where it is closed: what is learnt of it soon after is a correction.
+    """
+    current = period_at(now, zone(config))
+    starts = [period_at(current.start - 1, zone(config)).start]
+    with read(engine) as connection:
+        read_from = [connection.execute(select(func.min(t.c.start_at))).scalar() for t in (windows, coverage)]
+    known = [period_at(first, zone(config)).start for first in read_from if first is not None]
+    if known:
+        closed = [period_named(s.name, zone(config)).end for s in period_states(engine) if not s.is_open]
+        starts.append(max([min(known), *closed]))
+    return min(starts), current.end
 
 
 def reconcile_between(

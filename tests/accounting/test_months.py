@@ -153,6 +153,34 @@ def test_a_closed_month_keeps_its_prices_whatever_the_settings_say(site: Site) -
     assert "every invariant holds\n" == site.run("check")
 
 
+# every open month
+
+
+def test_reconcile_without_a_month_does_every_open_one(engine: Engine, tmp_path: Path) -> None:
+    site = Site(engine, tmp_path)
+    seen(engine)
+    told(engine, run_1())
+    site.now = period_named("2027-02").start + DAY  # three months that nobody has reconciled, and October
+    site.run("reconcile")
+    late = site.lines("2026-10")
+    site.run("close", "2026-10", "--force")
+    site.run("close", "2026-11", "--force")
+
+    begin, end = book.unfinished_months(site.config(), engine, site.now)
+
+    assert ["2026-10", "2026-11", "2026-12", "2027-01", "2027-02"] == book.month_names(engine)
+    assert {"train-1"} <= {row["job_name"] for row in late}
+    assert (period_named("2026-12").start, period_named("2027-02").end) == (begin, end)
+
+
+def test_a_closed_last_month_is_looked_at_for_corrections(site: Site) -> None:
+    site.run("close", "2026-10")
+
+    begin, end = book.unfinished_months(site.config(), site.engine, site.now)
+
+    assert (T0, period_named("2026-11").end) == (begin, end)
+
+
 # corrections
 
 
