@@ -213,7 +213,8 @@ class Field(StrEnum):
 class Sample:
     """One reading of one device (a card or a MIG instance), once per round, whatever number of copies were served.
 
-    ``host`` is the ``Hostname``/``hostname`` label; ``uuid`` the physical card's UUID; ``index`` its GPU index.
+    ``host`` is the ``Hostname``/``hostname`` label; ``uuid`` the physical card's UUID; ``index`` its index as NVML and
+    DCGM number cards, ``minor`` N of its /dev/nvidiaN, which is Slurm's number for it (-1: not told).
     ``mig_profile``/``mig_instance`` are set for a MIG instance (``GPU_I_PROFILE``, ``GPU_I_ID``).
     ``pods`` are the ``(namespace, name, uid)`` of every pod any copy was labelled with (uid empty when not served),
     ``hpc_jobs`` every ``hpc_job`` label. ``at`` is when the round was fetched.
@@ -229,6 +230,7 @@ class Sample:
     mig_instance: str = ""
     pods: tuple[tuple[str, str, str], ...] = ()
     hpc_jobs: tuple[str, ...] = ()
+    minor: int = -1
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,11 +34,12 @@ class Devices(Section):
 
 
 class DcgmDiscovery(Section):
-    """Find dcgm-exporter pods of a Kubernetes cluster by label."""
+    """Find dcgm-exporter pods of a Kubernetes cluster by label, in namespaces that no team can make pods in."""
 
     cluster: str
     selector: str = "app.kubernetes.io/name=dcgm-exporter"
     port: int = Field(default=9400, gt=0, lt=65536)
+    namespaces: tuple[str, ...] = ("own", "gpu-operator", "nvidia-gpu-operator")
 
 
 class Dcgm(Section):
@@ -60,11 +61,13 @@ class PortDiscovery(Section):
     selector: str
     port: int = Field(gt=0, lt=65536)
     path: str = Field(default="/metrics", pattern="^/")
+    namespaces: tuple[str, ...] = ("own",)
 
 
 class NodeExporterDiscovery(PortDiscovery):
     """Find node_exporter pods."""
 
+    namespaces: tuple[str, ...] = ("own", "monitoring", "openshift-monitoring", "prometheus")
     selector: str = "app.kubernetes.io/name=prometheus-node-exporter"
     port: int = Field(default=9100, gt=0, lt=65536)
 

@@ -23,7 +23,7 @@ from exporters.join.nesting import Nest, nest
 from exporters.join.occupancy import Part, divide
 from exporters.join.plain import plain_cards, plain_owners, plain_parts
 from exporters.join.pools import Pool, allot, merge_pools, pool_of
-from exporters.join.samples import one_per_card
+from exporters.join.samples import one_per_card, strays
 from exporters.join.shard import WHOLE, Shard
 from exporters.join.site_picture import (
     CardRow,
@@ -39,7 +39,7 @@ from exporters.join.site_picture import (
 )
 from exporters.model import MILLI_PER_GPU, Claim, Disposition, JobKey, Node, NodeKey, Sample, Scheduler
 
-_TOLD = attrgetter("uuid", "index", "mig_instance", "pods", "hpc_jobs")
+_TOLD = attrgetter("uuid", "index", "mig_instance", "pods", "hpc_jobs", "minor")
 """What a join takes from a sample besides what its card did."""
 _ORDER = attrgetter("start", "job.scheduler", "native_id", "job", "unit", "model", "milligpu")
 """The order of a machine's claims: where one of two must give way, it is the later."""
@@ -60,6 +60,7 @@ class MachinePart:
     node_rows: list[NodeRow] = field(default_factory=list)
     orphaned: list[tuple[JobKey, int]] = field(default_factory=list)
     unplaced: list[Claim] = field(default_factory=list)
+    unequal: bool = False
 
 
 class Memory:
@@ -141,7 +142,9 @@ def attribute(
         )
         parts[machine] = part
         cards += [CardUse(machine, s, shares) for s, shares in zip(read, part.shares, strict=False)]
-        names += [(machine, uuid, mig, index) for (uuid, index, mig, _, _), _ in zip(told, part.shares, strict=False)]
+        names += [
+            (machine, uuid, mig, index) for (uuid, index, mig, _, _, _), _ in zip(told, part.shares, strict=False)
+        ]
     memory.keep(parts)
     return Picture(
         now,
@@ -161,6 +164,8 @@ def attribute(
         [row for part in parts.values() for row in part.card_rows],
         [row for part in parts.values() for row in part.node_rows],
         frozenset(c.job for m, there in claims.items() if not shard.owns(m) for c in there),
+        frozenset(machine for machine, part in parts.items() if part.unequal),
+        strays(samples, {m for m in {*nodes, *claims} if nodes[m] or claims[m]}) if any(nodes.values()) else {},
     )
 
 
@@ -207,11 +212,11 @@ def _join_machine(
         views[node.key.scheduler, node.key.cluster].append(Pool(node.model, node.milligpu))
     pools = merge_pools(views, models)
     capacity, rest = sum(p.milligpu for p in pools), _rest(nodes)
-    owners = plain_cards(claims, capacity) if len(pools) == 1 else None
+    owners = plain_cards(claims, capacity, samples) if len(pools) == 1 else None
     if owners is not None:
         pool = pools[0]
         canvas.capacity.append((pool.model, capacity))
-        canvas.held = plain_parts(machine, pool.model, claims)
+        canvas.held = plain_parts(machine, pool.model, capacity, claims)
         canvas.rest.append((pool.model, rest, capacity - MILLI_PER_GPU * len(owners)))
         canvas.shares = plain_owners(owners, samples)
         return _with_rows(canvas, machine, samples)
@@ -220,11 +225,12 @@ def _join_machine(
         canvas.unplaced += [claims[i] for i in active]
         return canvas
     links = find_links(claims, grace=grace)
-    hands = known_hands(claims, samples, pools)
+    known = known_hands(claims, samples, pools, links)
+    canvas.unequal = known.unequal
     slurm = [(n, fresh) for n, fresh in nodes if n.key.scheduler is Scheduler.SLURM]
     down = {(n.key.cluster, n.key.name) for n, _ in slurm if not n.up}
     unread = {n.key.cluster for n, fresh in slurm if not fresh}
-    nested = nest(active, claims, links, hands, capacity=capacity, down=down, unread=unread)
+    nested = nest(active, claims, links, known.hands, capacity=capacity, down=down, unread=unread)
     cards = {i: tuple(hand.cards) for i, hand in nested.cards.items()}
     reasons = nested.reasons
     for pool, leaves in zip(pools, allot(pools, nested.leaves, claims, models), strict=True):
@@ -275,6 +281,7 @@ def _held(
         link,
         claims[link.outer] if link else None,
         reasons.get(part.owner, ""),
+        hand.basis if (hand := nested.cards.get(part.owner)) else None,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 from exporters.model import MILLI_PER_GPU, Claim, Scheduler
 from exporters.sources.shares import split
@@ -18,6 +19,16 @@ Card = int | str
 
 TIME_SLICED = "shared"
 """The profile of a claim on time-sliced replicas of cards."""
+
+
+class CardBasis(StrEnum):
+    """How it is known which cards a claim holds, the strongest evidence first."""
+
+    UUID = "uuid"  # the scheduler itself told the card's UUID
+    LABEL = "label"  # a reading of the card, or the node agent, names the pod or the job
+    ALL = "all"  # it holds all cards of its machine
+    MINOR = "minor"  # Slurm's number for the card, which the node agent maps to its UUID
+    ASSUMED = "assumed"  # Slurm's number, taken for the card's index with NVML: equal on many machines, not on all
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +45,12 @@ class Hand:
     """MilliGPU that one claim is known to hold, by card.
 
     ``numbered``: by the number that its Slurm node has for the card, which inside a pod may be another than the
-    machine's.
+    machine's. ``basis`` says how it is known, of what was found out live.
     """
 
     cards: Mapping[Card, int]
     numbered: bool = False
+    basis: CardBasis | None = None
 
     @property
     def milligpu(self) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from exporters.join.cards import Card
 from exporters.join.site_picture import Picture
-from exporters.model import MILLI_PER_GPU, Claim
+from exporters.model import MILLI_PER_GPU, Claim, Sample
 from exporters.recorder import Holding
 from exporters.sources.shares import split
 
@@ -16,19 +16,29 @@ def holdings(picture: Picture) -> list[Holding]:
 
     Parts of one claim under several words are one holding of each card. A claim on slices or replicas holds its part of
     each card that its readings name, the remainder of the division on the lowest index.
+
+    A holding's index is Slurm's number for the card, so that it can be compared with what Slurm's own records say: on a
+    machine where that is not NVML's index it is the card's minor number, or not told.
     """
-    uuids = {(c.machine, c.sample.index): c.sample.uuid for c in picture.cards if not c.sample.mig_instance}
+    read = {(c.machine, c.sample.index): c.sample for c in picture.cards if not c.sample.mig_instance}
     found = {
-        Holding(h.machine, *_named(uuids, h.machine, card), h.claim.job, h.claim.unit, MILLI_PER_GPU)
+        Holding(h.machine, *_named(read, picture, h.machine, card), h.claim.job, h.claim.unit, MILLI_PER_GPU)
         for h in (*picture.held, *picture.shown)
         for card in h.cards
     }
     return [*sorted(found, key=_place), *_shares(picture)]
 
 
-def _named(uuids: Mapping[tuple[str, int], str], machine: str, card: Card) -> tuple[int, str]:
-    """Index (-1: not known) and UUID (empty: not known) of a card."""
-    return (-1, card) if isinstance(card, str) else (card, uuids.get((machine, card), ""))
+def _named(read: Mapping[tuple[str, int], Sample], picture: Picture, machine: str, card: Card) -> tuple[int, str]:
+    """Slurm's number (-1: not known) and UUID (empty: not known) of a card."""
+    if isinstance(card, str):
+        return -1, card
+    sample = read.get((machine, card))
+    return (card, "") if sample is None else (_number(picture, machine, sample), sample.uuid)
+
+
+def _number(picture: Picture, machine: str, sample: Sample) -> int:
+    return sample.minor if machine in picture.unequal or sample.index < 0 else sample.index
 
 
 def _place(holding: Holding) -> tuple[object, ...]:
@@ -42,7 +52,8 @@ def _shares(picture: Picture) -> list[Holding]:
         for claim, milligpu in use.shares:
             if claim.profile and milligpu > 0:
                 _, _, cards = parts.setdefault((use.machine, id(claim)), (use.machine, claim, {}))
-                told = cards.setdefault((use.sample.index, use.sample.uuid), [0, 0])
+                place = (_number(picture, use.machine, use.sample), use.sample.uuid)
+                told = cards.setdefault(place, [0, 0])
                 told[bool(use.sample.mig_instance)] += milligpu
     found = []
     for machine, claim, cards in parts.values():

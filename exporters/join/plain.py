@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from exporters.join.cards import Card
+from exporters.join.cards import Card, CardBasis
 from exporters.join.samples import card_of
 from exporters.join.site_picture import Held
 from exporters.model import MILLI_PER_GPU, Claim, Disposition, Sample
@@ -18,11 +18,14 @@ from exporters.thawed import thawed
 _held = thawed(Held)
 
 
-def plain_cards(claims: Sequence[Claim], capacity: int) -> dict[Card, Claim] | None:
+def plain_cards(claims: Sequence[Claim], capacity: int, samples: Sequence[Sample]) -> dict[Card, Claim] | None:
     """Whose each card is; None where a claim has a key or a share, or names other than so many cards as it holds.
 
-    Also None where two claims name one card, or all together hold more than ``capacity`` milliGPU.
+    Also None where two claims name one card, or all together hold more than ``capacity`` milliGPU, and where a reading
+    names a job or a card's number: that is evidence, and has to be compared.
     """
+    if any(s.hpc_jobs or s.minor >= 0 for s in samples):
+        return None
     owners: dict[Card, Claim] = {}
     held = 0
     for claim in claims:
@@ -34,10 +37,21 @@ def plain_cards(claims: Sequence[Claim], capacity: int) -> dict[Card, Claim] | N
     return owners if held == MILLI_PER_GPU * len(owners) <= capacity else None
 
 
-def plain_parts(machine: str, model: str, claims: Sequence[Claim]) -> list[Held]:
+def plain_parts(machine: str, model: str, capacity: int, claims: Sequence[Claim]) -> list[Held]:
     """What each claim holds, in their order."""
-    charged = Disposition.CHARGED
-    return [_held(machine, model, c, charged, c.milligpu, tuple(sorted(c.indices))) for c in claims]
+    charged, none = Disposition.CHARGED, None
+    return [
+        _held(
+            machine, model, c, charged, c.milligpu, tuple(sorted(c.indices)), none, none, none, "", _basis(c, capacity)
+        )
+        for c in claims
+    ]
+
+
+def _basis(claim: Claim, capacity: int) -> CardBasis:
+    """How its cards are known: it has them all, or its own numbers are believed."""
+    every = claim.milligpu == capacity and min(claim.indices) >= 0 and max(claim.indices) * MILLI_PER_GPU < capacity
+    return CardBasis.ALL if every else CardBasis.ASSUMED
 
 
 def plain_owners(owners: Mapping[Card, Claim], samples: Sequence[Sample]) -> list[tuple[tuple[Claim, int], ...]]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporters.fabric_model import PortSample
-from exporters.join.cards import Card
+from exporters.join.cards import Card, CardBasis
 from exporters.join.links import Link
 from exporters.join.machines import Machines
 from exporters.model import Claim, Demand, Disposition, Job, JobKey, Node, Sample, Scheduler
@@ -38,7 +38,8 @@ class Held:
 
     ``milligpu`` of GPU ``model`` are held under ``disposition``; ``cards`` are those known to be the claim's, by index,
     or by UUID where nobody tells the index.
-    ``opponent`` is the other side of a dispute; ``link`` says how the claim lives inside the claim ``outer``.
+    ``opponent`` is the other side of a dispute; ``link`` says how the claim lives inside the claim ``outer``;
+    ``basis`` is how the cards are known.
     """
 
     machine: str
@@ -51,6 +52,7 @@ class Held:
     link: Link | None = None
     outer: Claim | None = None
     reason: str = ""
+    basis: CardBasis | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +66,9 @@ class CardUse:
 
 Device = tuple[str, str, str, int]
 """Machine, UUID, MIG instance, index (-1: not known)."""
-CardRow = tuple[str, str, str, str, str, str]
-"""A card in a job's hands: scheduler, cluster and id of the job; machine, index and UUID, empty where not known."""
+CardRow = tuple[str, str, str, str, str, str, str]
+"""A card in a job's hands: scheduler, cluster and id of the job; machine, index and UUID, empty where not known; how it
+is known."""
 
 _WORDS = tuple(word.value for word in Disposition)
 
@@ -110,7 +113,7 @@ def card_rows(machine: str, held: Iterable[Held], samples: Iterable[Sample]) -> 
     """The cards of a machine that are in some job's hands, as far as they are known."""
     uuids = {s.index: s.uuid for s in samples if not s.mig_instance}
     return [
-        (*h.claim.job, machine, *_named(uuids, card))
+        (*h.claim.job, machine, *_named(uuids, card), h.basis.value if h.basis else "")
         for h in held
         if h.disposition is Disposition.CHARGED
         for card in h.cards
@@ -143,7 +146,8 @@ class Picture:
     ``node_rows`` what each machine's cards are.
     ``ports`` are the ports read lately, each on its machine. ``nodes_up`` says whether a machine takes work, by
     (machine, scheduler, cluster), of schedulers that were read lately. ``elsewhere`` are jobs with claims on
-    machines of other shards.
+    machines of other shards. ``unequal`` are machines on which Slurm's numbers for cards are not NVML's; ``strays`` the
+    devices read as of a machine that no scheduler has, by its name.
     """
 
     at: float
@@ -163,6 +167,8 @@ class Picture:
     card_rows: Sequence[CardRow] = ()
     node_rows: Sequence[NodeRow] = ()
     elsewhere: frozenset[JobKey] = frozenset()
+    unequal: frozenset[str] = frozenset()
+    strays: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def table(self) -> Table:

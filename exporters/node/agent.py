@@ -87,6 +87,7 @@ class Agent:
             found.set_aside,
             found.allocatable,
             time.monotonic() - begun,
+            known,
         )
 
     def read_holdings(self) -> None:

@@ -10,6 +10,7 @@ from exporters.exposition.family import Family, Row
 from exporters.fabric_model import LABELS, PortCounter, PortQuantity
 from exporters.node.files import Unread
 from exporters.node.holding import Holding
+from exporters.node.mapping import Card
 from exporters.node.ports import RawPort
 
 PORT = ("device", "port")
@@ -18,6 +19,7 @@ PORT_INFO = "meterbridge_agent_rdma_port_info"
 PORT_UP = "meterbridge_agent_rdma_port_up"
 PORT_RATE = "meterbridge_agent_rdma_port_rate_bytes_per_second"
 UNREADABLE = "meterbridge_agent_rdma_unreadable"
+GPU_INFO = "meterbridge_agent_gpu_info"
 HOLDING_INFO = "meterbridge_agent_gpu_holding_info"
 HOLDINGS_READ = "meterbridge_agent_holdings_read"
 HOLDINGS_UNREADABLE = "meterbridge_agent_holdings_unreadable"
@@ -35,6 +37,7 @@ PORT_INFO_LABELS = (
     "firmware",
     "gpus",
 )
+GPU_LABELS = ("minor", "uuid", "pci_address")
 HOLDING_LABELS = ("scheduler", "owner", "pod_uid", "container", "gpu", "uuid", "basis")
 
 
@@ -59,7 +62,8 @@ class PortReport:
 @dataclass(frozen=True, slots=True)
 class Round:
     """What one round found. ``sources`` says of each basis of holdings whether it was read; ``allocatable`` is
-    resource -> devices that the kubelet may give; ``set_aside`` are spool files and the like, with the reason.
+    resource -> devices that the kubelet may give; ``set_aside`` are spool files and the like, with the reason;
+    ``cards`` are the GPUs of the machine.
     """
 
     ports: tuple[PortReport, ...] = ()
@@ -69,6 +73,7 @@ class Round:
     set_aside: tuple[tuple[str, str], ...] = ()
     allocatable: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 0.0
+    cards: tuple[Card, ...] = ()
 
 
 def families(found: Round, version: str) -> list[Family]:
@@ -103,6 +108,13 @@ def families(found: Round, version: str) -> list[Family]:
             "gauge",
             (*PORT, "what"),
             [(key, 1.0) for key in sorted({(u.device, u.port, u.what) for u in found.unread})],
+        ),
+        Family(
+            GPU_INFO,
+            "A GPU of this machine: N of its /dev/nvidiaN, which is how Slurm numbers it, and its UUID.",
+            "info",
+            GPU_LABELS,
+            [((c.minor, c.uuid, c.place.address), 1.0) for c in found.cards if c.minor and c.uuid],
         ),
         *_holdings(found),
         Family(DURATION, "How long the round took that this page shows.", "gauge", (), [((), found.seconds)]),

@@ -23,6 +23,7 @@ from exporters.join.holdings import holdings
 from exporters.join.links import FOREVER
 from exporters.join.machines import Rule, machines_of
 from exporters.join.projects import ProjectMap
+from exporters.join.samples import about_strays
 from exporters.join.shard import WHOLE, Shard
 from exporters.join.site_picture import Reading
 from exporters.meters.fabric_meter import FabricMeter
@@ -178,9 +179,6 @@ class Collector:
         )
         if not self.settings.shard.alone:
             self._hosts = host_names([n for r in readings for n in r.nodes], machines)
-        for problem in set(machines.problems) - self._said:
-            log.warning("machines: %s", problem)
-        self._said = set(machines.problems)
         picture = attribute(
             readings,
             machines,
@@ -190,6 +188,10 @@ class Collector:
             memory=self._memory,
             shard=self.settings.shard,
         )
+        strays = about_strays(picture.strays)
+        said, self._said = self._said, {*machines.problems, *strays}
+        for problem in self._said - said:
+            log.warning("machines: %s", problem)
         projects = self.settings.projects.projects(picture.jobs, now)
         for h in chain(picture.shown, picture.held):  # jobs that their source no longer describes, or never did
             if h.claim.job not in projects:
@@ -200,7 +202,15 @@ class Collector:
                 projects[h.outer.job] = projects[h.claim.job]
         self._jobs = self._with_shown(self._jobs, picture.jobs)
         self._projects = self._with_shown(self._projects, projects)
-        return View(picture, self._jobs, self._projects, self.meter, tuple(self.statuses()), names=self._names)
+        return View(picture, self._jobs, self._projects, self.meter, self._statuses(strays), names=self._names)
+
+    def _statuses(self, strays: Sequence[str]) -> tuple[SourceStatus, ...]:
+        """How every source is doing; one that reads devices of unknown machines is not complete."""
+        seen = [p.snapshot.samples if strays and p.snapshot is not None else () for p in self._polled]
+        return tuple(
+            replace(s, complete=False, problems=(*s.problems, *strays)) if any(one.values for one in samples) else s
+            for s, samples in zip(self.statuses(), seen, strict=True)
+        )
 
     def _with_shown(self, last: Mapping[JobKey, T], now: Mapping[JobKey, T]) -> dict[JobKey, T]:
         """What is known now, and the last of the jobs that are gone and still shown: it stays what it was."""

@@ -118,8 +118,10 @@ ROWS: tuple[SeriesRow, ...] = (
         "meterbridge_job_card_info",
         "gauge",
         "",
-        "A whole card in the job's hands: its machine, index and UUID, as far as known; always 1.",
-        (*JOB, "node", "gpu", "uuid"),
+        "A whole card in the job's hands: its machine, index and UUID, as far as known; always 1. basis is how it is "
+        "known: uuid, label, all (of the machine), minor (mapped by the node agent), or assumed (Slurm's number taken "
+        "for NVML's index).",
+        (*JOB, "node", "gpu", "uuid", "basis"),
         v.cards,
     ),
     SeriesRow(

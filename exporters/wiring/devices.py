@@ -56,4 +56,6 @@ def discovery(config: Config, wanted: DcgmDiscovery | PortDiscovery | None) -> E
     cluster = next(k for k in config.kubernetes if k.cluster == wanted.cluster)
     kubeconfig = str(cluster.kubeconfig) if cluster.kubeconfig else None
     path = wanted.path if isinstance(wanted, PortDiscovery) else "/metrics"
-    return ExporterPods(kubeconfig, cluster.context, wanted.selector, wanted.port, path=path)
+    return ExporterPods(
+        kubeconfig, cluster.context, wanted.selector, wanted.port, path=path, namespaces=wanted.namespaces
+    )

@@ -106,7 +106,7 @@ def test_a_key_to_a_job_that_is_not_on_the_node_is_disputed_with_its_reason() ->
 def test_the_same_known_card_in_two_hands_is_disputed_even_when_the_node_has_room() -> None:
     job, pod = w.slurm_job(18), w.pod_job("vllm")
     claims = [w.slurm_claim(job, "gn01", 2000, (2, 3)), w.pod_claim(pod, "gn01", 1000)]
-    readings = w.samples("gn01", NOW, {}, pods={3: (("llm", "vllm-0", ""),)})
+    readings = w.samples("gn01", NOW, {}, pods={3: (("llm", "vllm-0", ""),)}, jobs={2: ("18",), 3: ("18",)})
 
     picture = join(claims, [w.slurm_node("gn01"), w.kube_node("gn01")], readings)
 
@@ -197,11 +197,11 @@ def test_of_two_claims_that_do_not_fit_the_later_has_to_explain_itself_to_the_ea
 def test_a_card_in_dispute_is_in_nobodys_hands() -> None:
     job, pod = w.slurm_job(18), w.pod_job("vllm")
     claims = [w.slurm_claim(job, "gn01", 2000, (2, 3)), w.pod_claim(pod, "gn01", 1000)]
-    readings = w.samples("gn01", NOW, {}, pods={3: (("llm", "vllm-0", ""),)})
+    readings = w.samples("gn01", NOW, {}, pods={3: (("llm", "vllm-0", ""),)}, jobs={2: ("18",), 3: ("18",)})
 
     picture = join(claims, [w.slurm_node("gn01"), w.kube_node("gn01")], readings)
 
-    rows = [(job_id, gpu) for _, _, job_id, _, gpu, _ in picture.card_rows]
+    rows = [(job_id, gpu) for _, _, job_id, _, gpu, _, _ in picture.card_rows]
     assert [(job.key.id, "2"), (job.key.id, "3")] == rows
 
 

@@ -31,20 +31,22 @@ def told(job: str, index: int) -> Sample:
 def test_a_job_is_known_by_its_number_and_by_its_sluid(run: str, named: str) -> None:
     found = known_hands([claim(run)], [told("72", 0), told(named, 2)], [Pool("h100", 4000)])
 
-    assert {0: {2: 1000}} == {i: dict(hand.cards) for i, hand in found.items()}
+    assert {0: {2: 1000}} == {i: dict(hand.cards) for i, hand in found.hands.items()}
 
 
 @pytest.mark.parametrize("named", ["72", "sEKNKTV3WPV600", ""])
 def test_another_jobs_card_is_not_its_own(named: str) -> None:
     found = known_hands([claim(SLUID)], [told(named, 2)], [Pool("h100", 4000)])
 
-    assert {} == found
+    assert {} == found.hands
 
 
 def test_a_card_that_nobody_read_is_not_known_by_its_uuid() -> None:
     pod = records.pod("vllm", 2000)
 
-    assert {} == known_hands([replace(pod, uuids=("GPU-9", "MIG-1"))], [told("72", 0)], [Pool("h100", 4000)])
+    found = known_hands([replace(pod, uuids=("GPU-9", "MIG-1"))], [told("72", 0)], [Pool("h100", 4000)])
+
+    assert {} == found.hands
 
 
 def shares(claim: Claim, samples: list[Sample]) -> list[dict[str, int]]:

@@ -117,8 +117,8 @@ OTHER = w.slurm_claim(w.slurm_job(19), "gn01", 1000, (5,))
 
 
 def test_a_machine_whose_claims_name_their_cards_is_plain() -> None:
-    assert {2: ONE, 3: ONE, 5: OTHER} == plain_cards([ONE, OTHER], 8000)
-    assert {} == plain_cards([], 8000)
+    assert {2: ONE, 3: ONE, 5: OTHER} == plain_cards([ONE, OTHER], 8000, [])
+    assert {} == plain_cards([], 8000, [])
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_a_machine_whose_claims_name_their_cards_is_plain() -> None:
     ids=["a card of another", "a card twice", "no card", "nothing", "half a card more", "a share", "a key", "too many"],
 )
 def test_a_machine_with_anything_else_is_not(odd: Claim) -> None:
-    assert plain_cards([ONE, odd], 8000) is None
+    assert plain_cards([ONE, odd], 8000, []) is None
 
 
 def test_a_plain_machine_is_asked_nothing_of_nests_and_divisions() -> None:

@@ -33,9 +33,21 @@ def test_a_uuid_that_was_not_read_is_not_the_card_of_the_same_index() -> None:
 
 
 def test_cards_that_only_the_agent_tells_stand_for_themselves_once() -> None:
-    found = one_per_card([told(index=2, hpc_jobs=("18",)), told(index=2, pods=(POD,)), told("GPU-1", hpc_jobs=("19",))])
+    found = one_per_card([told(minor=2, hpc_jobs=("18",)), told(minor=2, pods=(POD,)), told("GPU-1", hpc_jobs=("19",))])
 
-    assert [("", 2, ("18",), (POD,)), ("GPU-1", -1, ("19",), ())] == owners(found)
+    assert [("GPU-1", -1, ("19",), ()), ("", -1, ("18",), (POD,))] == owners(found)
+    assert [-1, 2] == [s.minor for s in found]
+
+
+def test_a_number_of_slurms_is_a_cards_only_where_somebody_maps_it() -> None:
+    cards = [read("GPU-A", 0), read("GPU-B", 6)]
+    held = told(minor=0, hpc_jobs=("18",))
+
+    mapped = one_per_card([held, *cards, told("GPU-B", minor=0)])
+
+    assert [("GPU-A", 0, (), ()), ("GPU-B", 6, ("18",), ())] == owners(mapped)
+    assert [-1, 0] == [s.minor for s in mapped]
+    assert [("GPU-A", 0, (), ()), ("GPU-B", 6, (), ()), ("", -1, ("18",), ())] == owners(one_per_card([held, *cards]))
 
 
 def test_a_replicas_uuid_is_its_cards() -> None:

@@ -117,9 +117,13 @@ def samples(
     values: Mapping[Field, float],
     count: int = 8,
     pods: Mapping[int, tuple[tuple[str, str, str], ...]] | None = None,
+    jobs: Mapping[int, tuple[str, ...]] | None = None,
 ) -> tuple[Sample, ...]:
+    pods, jobs = pods or {}, jobs or {}
     return tuple(
-        Sample(host, f"GPU-{host}-{i}", i, "NVIDIA H100", dict(values), at, pods=(pods or {}).get(i, ()))
+        Sample(
+            host, f"GPU-{host}-{i}", i, "NVIDIA H100", dict(values), at, pods=pods.get(i, ()), hpc_jobs=jobs.get(i, ())
+        )
         for i in range(count)
     )
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import ssl
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
@@ -33,10 +33,11 @@ SERIES = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What one endpoint served, and what was wrong with it."""
+    """What one endpoint served, and what was wrong with it; ``node`` is where discovery found it."""
 
     told: Told
     bad: tuple[tuple[int, str], ...]
+    node: str = ""
 
 
 class Dcgm(DeviceSource[Page]):
@@ -61,9 +62,13 @@ class Dcgm(DeviceSource[Page]):
     ) -> None:
         self._fleet = Fleet()
         limits = Limits(size=max_bytes, series=SERIES)
+
+        def meet(url: str, node: str) -> _Endpoint:
+            return _Endpoint(url, node, limits, lambda: fanout.nodes)
+
         fanout: Fanout[Page] = Fanout(
             name,
-            [Kind("dcgm-exporter", "dcgm.targets", lambda url, node: _Endpoint(url, node, limits), targets, discover)],
+            [Kind("dcgm-exporter", "dcgm.targets", meet, targets, discover)],
             interval=interval,
             timeout=timeout,
             concurrency=concurrency,
@@ -82,7 +87,7 @@ class Dcgm(DeviceSource[Page]):
         return Snapshot(
             at=now,
             samples=found,
-            complete=not round_.problems,
+            complete=not (round_.problems or any(page.told.plan.foreign for page in round_.pages)),
             problems=(*round_.problems, *_remarks(round_.pages, impossible), *twice),
         )
 
@@ -90,8 +95,9 @@ class Dcgm(DeviceSource[Page]):
 class _Endpoint:
     """One endpoint's memory between rounds: what its lines are."""
 
-    def __init__(self, url: str, node: str, limits: Limits) -> None:
-        self._host = node or urlsplit(url).hostname or ""
+    def __init__(self, url: str, node: str, limits: Limits, nodes: Callable[[], frozenset[str]]) -> None:
+        self._host, self._node = node or urlsplit(url).hostname or "", node
+        self._nodes, self._others = nodes, frozenset[str]()
         self._reader = Reader(FIELDS, limits, strict=False)
         self._plans: WeakKeyDictionary[Layout, Plan] = WeakKeyDictionary()
         self._last: tuple[Layout, Plan] | None = None
@@ -101,21 +107,24 @@ class _Endpoint:
         whole(body)
         reading = self._reader.read(body)
         known = self._plan(reading.layout)
-        if not known.tells(reading.values):
+        if not (known.tells(reading.values) or known.foreign):
             first = "".join(f" (line {number}: {reason})" for number, reason in reading.bad[:1])
             raise FetchError(f"the page holds no reading of any card{first}")
-        return Page(Told(known, reading.layout, reading.values), reading.bad)
+        return Page(Told(known, reading.layout, reading.values), reading.bad, self._node)
 
     def _plan(self, layout: Layout) -> Plan:
+        if self._node and self._nodes() != self._others:
+            self._others, self._last = self._nodes(), None
+            self._plans.clear()
         if self._last is None or self._last[0] is not layout:
             known = self._plans.get(layout)
             if known is None:
-                known = self._plans[layout] = plan(layout, self._host)
+                known = self._plans[layout] = plan(layout, self._host, self._node, self._others)
             self._last = layout, known
         return self._last[1]
 
 
-def _remarks(pages: Iterable[Page], impossible: Sequence[OutOfRange]) -> Iterable[str]:
+def _remarks(pages: Sequence[Page], impossible: Sequence[OutOfRange]) -> Iterable[str]:
     if impossible:
         counts = ", ".join(f"{series} {n}" for series, n in Counter(i.series for i in impossible).most_common())
         first = impossible[0]
@@ -123,6 +132,12 @@ def _remarks(pages: Iterable[Page], impossible: Sequence[OutOfRange]) -> Iterabl
             f"{len(impossible)} readings out of range were dropped ({counts}), "
             f"the first is {first.value:g} of card {first.device.uuid} on {first.device.host}"
         )
+    for page in pages:
+        for name, cards in page.told.plan.foreign.items():
+            yield (
+                f"the page of {page.node} has {cards} cards of {name}, another machine: they were refused, a page "
+                "speaks for its own machine"
+            )
     nameless = sum(page.told.plan.nameless for page in pages)
     if nameless:
         yield f"{nameless} lines name no card (no UUID or no gpu label) and were left out"

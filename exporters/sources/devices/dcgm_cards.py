@@ -5,8 +5,8 @@ It is worked out once per layout (`plan`) and used round after round (`exporters
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,7 +14,8 @@ from exporters.exposition.reader import Layout
 from exporters.model import Sample
 from exporters.sources.devices.dcgm_fields import FIELDS, FieldSpec, Scope
 from exporters.sources.devices.field_table import Whole
-from exporters.sources.devices.named_owners import Pods, jobs_of_both, pods_of_both
+from exporters.sources.devices.named_owners import Pods, jobs_of_both, number_of, pods_of_both
+from exporters.sources.hostnames import short_name
 
 Labels = Mapping[str, str]
 
@@ -46,6 +47,7 @@ class Plan:
 
     ``copies``: some reading is there several times.
     ``nameless`` counts the lines that name no card: without a UUID or a GPU index there is nothing to join on.
+    ``foreign`` are cards of other machines, by the machine's name: they were refused.
     """
 
     devices: tuple[Device, ...]
@@ -54,14 +56,19 @@ class Plan:
     specs: tuple[FieldSpec, ...]
     copies: bool
     nameless: int = 0
+    foreign: Mapping[str, int] = field(default_factory=dict)
 
     def tells(self, values: Sequence[float]) -> bool:
         """Whether a page of these values holds a reading of any card."""
         return any(spec.usable(values[n]) for n, spec in zip(self.positions, self.specs, strict=True))
 
 
-def plan(layout: Layout, host: str = "") -> Plan:
+def plan(layout: Layout, host: str = "", node: str = "", others: Collection[str] = ()) -> Plan:
     """What each series of the page is. ``host`` names the machine where the lines do not.
+
+    ``node`` is the machine that discovery found the page on: all its lines are of it, whatever name they give (that of
+    their own pod, where nobody told them their node's), unless that is the name of one of the ``others``. Those lines
+    are refused: a page speaks for its own machine.
 
     Copies of a card's line (one per pod or job that shares it) fall together; a reading that DCGM only has for the
     whole card, but repeats on the lines of its MIG instances, is the card's and nobody else's. Lines of single NVLinks
@@ -72,6 +79,7 @@ def plan(layout: Layout, host: str = "") -> Plan:
     read: dict[int, Device | None] = {}  # by identity: the reader shares one mapping among the series of one card
     slots: list[tuple[int, int, FieldSpec]] = []
     nameless = 0
+    foreign: dict[str, set[str]] = {}
     for position, series in enumerate(layout.series):
         if "nvlink" in series.labels:
             continue
@@ -82,6 +90,11 @@ def plan(layout: Layout, host: str = "") -> Plan:
         if device is None:
             nameless += 1
             continue
+        if node:
+            if short_name(device.host) in others and short_name(device.host) != short_name(node):
+                foreign.setdefault(device.host, set()).add(device.uuid)
+                continue
+            device = replace(device, host=node)
         if device.instance and spec.scope is Scope.CARD:
             device = replace(device, profile="", instance="", pods=(), hpc_jobs=())
         key = device.uuid, device.instance
@@ -94,6 +107,7 @@ def plan(layout: Layout, host: str = "") -> Plan:
         tuple(spec for _, _, spec in slots),
         len({(n, spec.field) for _, n, spec in slots}) < len(slots),
         nameless,
+        {name: len(cards) for name, cards in foreign.items()},
     )
 
 
@@ -112,7 +126,7 @@ def merge(samples: Sequence[Sample]) -> tuple[tuple[Sample, ...], tuple[str, ...
         first = found.setdefault(key, sample)
         if first is sample:
             continue
-        if _short(first.host) != _short(sample.host):
+        if short_name(first.host) != short_name(sample.host):
             problems.append(
                 f"card {sample.uuid} is served as of {first.host} and of {sample.host}: kept as {first.host}"
             )
@@ -126,15 +140,15 @@ def merge(samples: Sequence[Sample]) -> tuple[tuple[Sample, ...], tuple[str, ...
 
 
 def _device(labels: Labels, host: str) -> Device | None:
-    uuid, index = _first(labels, _UUID), labels.get("gpu", "")
-    if not uuid or not index.isdecimal():
+    uuid, index = _first(labels, _UUID), number_of(labels.get("gpu", ""))
+    if not uuid or index < 0:
         return None
     pod = next(((labels[ns], labels[name]) for name, ns in _PODS if labels.get(name) and labels.get(ns)), None)
     job = labels.get("hpc_job", "")
     return Device(
         host=_first(labels, _HOST) or host,
         uuid=uuid,
-        index=int(index),
+        index=index,
         model=_first(labels, _MODEL),
         profile=labels.get("GPU_I_PROFILE", ""),
         instance=labels.get("GPU_I_ID", ""),
@@ -153,7 +167,3 @@ def _joined(first: Device, other: Device) -> Device:
 
 def _first(labels: Labels, names: tuple[str, ...]) -> str:
     return next((labels[name] for name in names if labels.get(name)), "")
-
-
-def _short(host: str) -> str:
-    return host.partition(".")[0].lower()

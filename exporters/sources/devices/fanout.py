@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from exporters.http.fetch import Answer, ClosedError, Fetcher, FetchError
 from exporters.sources.base import SourceError
+from exporters.sources.hostnames import short_name
 from exporters.stages import Stages
 from exporters.status import Target
 
@@ -87,7 +88,8 @@ class Round(Generic[P]):
 class Fanout(Generic[P]):
     """Reads rounds of endpoints. ``timeout`` is seconds per endpoint, ``max_bytes`` the most its page may have.
 
-    ``headers`` (a bearer token) and ``tls`` are for endpoints behind a proxy; ``name`` is the source's.
+    ``headers`` (a bearer token) and ``tls`` are for endpoints behind a proxy; ``name`` is the source's. ``nodes`` are
+    the short names of the machines on which endpoints were discovered.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class Fanout(Generic[P]):
         self.name = name
         self._kinds = tuple(kinds)
         self._discovered: list[dict[str, str]] = [{} for _ in kinds]
+        self.nodes: frozenset[str] = frozenset()
         self._found: dict[str, str] = {}
         self.endpoints: dict[str, Endpoint[P]] = {}
         self._round = max(interval, timeout)
@@ -197,6 +200,9 @@ class Fanout(Generic[P]):
                     self._found[url] = "listed" if url in listed else "discovered"
                     known[url] = self.endpoints.get(url) or kind.meet(url, node)
         self.endpoints = known
+        nodes = frozenset(short_name(node) for found in self._discovered for node in found.values() if node)
+        if nodes != self.nodes:
+            self.nodes = nodes
         if not known and not others:
             searched = any(kind.discover for kind in self._kinds)
             settings = " or ".join(kind.setting for kind in self._kinds)

@@ -76,6 +76,7 @@ AGENT_COUNTERS: dict[str, tuple[PortQuantity, tuple[str, ...]]] = {
 
 AGENT_PORT, AGENT_UP = f"{_AGENT}port_info", f"{_AGENT}port_up"
 AGENT_RATE, AGENT_UNREADABLE = f"{_AGENT}port_rate_bytes_per_second", f"{_AGENT}unreadable"
+AGENT_GPU = "meterbridge_agent_gpu_info"
 AGENT_HOLDING, AGENT_BUILD = "meterbridge_agent_gpu_holding_info", "meterbridge_agent_build_info"
 
 
@@ -118,6 +119,7 @@ class _Wanted:
             AGENT_UP,
             AGENT_RATE,
             AGENT_UNREADABLE,
+            AGENT_GPU,
             AGENT_HOLDING,
             AGENT_BUILD,
         }

@@ -14,6 +14,7 @@ from exporters.exposition.reader import Layout
 from exporters.fabric_model import PortCounter, PortOrigin, PortReading
 from exporters.model import Sample
 from exporters.node.counters import ethtool_meanings
+from exporters.sources.devices.named_owners import number_of
 from exporters.sources.fabric import rdma_fields as f
 
 PORTS_PER_PAGE = 1024
@@ -65,6 +66,7 @@ class Plan:
     devices: Mapping[str, str]
     netdevs: Mapping[str, Mapping[str, str]]
     holdings: tuple[Mapping[str, str], ...]
+    cards: tuple[Mapping[str, str], ...]
     unreadable: int
     collectors: Mapping[str, int]
     hardware: bool
@@ -98,6 +100,7 @@ class _Draft:
         self.devices: dict[str, str] = {}
         self.netdevs: dict[str, Mapping[str, str]] = {}
         self.holdings: list[Mapping[str, str]] = []
+        self.cards: list[Mapping[str, str]] = []
         self.collectors: dict[str, int] = {}
         self.known: dict[Key, None] = {}
         self.left_out: set[Key] = set()
@@ -111,6 +114,8 @@ class _Draft:
                 self.version = labels.get("version", "")
             case f.COLLECTOR:
                 self.collectors[labels.get("collector", "")] = position
+            case f.AGENT_GPU:
+                self.cards.append(labels)
             case f.AGENT_HOLDING:
                 self.holdings.append(labels)
             case f.AGENT_UNREADABLE:
@@ -197,6 +202,7 @@ def plan(layout: Layout, address: str, node: str = "") -> Plan:
         draft.devices,
         draft.netdevs,
         tuple(draft.holdings),
+        tuple(draft.cards),
         draft.unreadable,
         draft.collectors,
         draft.hardware,
@@ -221,23 +227,28 @@ _COLLECTORS = ("infiniband", "ethtool")
 
 
 def _samples(plan: Plan, at: float) -> Iterable[Sample]:
-    """The agent's holdings as samples without values: which card, and who holds it, as dcgm-exporter's labels say.
+    """The agent's cards and holdings as samples without values: which number Slurm has for a card, and who holds it.
 
     A holding that names no card says only that its owner runs there, which schedulers say themselves.
     """
+    host = plan.host or plan.address
+    for card in plan.cards:
+        if card.get("uuid") and (minor := number_of(card.get("minor", ""))) >= 0:
+            yield Sample(host, card["uuid"], -1, "", {}, at, minor=minor)
     for h in plan.holdings:
-        uuid, index, owner = h.get("uuid", ""), h.get("gpu", ""), h.get("owner", "")
-        if not owner or not (uuid or index.isdecimal()):
+        uuid, minor, owner = h.get("uuid", ""), number_of(h.get("gpu", "")), h.get("owner", "")
+        if not owner or not (uuid or minor >= 0):
             continue
         namespace, _, pod = owner.partition("/")
         kubernetes = h.get("scheduler") == "kubernetes"
         yield Sample(
-            plan.host or plan.address,
+            host,
             uuid,
-            int(index) if index.isdecimal() else -1,
+            -1,
             "",
             {},
             at,
             pods=((namespace, pod, h.get("pod_uid", "")),) if kubernetes else (),
             hpc_jobs=() if kubernetes else (owner,),
+            minor=minor,
         )

@@ -245,3 +245,46 @@ def test_a_closed_source_says_so(dcgm: Callable[..., Dcgm]) -> None:
 
     with pytest.raises(SourceError, match="dcgm: closed"):
         source.poll(0.0)
+
+
+def named(host: str, uuid: str, gpu: str = "0") -> bytes:
+    labels = f'gpu="{gpu}",UUID="{uuid}",modelName="H100",Hostname="{host}"'
+    return f"DCGM_FI_DEV_POWER_USAGE{{{labels}}} 300\n".encode()
+
+
+def test_a_page_that_is_named_after_its_own_pod_is_of_the_node_that_discovery_found_it_on(
+    dcgm: Callable[..., Dcgm],
+) -> None:
+    with serving({"/": says(named("nvidia-dcgm-exporter-cwbcm", "GPU-a"))}) as web:
+        snapshot = dcgm(discover=lambda: {web.at("/"): "gn01"}).poll(0.0)
+
+    assert [("gn01", "GPU-a")] == [(s.host, s.uuid) for s in snapshot.samples]
+    assert snapshot.complete
+
+
+def test_cards_of_another_machine_in_a_page_are_refused_named_and_counted(dcgm: Callable[..., Dcgm]) -> None:
+    forged = named("gn01", "GPU-a") + named("GN02.site.example", "GPU-b") + named("gn02", "GPU-c", "1")
+    with serving({"/1": says(forged), "/2": says(named("gn02", "GPU-d"))}) as web:
+        snapshot = dcgm(discover=lambda: {web.at("/1"): "gn01", web.at("/2"): "gn02.site.example"}).poll(0.0)
+
+    assert [("gn01", "GPU-a"), ("gn02.site.example", "GPU-d")] == [(s.host, s.uuid) for s in snapshot.samples]
+    assert not snapshot.complete
+    assert "the page of gn01 has 1 cards of gn02, another machine: they were refused" in " ".join(snapshot.problems)
+
+
+@pytest.mark.parametrize("gpu", ["9" * 30, "-1", "1.5", "", "\u0663", "1024"])
+def test_a_card_with_an_absurd_number_is_left_out_and_said(dcgm: Callable[..., Dcgm], gpu: str) -> None:
+    with serving({"/": says(named("gn01", "GPU-a") + named("gn01", "GPU-b", gpu))}) as web:
+        snapshot = dcgm([web.at("/")]).poll(0.0)
+
+    assert ["GPU-a"] == [s.uuid for s in snapshot.samples]
+    assert "1 lines name no card" in " ".join(snapshot.problems)
+
+
+def test_one_broken_page_is_one_endpoints_fault(dcgm: Callable[..., Dcgm]) -> None:
+    broken = "# HELP \u00a0 b\n".encode() + named("gn02", "GPU-b")
+    with serving({"/a": says(named("gn01", "GPU-a")), "/b": says(broken)}) as web:
+        snapshot = dcgm([web.at("/a"), web.at("/b")]).poll(0.0)
+
+    assert "GPU-a" in [s.uuid for s in snapshot.samples]
+    assert not snapshot.complete

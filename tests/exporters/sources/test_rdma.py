@@ -163,9 +163,9 @@ def test_holdings_become_samples_without_values(rdma: Callable[..., Rdma]) -> No
     samples = polled(rdma, agent=AGENT).samples
 
     assert [
-        (2, "", (), ("18",)),
-        (-1, "GPU-7", (("llm", "vllm-0", "u1"),), ()),
-    ] == [(s.index, s.uuid, s.pods, s.hpc_jobs) for s in samples]
+        (-1, 2, "", (), ("18",)),
+        (-1, -1, "GPU-7", (("llm", "vllm-0", "u1"),), ()),
+    ] == [(s.index, s.minor, s.uuid, s.pods, s.hpc_jobs) for s in samples]
     assert [{}, {}] == [dict(s.values) for s in samples]
 
 
