@@ -84,7 +84,7 @@ def test_a_claim_on_every_card_of_the_machine_needs_no_evidence() -> None:
 
     found = known_hands([records.pod("all", 3000), records.pod("some", 2000)], [], pools)
 
-    assert {0: {0: 1000, 1: 1000, 2: 1000}} == {i: dict(hand.cards) for i, hand in found.items()}
+    assert {0: {0: 1000, 1: 1000, 2: 1000}} == {i: dict(hand.cards) for i, hand in found.hands.items()}
 
 
 def test_a_card_that_an_external_jobs_pod_has_is_the_pods_and_the_others_stay_the_jobs() -> None:
