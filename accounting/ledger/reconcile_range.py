@@ -13,7 +13,6 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, Engine, func, select
 
-from accounting.bulk.readers import readers
 from accounting.evidence.fingerprints import DayInputs
 from accounting.ledger.booking import Done, OutdatedError, Posted, book_day
 from accounting.ledger.day_worker import Range, Site, Worker
@@ -23,6 +22,7 @@ from accounting.reconcile.sweep.engines import One, engine
 from accounting.store.calendar import segments
 from accounting.store.database import LedgerError, read
 from accounting.store.garbage import uncollected
+from accounting.store.readers import readers
 from accounting.store.staging import writing
 from accounting.store.tables import claims
 

@@ -15,11 +15,11 @@ from functools import partial
 
 from sqlalchemy import Connection, Engine, func, select, update
 
-from accounting.bulk.readers import Given, Readers, readers
 from accounting.periods.canonical_text import booked_text
 from accounting.periods.proofs import Breach
 from accounting.store.calendar import CLOSED, OPEN, SEALED, period_named
 from accounting.store.database import LedgerError, chunks, read, write
+from accounting.store.readers import Given, Readers, readers
 from accounting.store.rows import compact
 from accounting.store.tables import periods, transactions
 

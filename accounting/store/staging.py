@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine
 
 from accounting.store.database import LedgerError, write, write_on
 
-MUCH = 2000
+MUCH = 20_000
 """Rows from which on it pays."""
 
 STAGED = "staged.rows_in"

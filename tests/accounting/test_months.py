@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, select, update
 
-from accounting.bulk.readers import Given
 from accounting.periods.closing import period_state
 from accounting.periods.sealing import digest
 from accounting.rates.rating import Rates
@@ -18,6 +17,7 @@ from accounting.site import book
 from accounting.statements.explain import explain_usage, render
 from accounting.store.calendar import period_named
 from accounting.store.database import LedgerError, connect, read, write
+from accounting.store.readers import Given
 from accounting.store.tables import periods, postings, transactions
 from tests.accounting import views
 from tests.accounting.october import HOUR, NOVEMBER, SETTLED, Site, october, run_1, seen, told

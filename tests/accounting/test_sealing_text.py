@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, select, update
 
-from accounting.bulk.readers import Given, readers
 from accounting.periods import sealing
 from accounting.periods.sealing import canonical_parts, digest
 from accounting.store.database import read, write
+from accounting.store.readers import Given, readers
 from accounting.store.rows import compact
 from accounting.store.tables import jobs, periods, postings, transactions
 from tests.accounting.october import Site, october

@@ -40,20 +40,6 @@ class Here:
                 yield function(connection, item)
 
 
-class Briefly:
-    """The process that asks, alone, for somebody who may be slow to take what was read: nothing is held meanwhile."""
-
-    def __init__(self, ledger: Engine) -> None:
-        self.ledger = ledger
-
-    def map(self, function: Callable[[Connection, In], Out], items: Iterable[In]) -> Iterator[Out]:
-        """One item after the other, each in a transaction of its own."""
-        for item in items:
-            with read(self.ledger) as connection:
-                found = function(connection, item)
-            yield found
-
-
 class Given:
     """A connection that is open already."""
 
@@ -80,14 +66,6 @@ class Beside:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-
-
-def begun(some: Readers, function: Callable[[Connection, In], Out], items: Iterable[In]) -> Iterator[Out]:
-    """Like `Readers.map`, but processes beside this one begin at once with all items. The results should be small."""
-    if not isinstance(some, Beside):
-        return some.map(function, items)
-    waiting = deque(some.pool.submit(_read, function, item) for item in items)
-    return (waiting.popleft().result() for _ in range(len(waiting)))
 
 
 @contextmanager
