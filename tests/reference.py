@@ -42,7 +42,7 @@ def cli_page() -> str:
         "# Command line\n\nGenerated from `meterbridge.py` by `make docs`; do not edit.\n",
         _help("meterbridge", main, None),
     ]
-    top = click.Context(main, info_name="meterbridge")
+    top = click.Context(main, info_name="meterbridge", **main.context_settings)
     parts += [_help(f"meterbridge {words}", command, _above(words, top)) for words, command in commands().items()]
     return "\n".join(parts)
 

@@ -54,6 +54,7 @@ def node_days(site: Site) -> dict[Place, NodeDay]:
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(sites())
 def test_every_node_day_has_the_postings_that_the_scalar_rules_make(site: Site) -> None:
@@ -66,6 +67,7 @@ def test_every_node_day_has_the_postings_that_the_scalar_rules_make(site: Site) 
     }
 
 
+@pytest.mark.slow
 @given(sites(), st.randoms())
 def test_the_order_of_claims_does_not_matter(site: Site, rng: random.Random) -> None:
     columns = site.columns

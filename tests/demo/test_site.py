@@ -33,6 +33,7 @@ def holders() -> list[Row]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
+@pytest.mark.slow
 def test_the_shipped_files_are_what_the_kept_recording_makes() -> None:
     built = record_demo.build(Recording.read(record_demo.RECORDING))
 

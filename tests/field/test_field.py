@@ -25,6 +25,8 @@ from tests.field.case import HERE, Case, dump
 from tests.field.checks import wrong
 from tests.field.cluster import Cluster
 
+pytestmark = pytest.mark.slow
+
 CASES = sorted(path.parent for path in (HERE / "cases").glob("*/case.yaml"))
 
 

@@ -60,7 +60,7 @@ def test_the_image_has_the_versions_that_are_tested_and_no_tools_of_development(
 def test_a_unit_starts_a_command_that_there_is(file: Path) -> None:
     words = shlex.split(unit(file)["Service"]["ExecStart"])
     command = main.commands[words[1]]
-    context = click.Context(main)
+    context = click.Context(main, **main.context_settings)  # as click makes it: a command remembers its first one
     command.make_context(words[1], words[2:], parent=context, resilient_parsing=False)
 
     assert "/opt/meterbridge/.venv/bin/meterbridge" == words[0]

@@ -121,7 +121,8 @@ def test_a_kubelet_that_hangs_is_given_up_in_time(place: Path) -> None:
         found = read(place, timeout=0.2)
 
     assert ({"podresources": False}, ()) == (found.sources, found.holdings)
-    assert "0.2 s" in str(found.reasons)
+    # the kubelet is told the deadline, and may be the first to say that it has passed
+    assert any(said in str(found.reasons) for said in ("no answer within 0.2 s", "DEADLINE_EXCEEDED"))
 
 
 def test_a_machine_without_a_kubelet_has_nothing_to_tell(place: Path) -> None:
