@@ -5,7 +5,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo record-demo test test-fast test-matrix explore lint bench docs alerts dashboards chart lock servers clean
+.PHONY: help demo record-demo test test-fast test-matrix test-bare explore lint bench docs alerts dashboards chart lock servers clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -16,15 +16,18 @@ demo: $(VENV)/.package ## a recorded site: series from both schedulers, and a ch
 record-demo: servers ## the demo's data anew, from eight minutes of a real Slurm (root)
 	$(PYTHON) -m tests.lab.record_demo
 
-test: lint servers ## everything, with the real servers (METERBRIDGE_TEST_WITHOUT=slurm,... leaves some out)
-	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile
+test: lint servers ## everything, with the real servers (METERBRIDGE_TEST_WITHOUT=slurm,... leaves some out), in one order
+	$(PYTHON) -m pytest -p no:randomly --numprocesses 2 --dist loadfile $(TESTS)
 
-test-fast: $(VENV)/.package ## what needs no server
-	$(PYTHON) -m pytest -m "not server"
+test-fast: $(VENV)/.package ## what needs no server and is quick, in another order every time
+	$(PYTHON) -m pytest -m "not server and not slow" --numprocesses 2 --dist loadfile
 
 test-matrix: servers ## every source of Slurm on 22.05, 24.11 and 26.05 (root; unpacks newer suites under build/, once)
 	$(PYTHON) -m tests.lab.suites
-	METERBRIDGE_SLURM_MATRIX=1 $(PYTHON) -m pytest tests/exporters/sources/test_slurm_contract.py
+	METERBRIDGE_SLURM_MATRIX=1 $(PYTHON) -m pytest -p no:randomly tests/exporters/sources/test_slurm_contract.py
+
+test-bare: $(VENV)/.package ## make demo and make test on a bare trixie and bookworm (root; BARE="--suite trixie --whole")
+	$(PYTHON) -m tests.lab.bare $(BARE)
 
 explore: servers ## the properties on many more examples, other ones in every run (hours)
 	HYPOTHESIS_PROFILE=explore $(PYTHON) -m pytest --numprocesses 2 -m hypothesis
