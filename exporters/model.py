@@ -253,6 +253,7 @@ class Record:
 
     ``raw`` is byte-exact (surrogateescape). ``excluded`` is the reason why it holds no cards (``no gpu``,
     ``never started``), empty otherwise. ``pending`` is True while the job still waits or runs (it will be read again).
+    ``doubt`` names what else is known against it (``runaway``), where it holds less than it tells.
     """
 
     source: str
@@ -261,6 +262,7 @@ class Record:
     claims: tuple[Claim, ...] = ()
     excluded: str = ""
     pending: bool = False
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True)

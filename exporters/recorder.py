@@ -84,7 +84,8 @@ class SourceReading:
 
     ``polled_at`` is when the source was last read successfully: the recorder keeps it as evidence of coverage, and
     time without it becomes ``unknown``, not ``idle``. ``scheduler`` is empty for device sources. ``claims`` are held
-    now, ``ended`` since the last reading.
+    now, ``ended`` since the last reading. ``complete`` is False where a part of the system could not be read: what such
+    a reading does not show may be there nevertheless.
     """
 
     source: str
@@ -96,6 +97,7 @@ class SourceReading:
     nodes: Sequence[Node] = ()
     rejects: Sequence[Reject] = ()
     scheduler: str = ""
+    complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -14,11 +15,15 @@ from exporters.errors import EXIT_BREACH, OperatorError
 @click.command()
 @config_option
 @click.option("--strict", is_flag=True, help="Exit 1 when a record was rejected.")
-def ingest(config_file: Path, strict: bool) -> None:
+@click.option(
+    "--since", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="Read Slurm's history again from this day (UTC)."
+)
+def ingest(config_file: Path, strict: bool, since: datetime | None) -> None:
     """Read the schedulers' history into the ledger, from where the last ingest stopped.
 
     Running it twice changes nothing. Records that cannot be used are set aside (`meterbridge rejects`), the rest goes
-    on.
+    on. Runs that stay open are asked for by their ids; what is in doubt of them is told. With --since, what was read is
+    read again: for records that reached slurmdbd late.
     """
     from accounting.commands.terminal import progress
     from accounting.site import book, recovery
@@ -29,7 +34,7 @@ def ingest(config_file: Path, strict: bool) -> None:
     for cluster in config.slurm:
         if cluster.history.enabled:
             with progress(f"sacct {cluster.cluster}") as tick:
-                report = book.ingest(config, cluster, int(time.time()), tick)
+                report = book.ingest(config, cluster, int(time.time()), tick, since=since.date() if since else None)
             click.echo(book.ingested(report))
             rejected += report.rejected
     for kube in config.kubernetes:

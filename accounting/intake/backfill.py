@@ -24,7 +24,8 @@ from sqlalchemy import Connection, Engine, func, select
 
 from accounting.intake.coverage import HISTORY, LIVE, counts, cover_window
 from accounting.intake.events import keep_events
-from accounting.intake.history import HistorySource, senseless
+from accounting.intake.faults import senseless
+from accounting.intake.history import RecordSource
 from accounting.intake.identities import LIVE as SEEN_LIVE
 from accounting.intake.identities import put_jobs
 from accounting.intake.records import Version, hash_of, keep, version_of_claim
@@ -47,7 +48,7 @@ STEP = 21_600
 """Seconds asked for at once."""
 
 
-class Past(HistorySource, Protocol):
+class Past(RecordSource, Protocol):
     """A history that knows when it was itself there to see."""
 
     def covered(self, start: int, end: int) -> Sequence[tuple[int, int]]:

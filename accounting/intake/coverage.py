@@ -8,8 +8,8 @@ from accounting.store.database import next_id
 from accounting.store.tables import coverage as table
 from exporters.model import Scheduler
 
-HISTORY, LIVE, ROUND = "history", "live", "round"
-"""Windows of a history; polls of a live source; rounds of a recorder."""
+HISTORY, LIVE, ROUND, WHOLE = "history", "live", "round", "whole"
+"""Windows of a history; polls of a live source; rounds of a recorder; polls that showed all there was."""
 
 
 def cover_window(connection: Connection, source: str, scheduler: Scheduler, cluster: str, start: int, end: int) -> None:
@@ -46,6 +46,14 @@ def last_live(connection: Connection, source: str, cluster: str, kind: str) -> t
         .limit(1)
     ).first()
     return None if row is None else (row.id, row.start_at, row.end_at)
+
+
+def last_whole(connection: Connection, cluster: str) -> int | None:
+    """When the live side last showed all of a Slurm cluster; None when it never did."""
+    c = table.c
+    query = select(func.max(c.end_at)).where(c.kind == WHOLE, c.cluster == cluster)
+    found = connection.execute(query).scalar()
+    return None if found is None else int(found)
 
 
 def begin_live(connection: Connection, source: str, scheduler: str, cluster: str, kind: str, at: int) -> int:

@@ -12,7 +12,7 @@ Every call begins an ``overlap`` before the cursor, for records that reached the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -20,26 +20,27 @@ from sqlalchemy import Connection, Engine, select
 
 from accounting.intake.coverage import cover_window
 from accounting.intake.events import keep_events
+from accounting.intake.faults import backwards, senseless
+from accounting.intake.open_runs import Asked, OpenRuns
 from accounting.intake.records import Kept, keep, version_of_record
 from accounting.intake.rejects import aside_of, set_aside
+from accounting.intake.runs_seen import look
 from accounting.model import DAY
 from accounting.store.database import chunks, next_id, read, upsert, write
 from accounting.store.garbage import uncollected
 from accounting.store.rows import compact
 from accounting.store.tables import cursors, windows
-from exporters.model import Claim, JobKey, NodeEvent, Record, Reject, Scheduler
+from exporters.model import NodeEvent, Record, Reject, Scheduler
+from exporters.sources.base import SourceError
 
 BATCH = 5000
 """Records per transaction: bounds memory, and how long other writers wait."""
-
-MOST_MILLIGPU = 4_096_000
-"""What one claim can hold on one machine: more is no count."""
 
 Progress = Callable[[int, int, int], None]
 """Called after each window: seconds done, seconds in all, records read so far."""
 
 
-class HistorySource(Protocol):
+class RecordSource(Protocol):
     """A scheduler's own accounting of one cluster. ``name`` and ``cluster`` name its cursor; they never change.
 
     A record that cannot be read is yielded as a `Reject`; a source that cannot be read raises
@@ -58,11 +59,21 @@ class HistorySource(Protocol):
         ...
 
 
+class HistorySource(RecordSource, Protocol):
+    """One that can be asked for jobs by their ids, too."""
+
+    def again(self, native_ids: Sequence[str]) -> Iterable[Record | Reject]:
+        """Every run of the jobs with these native ids, however old."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class IntakeReport:
     """What an intake did: every record read is in exactly one of charged, excluded, pending and rejected.
 
-    ``kept`` says how many of them were news. ``position`` is the cursor: everything before it was read.
+    ``kept`` says how many of them were news. ``position`` is the cursor: everything before it was read. ``asked`` is
+    how many open runs were asked for by id, ``doubts`` what of them stands in doubt, in sentences, and ``others`` how
+    many rows were told of other clusters, and left to them.
     """
 
     source: str
@@ -76,6 +87,9 @@ class IntakeReport:
     windows: int = 0
     kept: Kept = field(default_factory=Kept)
     position: int = 0
+    asked: int = 0
+    doubts: Sequence[str] = ()
+    others: Mapping[str, int] = field(default_factory=dict)
 
 
 def ingest_history(
@@ -87,23 +101,32 @@ def ingest_history(
     overlap: int = 7200,
     step: int = DAY,
     progress: Progress | None = None,
+    since: int | None = None,
+    until: int | None = None,
 ) -> IntakeReport:
     """Read a history from its cursor less ``overlap`` (``start`` the first time) up to ``now``, in windows of ``step``.
 
-    Raises what the source raises; the windows before that stand, and the cursor is behind them.
+    ``since`` begins there instead, and ``until`` ends before now: what was read is read again, which changes nothing
+    but what is told otherwise. Up to now, runs that stay open are asked for by id (`accounting.intake.open_runs`).
+
+    Raises what the source raises, and `SourceError` for an answer that cannot have been whole; the windows before that
+    stand, and the cursor is behind them.
     """
     if step <= 0 or overlap < 0:
         raise ValueError(f"step must be positive and overlap not negative, not {step} and {overlap}")
     position = cursor(engine, source.name, source.cluster)
     first = start if position is None else max(min(start, position), position - overlap)
+    first, last_second = first if since is None else since, now if until is None else until
     total = _Count()
-    done = 0
-    for begin in range(first, now, step):
-        end = min(begin + step, now)
-        _window(engine, source, begin, end, now, total)
+    with read(engine) as connection:
+        runs = OpenRuns(source.name, source.cluster, look(connection, source.cluster), position or first)
+    done, doubts = 0, []  # type: tuple[int, Sequence[str]]
+    for begin in range(first, last_second, step):
+        end = min(begin + step, last_second)
+        doubts = _window(engine, source, begin, end, now, total, runs)
         done += 1
         if progress is not None:
-            progress(end - first, now - first, total.read)
+            progress(end - first, last_second - first, total.read)
     last = cursor(engine, source.name, source.cluster)
     return IntakeReport(
         source.name,
@@ -117,7 +140,16 @@ def ingest_history(
         done,
         total.kept,
         start if last is None else last,
+        total.asked,
+        doubts,
+        others_of(source),
     )
+
+
+def others_of(source: HistorySource) -> Mapping[str, int]:
+    """The rows of other clusters that a source was told, and left to them; of one that says whose rows it takes."""
+    ours = getattr(source, "ours", None)
+    return dict(ours.others) if ours is not None else {}
 
 
 def cursor(engine: Engine, source: str, cluster: str) -> int | None:
@@ -131,7 +163,7 @@ class _Count:
     """Running counts of one window, or of all."""
 
     def __init__(self) -> None:
-        self.read = self.charged = self.pending = self.rejected = self.events = 0
+        self.read = self.charged = self.pending = self.rejected = self.events = self.asked = 0
         self.excluded: Counter[str] = Counter()
         self.kept = Kept()
 
@@ -141,32 +173,65 @@ class _Count:
         self.pending += other.pending
         self.rejected += other.rejected
         self.events += other.events
+        self.asked += other.asked
         self.excluded += other.excluded
         self.kept += other.kept
 
 
-def _window(engine: Engine, source: HistorySource, start: int, end: int, now: int, total: _Count) -> None:
-    """Read one window; its last transaction holds its counts, its coverage and the cursor."""
+def _window(
+    engine: Engine, source: HistorySource, start: int, end: int, now: int, total: _Count, runs: OpenRuns
+) -> Sequence[str]:
+    """Read one window; its last transaction holds its counts, coverage and cursor. What stands in doubt of it."""
     count = _Count()
     scheduler = Scheduler.SLURM
+    runs.told.clear()  # of the last window alone: what is open is in every answer that reaches now
     for batch in chunks(source.records(start, end), BATCH):
         with uncollected(), write(engine) as connection:
-            _keep_batch(connection, source.cluster, batch, now, count)
+            _keep_batch(connection, source.cluster, batch, now, count, runs)
         scheduler = next((r.job.key.scheduler for r in batch if isinstance(r, Record)), scheduler)
+    lost = _ask_again(engine, source, now, count, runs) if end == now else []
+    doubts: Sequence[str] = ()
     events = list(source.events(start, end))
     with write(engine) as connection:
         good = [e for e in events if isinstance(e, NodeEvent)]
         bad = [aside_of(e, source.cluster) for e in events if isinstance(e, Reject)]
-        backwards = [e for e in good if e.end is not None and e.end < e.start]
-        bad += [aside_of(_reject_event(e, source.name), source.cluster) for e in backwards]
+        odd = [e for e in good if e.end is not None and e.end < e.start]
+        bad += [aside_of(backwards(e, source.name), source.cluster) for e in odd]
         set_aside(connection, bad, now)
-        keep_events(connection, source.name, [e for e in good if e not in backwards], now)
+        keep_events(connection, source.name, [e for e in good if e not in odd], now)
         count.events += len(events)
+        if end == now:
+            keep(connection, list(runs.lost(connection, lost)), now)
+            doubts = runs.settle(connection, now)
         _close_window(connection, source, scheduler, (start, end), now, count)
     total.add(count)
+    return doubts
 
 
-def _keep_batch(connection: Connection, cluster: str, batch: list[Record | Reject], now: int, count: _Count) -> None:
+def _ask_again(engine: Engine, source: HistorySource, now: int, count: _Count, runs: OpenRuns) -> list[Asked]:
+    """Ask by id for the open runs that the answer up to now did not tell; those asked for.
+
+    Raises `SourceError` where it comes out that the answer was not whole.
+    """
+    with write(engine) as connection:
+        asked = runs.missing(connection, now)
+    read_before = count.read
+    for batch in chunks(source.again([a.native_id for a in asked]) if asked else (), BATCH):
+        with uncollected(), write(engine) as connection:
+            _keep_batch(connection, source.cluster, batch, now, count, runs)
+    why = runs.not_whole(asked, read_before, now)
+    if why:
+        raise SourceError(
+            f"the answer of {source.name} {source.cluster} was not whole: {why}. Nothing is taken as read by it. Is "
+            "slurmdbd reachable from slurmctld, and may this user see all jobs (PrivateData)?"
+        )
+    count.asked = len(asked)
+    return asked
+
+
+def _keep_batch(
+    connection: Connection, cluster: str, batch: list[Record | Reject], now: int, count: _Count, runs: OpenRuns
+) -> None:
     versions, bad = [], []
     for item in batch:
         count.read += 1
@@ -175,7 +240,7 @@ def _keep_batch(connection: Connection, cluster: str, batch: list[Record | Rejec
             count.rejected += 1
             bad.append(aside_of(reject, cluster))
             continue
-        version = version_of_record(item, cluster)  # type: ignore[arg-type]
+        version = version_of_record(runs.take(item), cluster)  # type: ignore[arg-type]
         versions.append(version)
         if version.outcome == "pending":
             count.pending += 1
@@ -219,46 +284,3 @@ def _close_window(
             where=cursors.c.position < put.excluded.position,
         )
     )
-
-
-def senseless(record: Record, now: int) -> Reject | None:
-    """What is wrong with a record, as a `Reject`; None when it can be used."""
-    reason = _fault(record, now)
-    return Reject(record.source, record.raw, reason, now) if reason else None
-
-
-def _fault(record: Record, now: int) -> str:
-    """The first thing that makes no sense, empty when all does."""
-    job, claims = record.job, record.claims
-    if job.start is not None and job.end is not None and job.end < job.start:
-        return f"job {job.display_id} ends before it starts: {job.start} to {job.end}; correct it in the scheduler"
-    if claims and record.excluded:
-        return f"job {job.display_id} both holds cards and is excluded ({record.excluded})"
-    if not claims and not record.excluded and not record.pending:
-        return f"job {job.display_id} ended, holds no cards, and nothing says why"
-    for claim in claims:
-        reason = _claim_fault(claim, job.key, now)
-        if not reason and claim.end is None and not record.pending:
-            reason = "ended, but the claim has no end"
-        if reason:
-            return f"job {job.display_id} on node {claim.node.name}: {reason}"
-    return ""
-
-
-def _claim_fault(claim: Claim, holder: JobKey, now: int) -> str:
-    start, end = claim.start, claim.end
-    if claim.job is not holder and claim.job != holder:
-        return f"the claim is of another job, {claim.job}"
-    if not 0 < claim.milligpu <= MOST_MILLIGPU:
-        return f"{claim.milligpu} milliGPU cannot be held on one machine"
-    if end is not None and end < start:
-        return f"ends before it starts: {start} to {end}; correct it in the scheduler"
-    if start < 0 or start > now + DAY:
-        return f"starts at {start}, which is not a past time; check the clock"
-    if end is not None and end > now + DAY:
-        return f"ends at {end}, which is not a past time; check the clock"
-    return ""
-
-
-def _reject_event(event: NodeEvent, source: str) -> Reject:
-    return Reject(source, repr(event), f"event of node {event.key} ends before it starts: {event.start} to {event.end}")

@@ -81,7 +81,7 @@ class Kept:
 
 def version_of_record(record: Record, cluster: str) -> Version:
     """A history source's record as a version of its run."""
-    source, cluster, reason = storables((record.source, cluster, record.excluded))
+    source, cluster, reason = storables((record.source, cluster, record.excluded or record.doubt))
     raw = raw_bytes(record.raw)
     return Version(
         subject=storable(str(record.job.key)),
@@ -94,7 +94,7 @@ def version_of_record(record: Record, cluster: str) -> Version:
         claims=record.claims,
         outcome="pending" if record.pending else "excluded" if record.excluded else "charged",
         reason=reason,
-        finality=ENDED if not record.pending else RUNS if record.claims else WAITS,
+        finality=ENDED if not record.pending else RUNS if record.claims or record.doubt else WAITS,
     )
 
 

@@ -1,7 +1,9 @@
 """What could not be used, set aside with its reason, so that nothing is lost and an operator sees it.
 
 Kinds: ``unreadable`` (a record that makes no sense), ``changed`` (a record that ended and was later told differently),
-``unplaced`` (a claim on a machine of which no capacity is known; resolved once it is).
+``unplaced`` (a claim on a machine of which no capacity is known; resolved once it is), ``runaway`` (a run that history
+tells as running and slurmctld does not have), ``lost`` (an open run that nobody tells any more), ``uncounted`` (cards
+that slurmctld shows in the hands of jobs for which accounting records none).
 """
 
 from __future__ import annotations
@@ -17,6 +19,10 @@ from accounting.store.tables import rejects as table
 from exporters.model import Reject
 
 UNREADABLE, CHANGED, UNPLACED = "unreadable", "changed", "unplaced"
+RUNAWAY, LOST, UNCOUNTED = "runaway", "lost", "uncounted"
+
+DOUBTS = (RUNAWAY, LOST, UNCOUNTED)
+"""Where two sources contradict each other: what is named by `accounting.intake.open_runs`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +111,20 @@ def resolve(connection: Connection, about: Collection[str], standing: Collection
         done = [number for number, digest in connection.execute(query) if bytes(digest) not in keep]
         for numbers in chunks(done):
             connection.execute(update(table).where(table.c.id.in_(numbers)).values(resolved_at=at))
+
+
+def standing_about(connection: Connection, cluster: str, kinds: Sequence[str]) -> list[str]:
+    """What of these kinds stands about a cluster, as `resolve` takes it."""
+    c = table.c
+    query = select(c.about).where(c.kind.in_(kinds), c.cluster == storable(cluster), c.resolved_at.is_(None))
+    return list(connection.scalars(query))
+
+
+def standing(connection: Connection, kinds: Sequence[str]) -> list[tuple[str, str]]:
+    """The kind and the sentence of whatever of these kinds stands, in the order in which it came."""
+    c = table.c
+    query = select(c.kind, c.reason).where(c.kind.in_(kinds), c.resolved_at.is_(None)).order_by(c.seen_at, c.id)
+    return [(kind, reason) for kind, reason in connection.execute(query)]
 
 
 def rejects(engine: Engine, *, resolved: bool = False, limit: int | None = None) -> list[AsideSeen]:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from accounting.intake.coverage import LIVE, begin_live, extend_live, last_live
+from accounting.intake import runs_seen
+from accounting.intake.coverage import LIVE, WHOLE, begin_live, extend_live, last_live
 from accounting.intake.identities import LIVE as SEEN
 from accounting.intake.identities import job_ids, node_ids, put_jobs
 from accounting.intake.records import keep, version_of_claim
@@ -50,6 +51,8 @@ class Seen:
     jobs: Mapping[JobKey, Job] = field(default_factory=dict)
     shown: Mapping[JobKey, Sequence[Claim]] = field(default_factory=dict)
     splits: Mapping[JobKey, str] = field(default_factory=dict)
+    runs: runs_seen.Open = field(default_factory=dict)
+    whole: tuple[int, int, int] | None = None
     rejects: frozenset[tuple[str, str]] = frozenset()
 
 
@@ -67,7 +70,12 @@ def recall(connection: Connection, source: str, cluster: str) -> Seen:
         key = NodeKey(Scheduler(scheduler), cluster, name)
         nodes[key, model] = (number, Node(key, milligpu, bool(up), model, reason, _names(hostnames)))
     return Seen(
-        scheduler, last_live(connection, source, cluster, LIVE), nodes, _open_claims(connection, source, cluster)
+        scheduler,
+        last_live(connection, source, cluster, LIVE),
+        nodes,
+        _open_claims(connection, source, cluster),
+        runs=runs_seen.recall(connection, source, cluster),
+        whole=last_live(connection, source, cluster, WHOLE),
     )
 
 
@@ -113,6 +121,10 @@ def take(connection: Connection, reading: SourceReading, seen: Seen, gap: float)
     claims = _take_claims(connection, reading, seen, ended, last)
     shown = _shown(reading.claims)
     splits = _take_splits(connection, shown, seen, at)
+    runs, whole = seen.runs, seen.whole
+    if scheduler == Scheduler.SLURM.value:
+        held = {job: (some, _split(some)) for job, some in shown.items()}
+        runs, whole = runs_seen.take(connection, reading, held, runs, whole, (last, at), gap)
     nodes = dict(seen.nodes)
     if seen.stretch is not None and at - last <= gap:
         stretch = (seen.stretch[0], seen.stretch[1], at)
@@ -132,6 +144,8 @@ def take(connection: Connection, reading: SourceReading, seen: Seen, gap: float)
         jobs={j.key: j for j in reading.jobs},
         shown=shown,
         splits=splits,
+        runs=runs,
+        whole=whole,
     )
 
 

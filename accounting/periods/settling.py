@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, func, select
 
 from accounting.evidence.fingerprints import DayInputs, no_evidence
 from accounting.intake.coverage import covered_until
+from accounting.intake.rejects import DOUBTS, standing
 from accounting.ledger.booking import heads
 from accounting.statements.hours import hours_text, micro_hours
 from accounting.store.calendar import OPEN, Period
@@ -52,8 +53,10 @@ def still_open(
         for name in connection.scalars(earlier):
             yield Open(True, f"{name} is open: months are closed in order")
         yield from _suspense(connection, period)
-        standing = (rejects.c.resolved_at.is_(None), rejects.c.seen_at >= period.start)
-        aside = connection.execute(select(func.count()).select_from(rejects).where(*standing)).scalar_one()
+        stands = (rejects.c.resolved_at.is_(None), rejects.c.seen_at >= period.start)
+        aside = connection.execute(select(func.count()).select_from(rejects).where(*stands)).scalar_one()
+        for _, doubt in standing(connection, DOUBTS):
+            yield Open(False, doubt)
         if aside:
             yield Open(False, f"{aside} records are set aside since the month began (meterbridge rejects)")
 

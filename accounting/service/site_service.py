@@ -20,7 +20,7 @@ from accounting.service.auth import TokenFile, Tokens
 from accounting.service.last_value import Latest
 from accounting.service.loop import Loop, Task
 from accounting.service.metrics import OPEN_FAMILIES, Standing, StandingCollector, Standings, stand
-from accounting.site import book, recovery
+from accounting.site import book, recovery, rereading
 from accounting.statements import Statement
 from accounting.statements.month import month_sums
 from accounting.store.calendar import period_named
@@ -28,6 +28,9 @@ from accounting.store.database import LedgerError, next_id, read
 from accounting.store.tables import transactions
 from exporters.config import Config
 from exporters.http.server import Server
+
+READ_AGAIN = 3600.0
+"""Seconds between two looks whether last month's history is to be read once more."""
 
 
 class LedgerBooks:
@@ -94,9 +97,9 @@ class Service(Server):
 def service(config: Config, clock: Callable[[], float] = time.time) -> Service:
     """The accounting service of these settings, not yet started. ``clock`` tells now in epoch seconds.
 
-    It ingests every Slurm cluster, recovers the gaps of Kubernetes clusters, reconciles every ``service.interval``, and
-    checks the ledger every ``service.check_interval``. Without ``service.tokens_file`` its API lets nobody in; health
-    and metrics are open.
+    It ingests every Slurm cluster (and a month once more after `ledger.settle`), recovers the gaps of Kubernetes
+    clusters, reconciles every ``service.interval``, and checks the ledger every ``service.check_interval``. Without
+    ``service.tokens_file`` its API lets nobody in; health and metrics are open.
     """
     engine = book.ledger(config, create=True)
     tokens = TokenFile(config.service.tokens_file) if config.service.tokens_file else Tokens()
@@ -106,6 +109,8 @@ def service(config: Config, clock: Callable[[], float] = time.time) -> Service:
         for c in config.slurm
         if c.history.enabled
     ]
+    if config.slurm:
+        tasks.append(Task("read-again", READ_AGAIN, lambda: rereading.last_month(config, engine, int(clock()))))
     tasks += [
         Task(f"recover-{k.cluster}", k.history.interval, lambda k=k: recovery.recover(config, k, int(clock())))  # type: ignore[misc]
         for k in config.kubernetes

@@ -45,6 +45,9 @@ from exporters.wiring import slurm
 
 Progress = Callable[[int, int, int], None]
 
+TOLD = 20
+"""Sentences about runs in doubt that an ingest prints; of more, their number."""
+
 
 def ledger(config: Config, *, create: bool = False) -> Engine:
     """The ledger of the settings, at this version's schema; where there is none, one is made if ``create``.
@@ -129,8 +132,10 @@ def since_or_month(since: date | None, now: int, config: Config) -> int:
     return int(datetime(since.year, since.month, since.day, tzinfo=UTC).timestamp())
 
 
-def ingest(config: Config, cluster: SlurmCluster, now: int, tick: Progress | None = None) -> IntakeReport:
-    """Read one Slurm cluster's history into the ledger, from its cursor to now."""
+def ingest(
+    config: Config, cluster: SlurmCluster, now: int, tick: Progress | None = None, *, since: date | None = None
+) -> IntakeReport:
+    """Read one Slurm cluster's history into the ledger, from its cursor to now; or from the first second of a day."""
     h = cluster.history
     with opened(config, create=True) as engine:
         return ingest_history(
@@ -141,17 +146,24 @@ def ingest(config: Config, cluster: SlurmCluster, now: int, tick: Progress | Non
             overlap=int(h.overlap),
             step=int(h.window),
             progress=tick,
+            since=None if since is None else since_or_month(since, now, config),
         )
 
 
 def ingested(report: IntakeReport) -> str:
-    """What an ingest did, in one line: everything read is in exactly one of the four counts."""
+    """What an ingest did, in one line: everything read is in exactly one of the four counts; then what is in doubt."""
     why = ", ".join(f"{reason} {count}" for reason, count in report.excluded.items())
     excluded = f"{sum(report.excluded.values())} excluded" + (f" ({why})" if why else "")
     until = datetime.fromtimestamp(report.position, UTC).isoformat(timespec="seconds")
+    asked = f"; {report.asked} open runs asked for by id" if report.asked else ""
+    others = ", ".join(f"{name} {count}" for name, count in sorted(report.others.items()))
+    theirs = f"; rows of other clusters left to them: {others}" if others else ""
+    told = [f"\n  {doubt}" for doubt in report.doubts[:TOLD]]
+    told += [f"\n  and {len(report.doubts) - TOLD} more (meterbridge rejects)"] if len(report.doubts) > TOLD else []
     return (
         f"{report.source} {report.cluster}: {report.read} records read = {report.charged} charged + {excluded}"
         f" + {report.pending} pending + {report.rejected} rejected; {report.events} node events; read up to {until}"
+        f"{asked}{theirs}{''.join(told)}"
     )
 
 

@@ -15,6 +15,7 @@ from accounting.periods.sealing import seal
 from accounting.periods.settling import Open, Sources, still_open, unreconciled
 from accounting.rates.rating import RatingError, money
 from accounting.site import book
+from accounting.site.rereading import read_again
 from accounting.statements.hours import hours_text, micro_hours
 from accounting.statements.month import month_sums, refuse_unpriced
 from accounting.store.calendar import Period, close, period_named
@@ -45,7 +46,8 @@ def _settle(config: Config, engine: Engine, period: Period, now: int) -> list[Op
         return []
     zone, wait = book.zone(config), int(config.ledger.settle) if config.ledger else 0
     sources = Sources([c.cluster for c in config.slurm if c.history.enabled], [k.cluster for k in config.kubernetes])
-    found = list(still_open(engine, period, sources, settle=wait, now=now, zone=zone))
+    found = list(read_again(config, engine, period, now))
+    found += still_open(engine, period, sources, settle=wait, now=now, zone=zone)
     site, rules = book.site(config, engine), book.rules(config)
     inputs = day_inputs(engine, site, period.start, min(period.end, now), zone, rules)
     found += unreconciled(engine, period, inputs, rules.hash(), zone=zone)

@@ -6,6 +6,7 @@ from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, Table
 
 from accounting.store.table_columns import LONG, Big, metadata
 from accounting.store.table_columns import id_column as _id
+from accounting.store.table_columns import of_column as _of
 from accounting.store.table_columns import ref_column as _ref
 from accounting.store.table_columns import text_column as _text
 from accounting.store.table_columns import time_column as _time
@@ -56,6 +57,24 @@ splits = Table(
     _time("seen_at"),
     UniqueConstraint("job_id", "split"),
 )
+
+runs_seen = Table(
+    "runs_seen",
+    metadata,
+    _id(),
+    _of("job_id"),
+    Column("source", Text, nullable=False),
+    Column("cluster", Text, nullable=False),
+    _time("start_at"),  # when it began to hold, as its scheduler tells
+    _time("first_at"),  # the first and the last reading that showed it
+    _time("last_at", nullable=True),
+    Column("held", Text, nullable=False),  # what it held, as in splits
+    Column("recorded", Boolean, nullable=False),  # whether the history has told its end
+)
+Index(None, runs_seen.c.job_id)
+UNRECORDED = text("NOT recorded")
+"""Runs whose end no history has told yet."""
+Index("ix_runs_seen_unrecorded", runs_seen.c.cluster, postgresql_where=UNRECORDED, sqlite_where=UNRECORDED)
 
 telemetry = Table(
     "telemetry",

@@ -6,7 +6,7 @@ BIGINT milliGPU-seconds; only ``telemetry`` holds floats. Five kinds of tables:
 * evidence as read: ``records`` (raw bytes, every version), ``claims`` and the link keys on them (``claim_keys``),
   ``jobs``, ``nodes``, ``node_events``, ``rejects``, and how far each source was read: ``cursors``, ``windows``,
   ``coverage``;
-* evidence as seen live: ``capacity``, ``holdings``, ``splits``, ``telemetry``, ``recorders``;
+* evidence as seen live: ``capacity``, ``holdings``, ``splits``, ``runs_seen``, ``telemetry``, ``recorders``;
 * the books: ``transactions`` and ``postings``, to which rows are only ever added;
 * decisions of people, to which rows are only ever added: ``rulings``;
 * pointers into the books, which do change: ``node_days`` (the current transaction of each), ``periods``, and
@@ -29,10 +29,20 @@ from sqlalchemy import (
     UniqueConstraint,
     func,
     literal_column,
+    text,
 )
 
 from accounting.store.book_tables import day_changes, day_marks, node_days, periods, postings, rulings, transactions
-from accounting.store.live_tables import LONG_HOLDINGS, capacity, holdings, recorders, splits, telemetry
+from accounting.store.live_tables import (
+    LONG_HOLDINGS,
+    UNRECORDED,
+    capacity,
+    holdings,
+    recorders,
+    runs_seen,
+    splits,
+    telemetry,
+)
 from accounting.store.table_columns import LONG, Big, metadata
 from accounting.store.table_columns import id_column as _id
 from accounting.store.table_columns import of_column as _of
@@ -43,7 +53,9 @@ from accounting.store.table_columns import time_column as _time
 __all__ = [
     "LONG",
     "LONG_HOLDINGS",
+    "OPEN_RECORDS",
     "PODS",
+    "UNRECORDED",
     "capacity",
     "claim_keys",
     "claims",
@@ -63,6 +75,7 @@ __all__ = [
     "records",
     "rejects",
     "rulings",
+    "runs_seen",
     "splits",
     "telemetry",
     "transactions",
@@ -125,6 +138,9 @@ records = Table(
 )
 Index(None, records.c.subject)
 Index(None, records.c.job_id)
+OPEN_RECORDS = text("(current AND outcome = 'pending')")
+"""Records of what waits or runs: the index of those is used where a query says so, too."""
+Index("ix_records_open", records.c.cluster, postgresql_where=OPEN_RECORDS, sqlite_where=OPEN_RECORDS)
 
 claims = Table(
     "claims",

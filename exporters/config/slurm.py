@@ -22,7 +22,7 @@ class SlurmHistory(Section):
     sacctmgr: Command = ("sacctmgr",)
     interval: Duration = 300.0
     window: Duration = 86_400.0
-    overlap: Duration = 7_200.0
+    overlap: Duration = 86_400.0
     since: date | None = None
     timeout: Duration = 600.0
 

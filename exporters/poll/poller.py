@@ -105,5 +105,5 @@ class Polled:
         self.recorded = self.last_success
         scheduler = self.source.scheduler.value if self.source.scheduler else ""
         return SourceReading(
-            self.name, self.source.cluster, s.at, s.jobs, s.claims, s.ended, s.nodes, s.rejects, scheduler
+            self.name, self.source.cluster, s.at, s.jobs, s.claims, s.ended, s.nodes, s.rejects, scheduler, s.complete
         )

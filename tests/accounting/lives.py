@@ -69,6 +69,9 @@ class Told:
             elif (row.job.start or start) < end and (row.job.end or end) > start:
                 yield row
 
+    def again(self, native_ids: Sequence[str]) -> Iterator[Record | Reject]:
+        yield from (r for r in self.rows if isinstance(r, Record) and r.job.native_id in native_ids)
+
     def events(self, start: int, end: int) -> Iterator[NodeEvent]:
         yield from (e for e in self.node_events if e.start < end and (e.end or end) > start)
 

@@ -116,17 +116,26 @@ def node(key: NodeKey, cards: int = 8, *, up: bool = True, reason: str = "", mod
 
 @dataclass
 class History:
-    """A history source that tells what it is given, whatever the window, like a sacct that repeats itself."""
+    """A history source that tells what it is given, whatever the window, like a sacct that repeats itself.
+
+    ``older`` is told only to who asks for it by id; ``asked`` are the ids that were asked for.
+    """
 
     rows: Sequence[Record | Reject] = ()
     node_events: Sequence[NodeEvent | Reject] = ()
     name: str = "sacct"
     cluster: str = "lab"
     windows: list[tuple[int, int]] = field(default_factory=list)
+    older: Sequence[Record] = ()
+    asked: list[list[str]] = field(default_factory=list)
 
     def records(self, start: int, end: int) -> Iterator[Record | Reject]:
         self.windows.append((start, end))
         yield from self.rows
+
+    def again(self, native_ids: Sequence[str]) -> Iterator[Record | Reject]:
+        self.asked.append(sorted(native_ids))
+        yield from (r for r in (*self.rows, *self.older) if isinstance(r, Record) and r.job.native_id in native_ids)
 
     def events(self, start: int, end: int) -> Iterator[NodeEvent | Reject]:
         assert (start, end) == self.windows[-1]

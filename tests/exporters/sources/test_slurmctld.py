@@ -85,6 +85,24 @@ def test_a_sibling_that_was_revoked_waits_for_nothing(tmp_path: Path, state: obj
     assert ((), (), ()) == (found.jobs, found.demands, found.claims)
 
 
+def busy(count: int) -> str:
+    names = [f"gn{n:02}" for n in range(1, count + 1)]
+    return "\n".join(f"{NODE.replace('gn01', name)} AllocTRES=cpu=4,gres/gpu=2 CapWatts=n/a" for name in names)
+
+
+def test_a_queue_that_names_no_job_while_nodes_give_to_some_is_no_answer(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"no job is named, while 1 nodes give resources to some \(gn01\)"):
+        source(tmp_path, queue(), busy(1)).poll(NOW)
+
+
+def test_a_queue_that_names_few_of_the_jobs_is_not_complete(tmp_path: Path) -> None:
+    assert source(tmp_path, queue(JOB), busy(4)).poll(NOW).complete  # two have just begun
+
+    found = source(tmp_path, queue(JOB), busy(30)).poll(NOW)
+    assert not found.complete
+    assert "28 of 30 busy nodes (gn03, gn04, gn05 ...) have no job in the queue" in found.problems[-1]
+
+
 def test_details_are_in_the_order_of_the_allocation(tmp_path: Path) -> None:
     resources = {"nodes": "gn[01-02]", "allocated_nodes": [{"nodename": "gn02"}, {"nodename": "gn01"}]}
     found = poll(tmp_path, job_resources=resources)

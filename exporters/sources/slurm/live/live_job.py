@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from exporters.model import Claim, Demand, Job, JobKey, Node, Reject, Scheduler, Snapshot
@@ -100,6 +100,27 @@ def snapshot(queue: Queue, told: Iterable[Node | Reject], now: float) -> Snapsho
         nodes=nodes,
         rejects=rejects,
         problems=tuple(reject.reason for reject in rejects[:PROBLEMS]),
+    )
+
+
+def unnamed(jobs: Iterable[LiveJob | Reject], busy: Collection[str]) -> tuple[bool, str]:
+    """Whether a queue names too few of the jobs to which ``busy`` nodes give something, and that in a sentence.
+
+    Jobs begin between the question for jobs and that for nodes: a few nodes of a busy cluster prove nothing. Raises
+    `FormError` where the queue names no job on any node at all.
+    """
+    named = {node for job in jobs if isinstance(job, LiveJob) for node in job.nodes}
+    without = sorted(set(busy) - named)
+    if without and not named:
+        raise FormError(
+            f"no job is named, while {len(without)} nodes give resources to some ({without[0]}): may this user see all "
+            "jobs (PrivateData)?"
+        )
+    if len(without) <= 2 + len(busy) // 10:
+        return False, ""
+    return True, (
+        f"{len(without)} of {len(busy)} busy nodes ({', '.join(without[:3])} ...) have no job in the queue: may this "
+        "user see all jobs (PrivateData)?"
     )
 
 

@@ -19,6 +19,7 @@ from exporters.sources.slurm.live.live_job import RECORD_LIMIT, SOURCE
 _FIELD = {
     name: re.compile(rf"(?:^| ){name}=(\S*)") for name in ("NodeName", "Gres", "NodeHostName", "NodeAddr", "State")
 }
+_ALLOCATED = re.compile(r" AllocTRES=(\S*)")
 _REASON = re.compile(r" Reason=(.*?)(?= (?:Comment|Extra|InstanceId|InstanceType|ReservationName)=|$)", re.DOTALL)
 
 BASES = ("IDLE", "ALLOCATED", "MIXED", "DOWN", "ERROR", "FUTURE", "UNKNOWN")
@@ -61,6 +62,12 @@ def read_nodes(text: str, cluster: str) -> Iterator[Node | Reject]:
             yield from _read(line, cluster)
         except ValueError as error:
             yield Reject(SOURCE, line[:RECORD_LIMIT], f"a node that does not read: {error}")
+
+
+def busy_nodes(text: str) -> set[str]:
+    """The nodes that give anything to jobs (``AllocTRES``), by name."""
+    found = ((_FIELD["NodeName"].search(line), _ALLOCATED.search(line)) for line in _lines(text))
+    return {name[1] for name, given in found if name and given and given[1]}
 
 
 def _lines(text: str) -> Iterator[str]:

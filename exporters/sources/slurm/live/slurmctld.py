@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from exporters.model import Reject, Scheduler, Snapshot
 from exporters.sources.base import Source, SourceError
@@ -21,7 +22,7 @@ from exporters.sources.slurm import run_command, runs
 from exporters.sources.slurm.live import live_job, queue_json, queue_text
 from exporters.sources.slurm.live.backoff import Backoff, is_busy
 from exporters.sources.slurm.live.live_job import FormError, LiveJob
-from exporters.sources.slurm.live.node_text import read_nodes
+from exporters.sources.slurm.live.node_text import busy_nodes, read_nodes
 
 MEND = (
     "Check that this host has Slurm's client commands and slurm.conf, that slurmctld answers (scontrol ping), and that "
@@ -83,9 +84,11 @@ class Slurmctld(Source):
             nodes = self._ask(*self._scontrol, "--local", "-a", "-d", "-o", "show", "node")
         queue, told = live_job.nouns(jobs, self.cluster, int(now), self._cluster_name), read_nodes(nodes, self.cluster)
         try:
-            return live_job.snapshot(queue, told, now)
+            partial, why = live_job.unnamed(jobs, busy_nodes(nodes))
+            found = live_job.snapshot(queue, told, now)
         except FormError as error:
             raise SourceError(f"{' '.join(self._scontrol)} show node: {error}. {MEND}") from error
+        return replace(found, complete=False, problems=(*found.problems, why)) if partial else found
 
     def _jobs(self) -> list[LiveJob | Reject]:
         """The queue, in the form that worked last, or in the other where that cannot be had any more."""
