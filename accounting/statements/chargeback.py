@@ -23,10 +23,11 @@ from io import BytesIO
 import polars as pl
 
 from accounting.statements.compose import Statement
-from accounting.statements.csvtext import csv_lines, safe, text
+from accounting.statements.csvtext import cell, csv_lines, safe
 from accounting.statements.hours import DECIMALS, micro_hours
-from accounting.statements.lines import PIECE, line_text, linked_text
+from accounting.statements.lines import PIECE, line_text, linked_text, of_some
 from accounting.statements.measurements import measurements
+from accounting.store.ahead import ahead
 from exporters.model import Disposition
 
 NO_LINE = "none"
@@ -106,11 +107,14 @@ COLUMNS = tuple(CELLS)
 def chargeback_csv(statement: Statement) -> Iterator[bytes]:
     """Yield ``chargeback-YYYY-MM.csv``, many lines at a time."""
     yield from (line.encode() for line in csv_lines(COLUMNS, []))
-    for first in range(0, statement.lines.height, PIECE):
+
+    def piece(first: int) -> bytes:
         buffer = BytesIO()
-        filled = cells(statement, first, PIECE, text)
-        filled.write_csv(buffer, include_header=False, line_terminator="\r\n", quote_style="necessary")
-        yield buffer.getvalue()
+        filled = cells(statement, first, PIECE, cell)  # with their quotation marks: to look for more takes longer
+        filled.write_csv(buffer, include_header=False, line_terminator="\r\n", quote_style="never")
+        return buffer.getvalue()
+
+    yield from ahead(piece, range(0, statement.lines.height, PIECE))
 
 
 def chargeback_rows(
@@ -122,12 +126,11 @@ def chargeback_rows(
 
 
 def cells(statement: Statement, first: int, count: int, name: Callable[[str], str]) -> pl.DataFrame:
-    """Some lines of a statement as texts, a column for each of `COLUMNS`; null where a cell is empty."""
+    """Some lines of a statement as texts, a column for each of `COLUMNS`; null or empty where a cell is empty."""
     lines = whole_lines(statement, first, count)
-    made = lines.select(cell.value.alias(column) for column, cell in CELLS.items())
-    outside = [safe(made[column], name) for column, cell in CELLS.items() if cell.outside]
-    filled = made.with_columns(outside).cast(pl.String)
-    return filled.select(pl.when(pl.all() != "").then(pl.all()))
+    made = lines.select(filling.value.alias(column) for column, filling in CELLS.items())
+    outside = [safe(made[column], name) for column, filling in CELLS.items() if filling.outside]
+    return made.with_columns(outside).cast(pl.String)
 
 
 def whole_lines(statement: Statement, first: int, count: int) -> pl.DataFrame:
@@ -138,12 +141,12 @@ def whole_lines(statement: Statement, first: int, count: int) -> pl.DataFrame:
     job, as people write it), ``line_id`` and ``corrected`` (names of lines as they are printed).
     """
     lines = statement.lines.slice(first, count)
-    own, linked = statement.words(lines["job"]), statement.words(lines["linked"])
+    own, linked = statement.words(lines["job"]), of_some(lines["linked"], lambda ids: linked_text(statement.words(ids)))
     return lines.with_columns(own).with_columns(
         *measurements(lines).get_columns(),
         line_text(lines["line"]).alias("line_id"),
-        line_text(lines["corrected"]).alias("corrected"),
-        linked_text(linked).alias("linked_record"),
+        line_text(lines["corrected"].cast(pl.Binary)).alias("corrected"),
+        linked.alias("linked_record"),
         decimals(pl.col("minor"), statement.minor_digits).alias("amount"),
         billing_period=pl.lit(statement.billing_period),
         currency=pl.lit(statement.currency),

@@ -53,8 +53,14 @@ def text(value: str) -> str:
     return "'" + plain if _FORMULA.match(plain) else plain
 
 
+def cell(value: str) -> str:
+    """Turn a name into a cell as a line of CSV has it: `text`, in quotation marks where it needs them."""
+    safe = text(value)
+    return '"' + safe.replace('"', '""') + '"' if "," in safe or '"' in safe else safe
+
+
 def safe(names: pl.Series, rule: Callable[[str], str]) -> pl.Series:
-    """What ``rule``, which is `text` or `printable`, makes of many names."""
+    """What ``rule``, which is `cell`, `text` or `printable`, makes of many names."""
     if names.dtype != pl.String:
         return mapped(names, rule)
     odd = names.filter(~names.str.contains(_ORDINARY)).unique()

@@ -19,7 +19,7 @@ What else is known of jobs is asked for by id when it is needed: see `accounting
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -30,6 +30,7 @@ from accounting.statements.categories import categories, mapped, ordered
 from accounting.statements.compose import Statement, totalled
 from accounting.statements.jobs import JOB, Words
 from accounting.statements.usage import MEASURES
+from accounting.store.ahead import ahead
 
 NAME_BYTES = 10
 """Bytes of the digest that name a line."""
@@ -59,12 +60,13 @@ def stated(
     Raises `RatingError` as `rated` does, and for two usages that would be the same line: a caller that hands over one
     usage twice must not make anybody pay twice.
     """
-    table = named(rated(usages, words, cards, billing_period), words, billing_period, there)
-    table = table.with_columns(pl.lit(None, pl.Float64).alias(name) for name in MEASURES if name not in table.columns)
-    table = table[_order(table, words)]
-    micro, totals = totalled(table, cards.own.minor_digits)
+    usages = named(rated(usages, words, cards, billing_period), words, billing_period, there)
+    lines = usages[_order(usages, words)]
+    del usages  # there may be millions
+    lines = lines.with_columns(pl.lit(None).alias(name) for name in MEASURES if name not in lines.columns)
+    micro, totals = totalled(lines, cards.own.minor_digits)
     return Statement(
-        billing_period, table.with_columns(micro), words, totals, cards.own.currency, cards.own.minor_digits
+        billing_period, lines.with_columns(micro), words, totals, cards.own.currency, cards.own.minor_digits
     )
 
 
@@ -72,10 +74,12 @@ def named(usages: pl.DataFrame, words: Words, billing_period: str, there: pl.Dat
     """The same usages with ``scheduler``, ``cluster``, ``line`` and ``corrected``, and their texts as Enums."""
     table = usages.with_columns(ordered(usages[name]) for name in ("corrects", "project", "gpu_model"))
     slices = [*table.iter_slices(PIECE)] or [table]
-    table = pl.concat([table, pl.concat(_named(part, words, billing_period) for part in slices)], how="horizontal")
+    texts = ahead(lambda part: _about(part, words, billing_period), slices)
+    names = pl.concat(told.with_columns(line=_digests(told["line"])) for told in texts)
+    table = pl.concat([table, names], how="horizontal")
     table = table.with_columns(ordered(table[name]) for name in ("scheduler", "cluster"))
     if there is None or not there.height:
-        return table.with_columns(corrected=pl.lit(None, pl.Binary))
+        return table.with_columns(corrected=pl.lit(None))
     return table.with_columns(corrected=_corrected(table, there, words))
 
 
@@ -110,39 +114,44 @@ def _priced(usages: pl.DataFrame, words: Words, cards: list[Rates]) -> pl.DataFr
     return found.with_columns(unit_price=prices.gather(found["rule"].fill_null(len(texts)))).drop("rule")
 
 
-def _named(lines: pl.DataFrame, words: Words, billing_period: str) -> pl.DataFrame:
-    """``scheduler``, ``cluster`` and ``line`` of some lines."""
-    own, linked = words(lines["job"]), words(lines["linked"])
+def _about(lines: pl.DataFrame, words: Words, billing_period: str) -> pl.DataFrame:
+    """``scheduler`` and ``cluster`` of some lines, and as ``line`` what each is about."""
+    own, linked = words(lines["job"]), of_some(lines["linked"], lambda ids: _key(words(ids)))
     of = mapped(lines["corrects"], lambda month: framed(billing_period) + (framed(month) if month else ""))
-    names = _names(of, lines, own, linked)
-    return own.select(pl.col("scheduler", "cluster").cast(pl.Categorical)).with_columns(line=names)
+    place = own.select(pl.col("scheduler", "cluster").cast(pl.Categorical))
+    return place.with_columns(line=_text(of, lines, _key(own), linked))
 
 
-def _names(of: pl.Series, lines: pl.DataFrame, own: pl.DataFrame, linked: pl.DataFrame) -> pl.Series:
-    """Name lines: 80 bits of SHA-256 over what each is about, not over how much it came to.
+def _text(of: pl.Series, lines: pl.DataFrame, own: pl.Series, linked: pl.Series) -> pl.Series:
+    """What lines are about, not how much each came to.
 
     So a late record changes a line's amount but not its name, and the order of lines does not matter. ``of`` is the
-    framed month, and the one that a correction corrects; ``own`` and ``linked`` tell of the lines' jobs.
+    framed month, and the one that a correction corrects; ``own`` and ``linked`` are the `_key` of the lines' jobs.
     """
-    text = pl.select(
-        pl.concat_str(
-            of,
-            mapped(lines["project"], framed),
-            *_key(own),
-            mapped(lines["gpu_model"], framed),
-            mapped(lines["disposition"], framed),
-            *_key(linked),
-        )
-    ).to_series()
+    few = {name: mapped(lines[name], framed) for name in ("project", "gpu_model", "disposition")}
+    text = pl.concat_str(of, few["project"], own, few["gpu_model"], few["disposition"], linked)
+    return pl.select(text.cast(pl.Binary)).to_series()
+
+
+def _digests(texts: pl.Series) -> pl.Series:
+    """Names of lines: 80 bits of SHA-256 over what each is about."""
     sha256 = hashlib.sha256
-    told: list[bytes] = text.cast(pl.Binary).to_list()
-    return pl.Series("line", [sha256(name).digest()[:NAME_BYTES] for name in told], dtype=pl.Binary)
+    return pl.Series([sha256(text).digest()[:NAME_BYTES] for text in texts.to_list()], dtype=pl.Binary)
 
 
-def _key(words: pl.DataFrame) -> tuple[pl.Series, pl.Series, pl.Expr]:
-    run = pl.lit(words["run"])
-    framed_run = pl.concat_str(run.str.len_chars().cast(pl.String), pl.lit(":"), run, pl.lit(","))
-    return mapped(words["scheduler"], framed), mapped(words["cluster"], framed), framed_run
+def _key(words: pl.DataFrame) -> pl.Series:
+    """Scheduler, cluster and run of jobs, each framed."""
+    run = pl.col("run")
+    place = (mapped(words[name], framed) for name in ("scheduler", "cluster"))
+    text = pl.concat_str(*place, run.str.len_chars().cast(pl.String), pl.lit(":"), run, pl.lit(","))
+    return words.select(text).to_series()
+
+
+def of_some(ids: pl.Series, told: Callable[[pl.Series], pl.Series]) -> pl.Series:
+    """What is told of jobs, many of which are nobody (0): of them it is asked once."""
+    somebody = ids != 0
+    texts = told(pl.concat([pl.Series([0]), ids.filter(somebody)]))
+    return texts.gather(pl.select(pl.when(somebody).then(somebody.cum_sum()).otherwise(0)).to_series())
 
 
 def framed(part: str) -> str:
@@ -222,9 +231,8 @@ def _corrected(lines: pl.DataFrame, there: pl.DataFrame, words: Words) -> pl.Ser
         *(pl.col(f"{name}_there").alias(name) for name in ("project", "disposition", "linked")), "gpu_model", "job"
     )
     month = mapped(nearest["corrects"], framed)
-    names = nearest.select("at").with_columns(
-        corrected=_names(month, of, words(of["job"]), words(of["linked"])) if of.height else pl.lit(None, pl.Binary)
-    )
+    about = _text(month, of, _key(words(of["job"])), _key(words(of["linked"])))
+    names = nearest.select("at").with_columns(corrected=_digests(about))
     places = lines.select(pl.int_range(pl.len(), dtype=pl.UInt32).alias("at"))
     return places.join(names, on="at", how="left", maintain_order="left")["corrected"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from accounting.statements.usage import MEASURES
 from exporters.model import MILLI_PER_GPU
 
 JOULES_PER_KWH = 3_600_000
@@ -20,6 +21,7 @@ def measurements(lines: pl.DataFrame) -> pl.DataFrame:
     seen, expected = pl.col("samples_seen").round(), pl.col("samples_expected").round()
     there = (seen != 0) & ((observed > 0) | (joules > 0))
     watched = pl.when(pl.col("held") != 0).then(observed * MILLI_PER_GPU / pl.col("held")).otherwise(1.0)
+    lines = lines.select("held", pl.col(MEASURES).cast(pl.Float64))
     numbers = lines.select(
         pl.when(there & (observed > 0)).then(active / observed).alias("avg_gpu_utilization"),
         # a card that is there draws power: 0 is "not measured"

@@ -40,7 +40,8 @@ def month_statement(engine: Engine, period: Period, cards: Cards) -> Statement:
     with _reading(engine) as ledger:
         usages = _usages(ledger, period, measurements=True)
         there = _lines_there(ledger, usages)
-        return stated(usages, _words(ledger, usages, there), cards, period.name, there)
+        words = _words(ledger, usages, there)
+    return stated(usages, words, cards, period.name, there)
 
 
 def month_sums(engine: Engine, period: Period, cards: Cards) -> Sums:

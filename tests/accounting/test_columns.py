@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 import pytest
-from sqlalchemy import BigInteger, Engine, cast, func, literal, select
+from sqlalchemy import BigInteger, Engine, Text, cast, func, literal, literal_column, select, union_all
 
 from accounting.store.columns import among, columns
 from accounting.store.database import LedgerError, connect, insert_many, read, write
@@ -60,6 +60,20 @@ def test_floats_keep_every_bit_and_bytes_every_byte(ledger: Engine) -> None:
 
     assert [0.1 + 0.2, 1e300, 31324168.399999987, 1 / 3, 5e-324] == [*measured[0].values()]
     assert [{"inputs_hash": bytes(range(256)), "rules_hash": b"", "transaction_id": None}] == hashed
+
+
+_NULLS = [["a", None, "b"], [None, "a"], ["a", None], [None]]
+
+
+@pytest.mark.parametrize("texts", [["a", "b"], ['a","b', "c"], ["a\\", "b"], ["", ""], [], *_NULLS])
+def test_texts_come_back_as_they_are_by_whichever_way_they_are_read(texts: list[str | None], engine: Engine) -> None:
+    each = [(-1, ""), *enumerate(texts)]
+    rows = union_all(*(select(literal(n, BigInteger).label("n"), literal(t, Text).label("told")) for n, t in each))
+    query = select(rows.subquery()).where(literal_column("n") >= 0)
+    with read(engine) as connection, columns(connection) as tables:
+        found = tables.table(query)
+
+    assert [*enumerate(texts)] == sorted(zip(found["n"].to_pylist(), found["told"].to_pylist(), strict=True))
 
 
 def test_no_rows_are_a_table_with_all_its_columns(ledger: Engine) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounting.statements.csvtext import TEXT_LIMIT, csv_lines, printable, text
+from accounting.statements.csvtext import TEXT_LIMIT, cell, csv_lines, printable, text
 
 HOSTILE = st.text(
     st.sampled_from("a=+-@\t\r\n ,\"'＝＋－＠\u200b\u202e\x00\x7f\x85\u2028\udc80\udcff\ud800é"), max_size=10
@@ -70,3 +70,10 @@ def test_a_strict_reader_gets_back_what_was_written(names: list[list[str]]) -> N
 
     assert [["a", "b"], *rows] == list(csv.reader(io.StringIO(written, newline=""), strict=True))
     assert len(rows) + 1 == written.count("\r\n") == written.count("\n")
+
+
+@pytest.mark.parametrize("name", ["plain", "a,b", 'say "hi"', 'a,"b"', "=1,2", "", " a", "-"])
+def test_a_cell_is_as_a_line_of_csv_has_it(name: str) -> None:
+    (_, line) = csv_lines(["a", "b"], [[text(name), "x"]])
+
+    assert line == cell(name) + ",x\r\n"
