@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -9,15 +11,15 @@ import pytest
 from sqlalchemy import BigInteger, Engine, cast, func, select
 
 from accounting.intake.rejects import rejects
-from accounting.ledger.booking import Posted, heads
+from accounting.ledger.booking import Done, Draft, OutdatedError, Posted, book_day, heads
 from accounting.model import NodeDayResult, Posting
 from accounting.store.calendar import close, period_named, periods_booked, state
-from accounting.store.database import LedgerError, read
+from accounting.store.database import LedgerError, read, write
 from accounting.store.tables import postings, transactions
 from exporters.model import Disposition, LinkKind
 from tests.accounting import views
 from tests.accounting.plain_usage import corrections, usage
-from tests.accounting.posting import Entry, balances, post, post_many
+from tests.accounting.posting import Entry, as_columns, balances, post, post_many
 from tests.accounting.site import DAY, T0, held, run, workload
 
 NOVEMBER = period_named("2026-11").start
@@ -91,6 +93,52 @@ def test_changed_inputs_that_change_no_posting_only_move_the_key(engine: Engine)
     assert Posted.UNCHANGED == answer
     assert 1 == len(journal(engine))
     assert b"two" == head.inputs_hash
+
+
+def test_a_node_day_that_ends_later_is_booked_anew_though_its_postings_are_the_same(engine: Engine) -> None:
+    """What was reconciled to noon says nothing of the afternoon, even if nothing was there to be posted of it."""
+    whole = booked(charged(1))
+    post(engine, replace(whole, end=T0 + DAY // 2, inputs_hash=b"noon"), now=T0 + DAY)
+
+    answer = post(engine, replace(whole, inputs_hash=b"midnight"), now=T0 + DAY)
+    t = transactions.c
+    with read(engine) as connection:
+        [head] = heads(connection, T0, T0 + DAY).values()
+
+    assert Posted.REPOSTED == answer
+    assert T0 + DAY == head.end
+    assert [(1, "post", T0 + DAY // 2), (2, "reversal", T0 + DAY // 2), (3, "post", T0 + DAY)] == views.rows(
+        engine, select(t.id, t.kind, t.end_at)
+    )
+
+
+def test_heads_are_those_of_node_days_that_begin_within_the_time(engine: Engine) -> None:
+    for start in (T0, T0 + DAY, T0 + 2 * DAY):
+        post(engine, booked(charged(1, start=start), start=start), now=T0 + 3 * DAY)
+
+    with read(engine) as connection:
+        assert [("gn01", T0), ("gn01", T0 + DAY)] == sorted(heads(connection, T0, T0 + 2 * DAY))
+        assert [("gn01", T0 + DAY)] == [*heads(connection, T0 + 1, T0 + 2 * DAY)]
+
+
+def test_what_was_reconciled_before_somebody_else_booked_that_day_is_refused(engine: Engine) -> None:
+    entry = booked(charged(1))
+    post(engine, entry, now=T0 + DAY)
+
+    def book(*, had: bool, is_open: bool) -> None:
+        with write(engine) as connection:
+            known = heads(connection, T0, T0 + DAY) if had else {}
+            draft = Draft("gn01", entry.end, b"other")
+            made = as_columns(connection, [booked(charged(2)).result.postings])
+            done = Done(T0, T0 + DAY, entry.rules_hash, (), known, is_open, [draft], made)
+            book_day(connection, done, now=T0 + DAY, zone=UTC)
+
+    for had, is_open in ((False, True), (True, False), (False, False)):
+        with pytest.raises(OutdatedError):
+            book(had=had, is_open=is_open)
+    assert 1 == len(journal(engine))
+    book(had=True, is_open=True)
+    assert 3 == len(journal(engine))
 
 
 def test_changed_rules_book_anew(engine: Engine) -> None:
