@@ -307,6 +307,25 @@ def test_jobs_with_claims_on_another_shards_machines_are_elsewhere_and_no_others
     assert {("gn04", "slurm", "lab")} == picture.nodes_up.keys()
 
 
+def test_what_several_hold_of_one_machine_is_added_up_under_each_word() -> None:
+    first, second = w.pod_job("first"), w.pod_job("second")
+
+    picture = join([w.pod_claim(first, "k01", 2000), w.pod_claim(second, "k01", 1000)], [w.kube_node("k01")])
+
+    assert {"charged": 3000, "idle": 5000} == {word: n for (_, _, word), n in picture.node_rows if n}
+    assert 6 == len(picture.node_rows)
+
+
+def test_a_card_that_is_cut_by_mig_is_named_by_its_own_reading() -> None:
+    job = w.slurm_job(18)
+    card = w.samples("gn01", NOW, {Field.POWER: 1.0}, count=1)[0]
+    instance = replace(card, uuid="MIG-x", mig_instance="7")
+
+    picture = join([w.slurm_claim(job, "gn01", 1000, (0,))], [w.slurm_node("gn01")], (card, instance))
+
+    assert ["GPU-gn01-0"] == [uuid for *_, uuid in picture.card_rows]
+
+
 amounts = st.integers(min_value=1, max_value=9).map(lambda n: n * 1000)
 
 

@@ -104,3 +104,36 @@ def test_a_card_that_a_pod_inside_a_job_has_is_the_jobs() -> None:
     found = owners_of_cards([job, pod], records.nested([job, pod], cards=cards), cards, [labelled(n) for n in range(2)])
 
     assert ["7", "7"] == [use[0][0].native_id for use in found]
+
+
+def test_a_slurm_jobs_card_that_is_known_by_its_uuid_alone_has_no_number_of_its_node() -> None:
+    by_uuid, by_index = (
+        known_hands([claim("71@1")], [replace(told("71", index), uuid="GPU-x")], [Pool("h100", 4000)])[0]
+        for index in (-1, 2)
+    )
+
+    assert ({"GPU-x": 1000}, False) == (dict(by_uuid.cards), by_uuid.numbered)
+    assert ({2: 1000}, True) == (dict(by_index.cards), by_index.numbered)
+
+
+def test_a_card_is_a_pods_by_its_uid_or_by_its_name_and_an_instance_is_no_card() -> None:
+    pod = records.pod("vllm", 1000)
+    by_uid = Sample("gn01", "GPU-1", 1, "", {}, 0.0, pods=(("x", "y", pod.unit),))
+    by_name = Sample("gn01", "GPU-2", 2, "", {}, 0.0, pods=(("vision", "vllm", "another"),))
+    instance = Sample("gn01", "GPU-3", 3, "", {}, 0.0, mig_instance="7", pods=(("vision", "vllm", pod.unit),))
+    pools = [Pool("h100", 4000)]
+
+    assert [{1: 1000}, {2: 1000}] == [dict(known_hands([pod], [s], pools)[0].cards) for s in (by_uid, by_name)]
+    assert {} == known_hands([pod], [instance], pools)
+
+
+def test_a_reading_is_of_the_claim_that_has_its_device_by_uuid_or_its_pod_by_uid_or_name() -> None:
+    claim = replace(records.pod("a", 500, profile="shared"), uuids=("GPU-0",))
+    read = [
+        replace(labelled(0), pods=()),
+        replace(labelled(1), pods=(("x", "y", claim.unit),)),
+        labelled(2),
+        replace(labelled(3, uuid="GPU-9"), pods=(("x", "y", "z"),)),
+    ]
+
+    assert [{"vision/a": 166}] * 3 + [{}] == shares(claim, read)

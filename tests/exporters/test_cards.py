@@ -92,6 +92,18 @@ def test_who_names_a_card_by_its_index_alone_does_not_hide_its_uuid() -> None:
     assert [whole(3)] * 3 == [*found.values()]
 
 
+def test_card_zero_is_a_card() -> None:
+    found = hands({0: [Told(0, "GPU-0", 1000)], 1: [Told(-1, "GPU-0", 1000)], 2: []})
+
+    assert {0: whole(0), 1: whole(0)} == found
+
+
+def test_an_index_that_is_told_of_two_uuids_is_neither() -> None:
+    found = hands({0: [Told(3, "GPU-3", 1000)], 1: [Told(3, "GPU-4", 1000)], 2: [Told(-1, "GPU-3", 1000)]})
+
+    assert whole("GPU-3") == found[2]
+
+
 # dividing a pool
 
 

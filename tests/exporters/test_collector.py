@@ -369,6 +369,32 @@ def test_rounds_wait_while_the_ledger_is_away_and_none_is_lost(site: Site) -> No
     assert "meterbridge_recorder_pending_rounds 1.0" in text
 
 
+def test_polls_and_their_failures_are_counted(site: Site) -> None:
+    site.step()
+    site.slurm.says = SourceError("away")
+    site.step()
+
+    text = site.step()
+
+    counts = ("meterbridge_source_polls_total", "meterbridge_source_failures_total")
+    assert [3, 2] == [value(text, name, 'source="slurmctld"') for name in counts]
+    assert [3, 0] == [value(text, name, 'source="pods"') for name in counts]
+
+
+def test_of_rounds_that_cannot_be_recorded_the_oldest_are_dropped_and_that_is_said(
+    site: Site, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exporters.poll.recorder_queue.PENDING_ROUNDS", 3)
+    site.broken = True
+    for _ in range(5):
+        site.step()
+    site.broken = False
+    site.step()
+
+    assert [2060.0, 2075.0, 2090.0] == [r.at for r in site.rounds]
+    assert "a round was dropped after 3 waited, 3 so far" in caplog.text
+
+
 def test_ends_are_acknowledged_only_once_they_are_recorded(site: Site) -> None:
     site.broken = True
     site.step()

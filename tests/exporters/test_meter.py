@@ -15,7 +15,7 @@ from exporters.join.machines import machines_of
 from exporters.join.projects import UNMAPPED
 from exporters.join.site_picture import Device, Devices, Picture, Reading
 from exporters.meters.meter import Meter
-from exporters.meters.use import Totals, Use
+from exporters.meters.use import NUMBERS, TELEMETRY, Totals, Use, Uses
 from exporters.model import Claim, Field, Sample
 from tests.exporters import world as w
 
@@ -330,6 +330,31 @@ def test_a_card_that_is_numbered_anew_is_the_same_card() -> None:
     meter.step(picture(1015.0, claims, tuple(replace(s, index=1 - s.index) for s in second)), {JOB.key: "p"})
 
     assert pytest.approx(2e6) == use(meter).energy_joules
+
+
+def test_who_holds_and_who_is_final_follow_every_round() -> None:
+    first, second = (w.slurm_claim(job, "gn01", 1000, (n,), start=1000) for n, job in enumerate((JOB, OTHER)))
+    meter = Meter(gap=45, linger=300)
+    told = []
+    for at, claims in ((1000.0, [first, second]), (1015.0, [first]), (1030.0, [first]), (1045.0, [second])):
+        meter.step(picture(at, claims, ()), {JOB.key: "p", OTHER.key: "p"})
+        told.append(([key.id for key in meter.holding()], [key.id for key in meter.final()]))
+
+    one, other = JOB.key.id, OTHER.key.id
+    assert [([one, other], []), ([one], [other]), ([one], [other]), ([other], [one])] == told
+
+
+def test_a_new_key_in_the_place_of_one_that_is_forgotten_begins_at_nothing() -> None:
+    totals: Totals[tuple[str]] = Totals()
+    for key in ("a", "b"):
+        rows = totals.rows([(key,)])
+        totals.add(rows, Uses(np.full((1, len(NUMBERS)), 7.0), np.ones((1, len(TELEMETRY)), dtype=bool)))
+        assert (7.0, set(TELEMETRY)) == (totals[key,].gpu_seconds, totals[key,].measured)
+        totals.forget([(key,)])
+
+    assert [0.0] == totals.column(totals.rows([("c",)]), "gpu_seconds")[0].tolist()
+    assert set() == totals["c",].measured
+    assert [("c",)] == list(totals.in_order().keys)
 
 
 def keys(letters: str) -> list[tuple[str]]:

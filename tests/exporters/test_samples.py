@@ -61,3 +61,27 @@ def test_a_mig_device_is_left_to_the_readings_of_instances_where_there_are_some(
 
     assert [("GPU-1", 0, (), ())] == owners(one_per_card([read("GPU-1", 0, "7"), mig]))
     assert [("MIG-7", 0, (), (POD,))] == owners(one_per_card([mig]))
+
+
+def test_who_is_told_by_index_holds_the_card_of_that_index_and_none_of_its_instances() -> None:
+    found = one_per_card([read("GPU-1", 0, "7"), read("GPU-1", 0), told(index=0, hpc_jobs=("18",))])
+
+    assert [("GPU-1", 0, (), ()), ("GPU-1", 0, ("18",), ())] == owners(found)
+
+
+def test_who_is_told_of_a_card_that_nobody_numbered_is_not_put_on_another_without_a_number() -> None:
+    found = one_per_card([read("GPU-1", -1), told(index=-1, uuid="GPU-2", hpc_jobs=("18",)), told(hpc_jobs=("19",))])
+
+    assert [("GPU-1", -1, (), ()), ("GPU-2", -1, ("18",), ()), ("", -1, ("19",), ())] == owners(found)
+
+
+def test_a_card_without_a_uuid_takes_no_owner_that_is_told_by_one() -> None:
+    assert [("", 3, (), ()), ("GPU-1", 3, ("18",), ())] == owners(
+        one_per_card([read("", 3), told("GPU-1", 3, hpc_jobs=("18",))])
+    )
+
+
+def test_beside_instances_only_mig_devices_are_left_out() -> None:
+    found = one_per_card([read("GPU-1", 0, "7"), told("MIG-7", pods=(POD,)), told("GPU-2", pods=(POD,)), told(index=5)])
+
+    assert [("GPU-1", 0), ("GPU-2", -1), ("", 5)] == [(s.uuid, s.index) for s in found]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import pytest
@@ -244,3 +245,10 @@ def test_silence_is_told_only_where_every_shard_with_machines_of_the_job_tells_i
 
     assert {job: 60.0} == merged([silent, {}])[name]
     assert {} == merged([silent, {"meterbridge_job_nodes": (job, 1.0)}])[name]
+
+
+def test_what_no_shard_can_tell_has_no_row() -> None:
+    name, key = "meterbridge_source_age_seconds", ("pods", "k1")
+
+    assert {} == merged([{name: (key, math.nan)}])[name]
+    assert {key: 3.0} == merged([{name: (key, 3.0)}])[name]

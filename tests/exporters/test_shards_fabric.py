@@ -165,3 +165,31 @@ def test_the_merged_page_names_the_slow_receiver() -> None:
     told = [line for line in page.body().decode().splitlines() if line.startswith(SUSPECT)]
     assert 12 == len(told)
     assert [SLOW] == [line.split('node="')[1][:4] for line in told if "slow_receiver" in line]
+
+
+def test_a_shard_that_is_away_is_told_and_after_three_rounds_says_nothing_of_the_moment() -> None:
+    sites = [Site(["gn01"]), Site(["gn02"])]
+    for n, site in enumerate(sites):
+        site.run(*whole(18 + n, *site.machines))
+        site.step()
+        site.step()
+    pages = {f"/{n}": says(body(site)) for n, site in enumerate(sites)}
+    with serving(pages) as endpoints:
+        merger = Merger([endpoints.at("/0"), endpoints.at("/1")], timeout=5.0)
+        ready, up, held, counted = [], [], [], []
+        for present in (False, True, False, False, False):
+            pages["/1"] = says(body(sites[1])) if present else says(b"", "503 Away")
+            merger.step()
+            page = merger.page()
+            assert page is not None
+            text = page.body().decode()
+            ready.append(merger.ready())
+            up.append(['/1"' in line for line in text.splitlines() if "shard_up{" in line and line.endswith(" 1.0")])
+            held.append(text.count("\nmeterbridge_job_gpus{"))
+            counted.append(text.count("\nmeterbridge_project_gpu_seconds_total{"))
+        merger.stop()
+
+    assert [False, True, True, True, True] == ready
+    assert [[False], [False, True], [False], [False], [False]] == up
+    assert [1, 2, 2, 2, 1] == held
+    assert [1, 1, 1, 1, 1] == counted  # of one project: its sum stays

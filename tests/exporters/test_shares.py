@@ -183,3 +183,9 @@ def test_nothing_cannot_be_divided() -> None:
         split(1000, [0, 0])
     with pytest.raises(ValueError, match="no slots"):
         by_count(1000, 0, 1)
+
+
+@pytest.mark.parametrize("weights", [[], [0], [0, 0], [2, -1], [-1]])
+def test_weights_that_divide_nothing_are_refused(weights: list[int]) -> None:
+    with pytest.raises(ValueError, match="weights must be positive"):
+        split(1000, weights)
