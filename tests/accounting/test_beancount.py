@@ -80,3 +80,17 @@ def test_two_models_never_share_a_commodity_and_each_is_one_that_beancount_takes
 
     assert len(models) == len(set(units.values()))
     assert all(len(u) <= 24 and u.isascii() and u == u.upper() and u[-1].isalnum() for u in units.values())
+
+
+def test_a_commodity_is_the_model_in_capitals_cut_and_with_a_digest_where_it_would_not_be_the_only_one() -> None:
+    names = beancount.commodities(
+        ["h100", "NVIDIA L40S", "--a100 (sxm)--", "nvidia_h100_80gb_hbm3", "B200", "b200", "東"]
+    )
+
+    assert {"h100": "MGS.H100", "NVIDIA L40S": "MGS.NVIDIA-L40S", "--a100 (sxm)--": "MGS.A100-SXM"} == {
+        model: names[model] for model in ("h100", "NVIDIA L40S", "--a100 (sxm)--")
+    }
+    assert "MGS.NVIDIA-H100" == names["nvidia_h100_80gb_hbm3"], "twelve letters, and no dash at their end"
+    assert all(names[model].startswith("MGS.B200.") and len(names[model]) == 15 for model in ("B200", "b200"))
+    assert names["B200"] != names["b200"]
+    assert names["東"].startswith("MGS..")

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from sqlalchemy import Engine
 
+from accounting.evidence import key_ties
 from accounting.evidence.claim_reader import QUERY, Reader
 from accounting.evidence.exact_splits import with_split
 from accounting.evidence.key_ties import tied_rows
 from accounting.evidence.node_facts import node_keys
 from accounting.intake.live_recorder import LedgerRecorder
-from accounting.model import HoldingStretch
+from accounting.model import NEAR, HoldingStretch
 from accounting.store.columns import columns
 from accounting.store.database import read
 from accounting.store.tables import claims
+from exporters.join.links import FOREVER
 from exporters.model import LinkKey, LinkKind
 from exporters.recorder import Holding, Round, SourceReading
 from tests.accounting.readings import days, history, live
@@ -124,3 +127,51 @@ def test_a_share_that_does_not_fit_the_history_is_not_used() -> None:
     assert with_split(claims, [fits[0], ["gn03", *fits[1][1:]]]) is None
     assert with_split(claims, [fits[0], [*fits[1][:3], 5000, [], []]]) is None
     assert with_split([replace(c, split_assumed=False) for c in claims], fits) is None
+
+
+def test_what_history_knew_itself_is_kept_and_what_was_seen_is_added() -> None:
+    assumed = held(1, 1, T0, T0 + 9, 4, assumed=True, model="")
+    known = replace(held(1, 2, T0, T0 + 9, 4), indices=(7,), uuids=("GPU-7",))
+    split = [
+        ["gn01", "h100", "", 2000, [4, 5], ["GPU-4", "GPU-5"]],
+        ["gn02", "a100", "", 4000, [0, 1, 2, 3], ["GPU-0"]],
+    ]
+    claims = [replace(assumed, milligpu=2000), known]
+
+    found = with_split(claims, split)
+
+    assert found is not None
+    assert [
+        ("h100", 2000, False, (4, 5), ("GPU-4", "GPU-5")),
+        ("h100", 4000, False, (7,), ("GPU-7",)),
+    ] == [(c.model, c.milligpu, c.split_assumed, c.indices, c.uuids) for c in found]
+
+
+def test_of_a_node_with_several_models_rows_are_found_by_model_and_profile() -> None:
+    claims = [
+        held(1, 1, T0, T0 + 9, 2, assumed=True, model="h100"),
+        held(1, 1, T0, T0 + 9, 4, assumed=True, model="a100"),
+    ]
+    rows = [["gn01", "a100", "", 3000, [3, 4, 5], []], ["gn01", "h100", "", 3000, [0], []]]
+
+    found = with_split(claims, rows)
+
+    assert found is not None
+    assert [("h100", ()), ("a100", (3, 4, 5))] == [(c.model, c.indices) for c in found], "one number for three cards"
+    assert with_split([replace(c, model="l4") for c in claims], rows) is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "near"),
+    [
+        ((0, 10), (10 + NEAR, 99 + NEAR), True),
+        ((0, 10), (11 + NEAR, 99 + NEAR), False),
+        ((0, FOREVER), (11 + NEAR, 99 + NEAR), True),
+        ((0, 10), (11 + NEAR, FOREVER), False),
+        ((0, 10), (5, FOREVER), True),
+    ],
+)
+def test_two_claims_are_near_where_no_more_than_so_much_time_is_between_them(
+    one: tuple[int, int], other: tuple[int, int], near: bool
+) -> None:
+    assert [near, near] == [key_ties._near(one, other), key_ties._near(other, one)]

@@ -276,3 +276,66 @@ def test_lines_are_named_as_each_by_itself(usages: list[Usage]) -> None:
     expected = [line.line_id for line in plain_rating.rate(usages, RATES, PERIOD)]
 
     assert expected == line_text(produced(usages).lines["line"]).to_list()
+
+
+def of_cards(cards: Sequence[Rates], *usages: Mapping[str, object]) -> list[tuple[int | None, int]]:
+    """The place of the rule and the minor units of usages of one GPU-hour."""
+    usual = {"disposition": "charged", "charged": GPU_HOUR, "job": 0, "gpu_model": "h100", "partition": "gpu"}
+    found = priced(pl.DataFrame([{**usual, **usage} for usage in usages]), cards)
+    return list(zip(found["rule"].to_list(), found["minor"].to_list(), strict=True))
+
+
+def test_of_two_cards_the_first_that_has_a_price_counts_whatever_the_letters_of_the_model() -> None:
+    then = Rates({"H100": Decimal(2)})
+    now = Rates({"h100": Decimal(3), "a100": Decimal(4)}, default=Decimal(5))
+
+    assert [(0, 200), (2, 400), (3, 500)] == of_cards([then, now], {}, {"gpu_model": "A100"}, {"gpu_model": "l4"})
+    assert [(0, 300), (1, 400), (2, 500)] == of_cards([now, then], {}, {"gpu_model": "A100"}, {"gpu_model": "l4"})
+
+
+def test_letters_matter_in_every_other_column() -> None:
+    rates = ruled(PriceRule(Decimal(1)), PriceRule(Decimal(2), {"partition": "Long"}))
+
+    assert [(1, 200), (0, 100)] == of_cards([rates], {"partition": "Long"}, {"partition": "long"})
+
+
+def test_equal_right_below_the_rule_that_wins_is_nobodys_trouble() -> None:
+    rates = ruled(
+        PriceRule(Decimal(1), {"partition": "gpu"}, "a"),
+        PriceRule(Decimal(2), {"gpu_model": "h100"}, "b"),
+        PriceRule(Decimal(3), {"gpu_model": "H100", "partition": "gpu"}, "c"),
+    )
+
+    assert [(2, 300)] == of_cards([rates], {})
+    assert [(1, 200)] == of_cards([rates], {"partition": "x"})
+
+
+def test_the_card_before_counts_even_by_its_least_rule_and_its_own_troubles_are_named() -> None:
+    flat = Rates({}, default=Decimal(1))
+    by_model = ruled(PriceRule(Decimal(2), {"gpu_model": "h100", "partition": "gpu"}))
+    twice = ruled(
+        PriceRule(Decimal(1), {"partition": "gpu"}, "one"), PriceRule(Decimal(2), {"gpu_model": "h100"}, "two")
+    )
+
+    assert [(0, 100)] == of_cards([flat, by_model], {})
+    assert [(0, 100)] == of_cards([flat, twice], {})
+    with pytest.raises(RatingError, match="one and two both give a price"):
+        of_cards([Rates({"a100": Decimal(1)}), twice], {})
+
+
+@pytest.mark.parametrize("price", [Decimal("0.01"), Decimal("0.0100000000000000000000000000000001")])
+def test_only_what_is_charged_has_a_rule(price: Decimal) -> None:
+    words = [*(d.value for d in Disposition if d is not Disposition.CHARGED), None]
+
+    assert [(None, 0)] * len(words) == of_cards([Rates({"h100": price})], *({"disposition": word} for word in words))
+    assert [(0, 1), (0, -1)] == of_cards([Rates({"h100": price})], {}, {"charged": -GPU_HOUR})
+
+
+def test_a_usage_without_a_price_is_named_by_model_and_then_by_job() -> None:
+    usages = [{"gpu_model": m, "job": j} for m, j in (("l4", 3), ("a100", 9), ("a100", 2))]
+    table = pl.DataFrame(usages).with_columns(disposition=pl.lit("charged"), charged=GPU_HOUR)
+
+    with pytest.raises(RatingError, match=r"no price for GPU model 'a100' \(job 2!\)"):
+        priced(table, [Rates({"h100": Decimal(1)})], lambda job: f"{job}!")
+    with pytest.raises(RatingError, match="no price for GPU model 'a100': add"):
+        priced(table.with_columns(job=0), [Rates({})])
