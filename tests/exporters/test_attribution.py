@@ -323,7 +323,7 @@ def test_a_card_that_is_cut_by_mig_is_named_by_its_own_reading() -> None:
 
     picture = join([w.slurm_claim(job, "gn01", 1000, (0,))], [w.slurm_node("gn01")], (card, instance))
 
-    assert ["GPU-gn01-0"] == [uuid for *_, uuid in picture.card_rows]
+    assert ["GPU-gn01-0"] == [row[5] for row in picture.card_rows]
 
 
 amounts = st.integers(min_value=1, max_value=9).map(lambda n: n * 1000)

@@ -108,7 +108,7 @@ def test_a_card_that_a_pod_inside_a_job_has_is_the_jobs() -> None:
 
 def test_a_slurm_jobs_card_that_is_known_by_its_uuid_alone_has_no_number_of_its_node() -> None:
     by_uuid, by_index = (
-        known_hands([claim("71@1")], [replace(told("71", index), uuid="GPU-x")], [Pool("h100", 4000)])[0]
+        known_hands([claim("71@1")], [replace(told("71", index), uuid="GPU-x")], [Pool("h100", 4000)]).hands[0]
         for index in (-1, 2)
     )
 
@@ -123,8 +123,8 @@ def test_a_card_is_a_pods_by_its_uid_or_by_its_name_and_an_instance_is_no_card()
     instance = Sample("gn01", "GPU-3", 3, "", {}, 0.0, mig_instance="7", pods=(("vision", "vllm", pod.unit),))
     pools = [Pool("h100", 4000)]
 
-    assert [{1: 1000}, {2: 1000}] == [dict(known_hands([pod], [s], pools)[0].cards) for s in (by_uid, by_name)]
-    assert {} == known_hands([pod], [instance], pools)
+    assert [{1: 1000}, {2: 1000}] == [dict(known_hands([pod], [s], pools).hands[0].cards) for s in (by_uid, by_name)]
+    assert {} == known_hands([pod], [instance], pools).hands
 
 
 def test_a_reading_is_of_the_claim_that_has_its_device_by_uuid_or_its_pod_by_uid_or_name() -> None:

@@ -226,7 +226,7 @@ def test_a_card_that_nobody_read_is_named_by_its_index_alone() -> None:
 
     found = picture(1000.0, claims, w.samples("gn01", 1000.0, {Field.POWER: 1.0}))
 
-    assert [("gn01", "2", "GPU-gn01-2"), ("gn01", "9", "")] == [row[3:] for row in found.card_rows]
+    assert [("gn01", "2", "GPU-gn01-2"), ("gn01", "9", "")] == [row[3:6] for row in found.card_rows]
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_a_claim_partly_in_dispute_holds_each_of_its_cards_once() -> None:
     readings = [
         Reading(w.SLURM, "lab", True, (), claims[:1], [w.slurm_node("gn01")]),
         Reading(w.KUBE, "k1", True, (), claims[1:], [w.kube_node("gn01")]),
-        Reading(None, "", True, samples=w.samples("gn01", 1001.0, {})),
+        Reading(None, "", True, samples=w.samples("gn01", 1001.0, {}, jobs={2: ("18",), 3: ("18",)})),
     ]
     machines = machines_of([n for r in readings for n in r.nodes], claims)
 
