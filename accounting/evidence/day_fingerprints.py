@@ -75,6 +75,7 @@ class Marks:
             nodes,
             sorted((place, min(b, until)) for place, until in facts.until.items()),
             sorted((place, _clipped(spans, a, b)) for place, spans in facts.covered.items()),
+            sorted((key, clipped) for key, spans in facts.unsaid.items() if (clipped := _clipped(spans, a, b))),
             sorted(self.world.rulings.items()),
         )
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, Engine, Select, func, select
 
@@ -13,13 +14,14 @@ from accounting.evidence.capacity import Event, NodeFacts, Sighting
 from accounting.intake.coverage import HISTORY, counts, covered_until, live_ends
 from accounting.store.database import chunks, read
 from accounting.store.rows import CLAIM_COLUMNS, claim_of
+from accounting.store.tables import UNRECORDED, claim_keys, runs_seen
 from accounting.store.tables import capacity as capacity_table
-from accounting.store.tables import claim_keys
 from accounting.store.tables import claims as claims_table
 from accounting.store.tables import coverage as coverage_table
 from accounting.store.tables import jobs as jobs_table
 from accounting.store.tables import node_events as events_table
 from accounting.store.tables import nodes as nodes_table
+from accounting.store.tables import records as records_table
 from exporters.model import Claim, JobKey, LinkKind, Node, NodeKey, Scheduler
 
 Place = tuple[Scheduler, str]
@@ -30,11 +32,31 @@ Spans = Sequence[tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Nodes by key; the time over which each cluster's claims are known, and the last second of it."""
+    """Nodes by key; the time over which each cluster's claims are known, and the last second of it.
+
+    ``unsaid`` is when cards of a Slurm node were seen live in the hands of runs for which no record tells any: of that
+    node, the history does not say all then, and what nobody claims is not idle.
+    """
 
     nodes: Mapping[NodeKey, NodeFacts]
     covered: Mapping[Place, Spans]
     until: Mapping[Place, int]
+    unsaid: Mapping[NodeKey, Spans]
+
+    def known(self, place: Place, keys: Iterable[NodeKey], a: int, b: int) -> list[tuple[int, int]]:
+        """The parts of ``[a, b)`` over which the claims of a cluster on these nodes are known."""
+        own = [key for key in keys if (key.scheduler, key.cluster) == place]
+        holes = sorted(hole for key in own for hole in self.unsaid.get(key, ()))
+        found = []
+        for first, last in self.covered.get(place, ()):
+            at, end = max(first, a), min(last, b)
+            for begin, over in holes:
+                if at < min(begin, end):
+                    found.append((at, min(begin, end)))
+                at = max(at, over)
+            if at < end:
+                found.append((at, end))
+        return found
 
 
 def load_facts(connection: Connection, start: int, end: int) -> Facts:
@@ -58,7 +80,45 @@ def load_facts(connection: Connection, start: int, end: int) -> Facts:
         )
         for number, key in keys.items()
     }
-    return Facts(nodes, covered, covered_until(connection))
+    return Facts(nodes, covered, covered_until(connection), _unsaid(connection, start, end))
+
+
+def _unsaid(connection: Connection, start: int, end: int) -> dict[NodeKey, list[tuple[int, int]]]:
+    """When slurmctld showed cards of a node in the hands of runs for which no record tells any, by node."""
+    found: dict[NodeKey, list[tuple[int, int]]] = defaultdict(list)
+    for cluster, _, first, last, held in _in_no_record(connection, start, end):
+        for name in sorted({row[0] for row in held}):
+            found[NodeKey(Scheduler.SLURM, cluster, name)].append((first, last))
+    return {key: sorted(spans) for key, spans in found.items()}
+
+
+def seen_in_no_record(connection: Connection, start: int, end: int) -> list[tuple[str, int, int, int]]:
+    """Runs that slurmctld showed with cards in ``[start, end)``, and for which no record tells any: what people call
+    the job, from when to when, and milliGPU-seconds.
+    """
+    found = []
+    for _, name, first, last, held in _in_no_record(connection, start, end):
+        a, b = max(first, start), min(last, end)
+        if a < b:
+            found.append((name, a, b, (b - a) * sum(row[3] for row in held)))
+    return found
+
+
+def _in_no_record(connection: Connection, start: int, end: int) -> Iterator[tuple[str, str, int, int, list[Any]]]:
+    """Cluster, job, first and last second, and what it held, as in ``splits``."""
+    s, r, c, j = runs_seen.c, records_table.c, claims_table.c, jobs_table.c
+    told = select(c.id).join(records_table, r.id == c.record_id).where(r.job_id == s.job_id, r.current, c.current)
+    query = (
+        select(s.source, s.cluster, j.display_id, s.start_at, s.last_at, s.held)
+        .join(jobs_table, j.id == s.job_id)
+        .where(UNRECORDED, s.start_at < end, ~told.exists())
+        .order_by(s.start_at, s.id)
+    )
+    ends = live_ends(connection)
+    for source, cluster, name, first, last, held in connection.execute(query):
+        over = ends.get((source, cluster), first) if last is None else last
+        if over > start:
+            yield cluster, name, first, over, json.loads(held)
 
 
 def node_keys(connection: Connection) -> dict[int, NodeKey]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -192,16 +192,13 @@ def _machine(
     if seen:
         units = {*world.reader.units(rows, np.arange(here.start, here.stop))}
         seen = sorted(h for h in seen if unit_of(h.job, h.unit) in units)
-    return Machine(name, capacity, _coverage(world.facts, places, a, b), known, rulings, seen)
+    return Machine(name, capacity, _coverage(world.facts, places, keys, a, b), known, rulings, seen)
 
 
-def _coverage(facts: Facts, places: Sequence[Place], a: int, b: int) -> list[CoverageStretch]:
-    return [
-        CoverageStretch(max(first, a), min(last, b), *place)
-        for place in places
-        for first, last in facts.covered.get(place, ())
-        if first < b and last > a
-    ]
+def _coverage(
+    facts: Facts, places: Sequence[Place], keys: Collection[NodeKey], a: int, b: int
+) -> list[CoverageStretch]:
+    return [CoverageStretch(first, last, *place) for place in places for first, last in facts.known(place, keys, a, b)]
 
 
 def _projects(world: World, rows: Rows, a: int, b: int) -> tuple[Ints, list[str]]:

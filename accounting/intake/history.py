@@ -119,7 +119,7 @@ def ingest_history(
     first, last_second = first if since is None else since, now if until is None else until
     total = _Count()
     with read(engine) as connection:
-        runs = OpenRuns(source.name, source.cluster, look(connection, source.cluster), position or first)
+        runs = OpenRuns(source.name, source.cluster, look(connection, source.cluster, now), position or first)
     done, doubts = 0, []  # type: tuple[int, Sequence[str]]
     for begin in range(first, last_second, step):
         end = min(begin + step, last_second)

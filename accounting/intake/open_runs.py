@@ -44,6 +44,9 @@ LATE = 900
 FRESH = 600
 """Seconds for which what slurmctld showed says something about now."""
 
+NO_CARDS = "no gpu"
+"""Why a run is excluded for which accounting records no card."""
+
 NOTE = "\x1fmeterbridge: "
 """Stands in a record's raw text between what was read and what is held against it."""
 
@@ -63,7 +66,8 @@ class Asked:
 class OpenRuns:
     """What one reading of a cluster's history tells of open runs, confronted with what slurmctld shows.
 
-    ``position`` is up to when the history had been read before.
+    ``position`` is up to when the history had been read before. Of the runs that ``ended``, those are ``settled`` of
+    which accounting tells what they held.
     """
 
     source: str
@@ -72,6 +76,7 @@ class OpenRuns:
     position: int
     told: set[str] = field(default_factory=set)
     ended: set[str] = field(default_factory=set)
+    settled: set[str] = field(default_factory=set)
     asides: dict[str, Aside] = field(default_factory=dict)
     uncounted: set[str] = field(default_factory=set)
 
@@ -82,6 +87,8 @@ class OpenRuns:
             self.uncounted.add(record.job.display_id)
         if not record.pending:
             self.ended.add(run)
+            if record.claims or record.excluded != NO_CARDS:
+                self.settled.add(run)
             return record
         self.told.add(run)
         if not record.claims or not self._gone(record, seen):
@@ -149,10 +156,10 @@ class OpenRuns:
         seen = {s.job_id: s for s in self.present.runs.values()}
         known, over = set(), []
         for part in chunks(sorted(seen)):
-            query = select(r.job_id, r.finality).where(r.current, r.job_id.in_(part))
-            for job, finality in connection.execute(query):
+            query = select(r.job_id, r.finality, r.reason).where(r.current, r.job_id.in_(part))
+            for job, finality, reason in connection.execute(query):
                 known.add(job)
-                over += [seen[job].row] * (finality == ENDED)
+                over += [seen[job].row] * (finality == ENDED and reason != NO_CARDS)
         mark_recorded(connection, over)
         return known
 
@@ -215,7 +222,7 @@ class OpenRuns:
         found = list(self.asides.values())
         set_aside(connection, found, now)
         resolved(connection, standing_about(connection, self.cluster, DOUBTS), found, now)
-        mark_recorded(connection, [s.row for run, s in self.present.runs.items() if run in self.ended])
+        mark_recorded(connection, [s.row for run, s in self.present.runs.items() if run in self.settled])
         return [a.reason for a in found]
 
 

@@ -9,16 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from accounting.intake.coverage import WHOLE, begin_live, extend_live, last_whole
 from accounting.intake.identities import job_ids
+from accounting.model import DAY
 from accounting.store.database import chunks, insert_many, next_id
 from accounting.store.tables import UNRECORDED
 from accounting.store.tables import jobs as jobs_table
 from accounting.store.tables import runs_seen as table
 from exporters.model import Claim, JobKey, Scheduler
 from exporters.recorder import SourceReading
+
+REMEMBERED = 62 * DAY
+"""Seconds for which a run that nobody recorded is asked for."""
 
 Stretch = tuple[int, int, int]
 """A stretch of coverage: id, start, end."""
@@ -125,13 +129,13 @@ class Present:
     runs: Mapping[str, Sighting] = field(default_factory=dict)
 
 
-def look(connection: Connection, cluster: str) -> Present:
-    """What the live side shows of a Slurm cluster, as far as it matters to its history."""
+def look(connection: Connection, cluster: str, now: int) -> Present:
+    """What the live side shows of a Slurm cluster, as far as it matters to its history; for `REMEMBERED`."""
     c, j = table.c, jobs_table.c
     query = (
         select(j.run, c.id, c.job_id, j.native_id, c.start_at, c.first_at, c.last_at)
         .join(jobs_table, j.id == c.job_id)
-        .where(UNRECORDED, c.cluster == cluster)
+        .where(UNRECORDED, c.cluster == cluster, func.coalesce(c.last_at, now) >= now - REMEMBERED)
         .order_by(c.id)
     )
     runs = {run: Sighting(*rest) for run, *rest in connection.execute(query)}

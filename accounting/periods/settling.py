@@ -9,6 +9,7 @@ from datetime import datetime, tzinfo
 from sqlalchemy import Connection, Engine, func, select
 
 from accounting.evidence.fingerprints import DayInputs, no_evidence
+from accounting.evidence.node_facts import seen_in_no_record
 from accounting.intake.coverage import covered_until
 from accounting.intake.rejects import DOUBTS, standing
 from accounting.ledger.booking import heads
@@ -55,6 +56,7 @@ def still_open(
         yield from _suspense(connection, period)
         stands = (rejects.c.resolved_at.is_(None), rejects.c.seen_at >= period.start)
         aside = connection.execute(select(func.count()).select_from(rejects).where(*stands)).scalar_one()
+        yield from _unsaid(connection, period, zone)
         for _, doubt in standing(connection, DOUBTS):
             yield Open(False, doubt)
         if aside:
@@ -79,6 +81,19 @@ def _unread(connection: Connection, period: Period, sources: Sources, zone: tzin
             yield Open(True, f"kubernetes {cluster} was never recorded (meterbridge exporter)")
         elif seen < period.end:
             yield Open(True, f"kubernetes {cluster} was last seen at {_moment(seen, zone)} (meterbridge exporter)")
+
+
+def _unsaid(connection: Connection, period: Period, zone: tzinfo) -> Iterator[Open]:
+    """Runs that held cards before slurmctld's eyes, and for which no record tells any; the most card-time first."""
+    found = seen_in_no_record(connection, period.start, period.end)
+    for name, first, last, quantity in sorted(found, key=lambda run: -run[3])[:_TOLD]:
+        yield Open(
+            False,
+            f"job {name} held {hours_text(micro_hours(quantity))} GPU-hours from {_moment(first, zone)} to "
+            f"{_moment(last, zone)} before slurmctld's eyes, and no record tells of its cards: they are unknown",
+        )
+    if len(found) > _TOLD:
+        yield Open(False, f"and {len(found) - _TOLD} more jobs seen live held cards of which no record tells")
 
 
 def _suspense(connection: Connection, period: Period) -> Iterator[Open]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import struct
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, tzinfo
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, select
@@ -28,7 +29,7 @@ from accounting.evidence.fingerprints import (
     place_text,
 )
 from accounting.evidence.known_cards import unit_of
-from accounting.evidence.node_facts import load_facts
+from accounting.evidence.node_facts import Facts, load_facts
 from accounting.evidence.questions import Projects, Resolver
 from accounting.evidence.rulings import in_force
 from accounting.intake import holdings
@@ -174,12 +175,7 @@ def _day(
             b,
             tuple(sorted({h.claim for h in several}, key=repr)),
             tuple(sorted(had[machine])),
-            tuple(
-                CoverageStretch(max(first, a), min(last, b), *place)
-                for place in related
-                for first, last in facts.covered.get(place, ())
-                if first < b and last > a
-            ),
+            tuple(_known(facts, related, of[machine], a, b)),
             tuple(payers.items()),
             tuple((*place, min(b, until)) for place in related if (until := facts.until.get(place))),
             tuple(r for r in rulings.get(machine, ()) if {*r.parties} <= {*paying}),
@@ -248,3 +244,21 @@ def _standing(connection: Connection, row: Any, names_of: dict[int | None, JobKe
 def _jobs(connection: Connection) -> dict[int | None, JobKey | None]:
     rows = connection.execute(select(jobs.c.id, jobs.c.scheduler, jobs.c.cluster, jobs.c.run))
     return {None: None, **{n: JobKey(Scheduler(scheduler), cluster, run) for n, scheduler, cluster, run in rows}}
+
+
+def _known(
+    facts: Facts, related: Sequence[tuple[Scheduler, str]], keys: Iterable[NodeKey], a: int, b: int
+) -> Iterator[CoverageStretch]:
+    """Covered time, cut wherever anything begins or ends, without what lies in a hole of one of the machine's nodes."""
+    for place in related:
+        holes = [h for key in keys if (key.scheduler, key.cluster) == place for h in facts.unsaid.get(key, ())]
+        for first, last in facts.covered.get(place, ()):
+            begin, over = max(first, a), min(last, b)
+            inside = {t for h in holes for t in h if begin < t < over}
+            cuts = sorted({begin, over, *inside}) if begin < over else []
+            kept: list[tuple[int, int]] = []
+            for x, y in pairwise(cuts):
+                if not any(s <= x and y <= e for s, e in holes):
+                    joined = bool(kept) and kept[-1][1] == x
+                    kept[-1:] = [(kept[-1][0], y)] if joined else [*kept[-1:], (x, y)]
+            yield from (CoverageStretch(x, y, *place) for x, y in kept)
