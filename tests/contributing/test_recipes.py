@@ -24,6 +24,13 @@ def paths() -> list[str]:
     return sorted({name for name in named if "/" in name or "." in name})
 
 
+@pytest.mark.parametrize("recipe", recipes())
+def test_every_recipe_is_followed_by_a_test(recipe: str) -> None:
+    name = f"def test_{recipe.lower().replace(' ', '_')}("
+
+    assert [] != [file.name for file in HERE.glob("test_*.py") if name in file.read_text()], name
+
+
 @pytest.mark.parametrize("path", paths())
 def test_a_path_that_is_named_is_there(path: str) -> None:
     assert (ROOT / path).exists()

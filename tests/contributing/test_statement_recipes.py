@@ -1,10 +1,73 @@
-"""CONTRIBUTING's recipes for a column of the statement and for a rate, followed on a copy of the repository."""
+"""CONTRIBUTING's recipes about the statement, followed on a copy of the repository: a rate, a column."""
 
 from __future__ import annotations
 
 import json
+import shutil
+from decimal import Decimal
+from subprocess import CompletedProcess
+from typing import Any
 
 from tests.contributing.tree import Tree
+
+RULE = """        when = {"partition": "gpu", GPU_MODEL: "h100"}
+        by_partition = [PriceRule(Decimal("10.00"), when, "rates.partition.gpu")]
+"""
+AS_MANY_COLUMNS = RULE.replace(', GPU_MODEL: "h100"', "")
+PRICE = {"gpu": Decimal("10.00"), "": Decimal("2.10")}
+"""By partition: the rule's, and the model's for pods, which have none."""
+
+Rows = list[dict[str, str]]
+
+
+def asked(tree: Tree) -> CompletedProcess[str]:
+    """One October, booked in the copy, in every place where somebody reads it."""
+    folder = tree.root / "october"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    return tree.run("-m", "tests.contributing.outputs", str(folder))
+
+
+def outputs(tree: Tree) -> dict[str, Any]:
+    """What is read there."""
+    done = asked(tree)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def charges(rows: Rows) -> list[tuple[str, Decimal, Decimal, Decimal]]:
+    """Partition, hours, price and amount of each line that is paid for."""
+    return [
+        (r["partition_or_queue"], Decimal(r["charged_gpu_hours"]), Decimal(r["unit_price"]), Decimal(r["amount"]))
+        for r in rows
+        if r["disposition"] == "charged"
+    ]
+
+
+def test_add_a_rate(tree: Tree) -> None:
+    tree.insert("accounting/rates/rating.py", AS_MANY_COLUMNS, before="        return (*by_model, *other)\n")
+    tree.replace(
+        "accounting/rates/rating.py", "return (*by_model, *other)", "return (*by_partition, *by_model, *other)"
+    )
+
+    twice = asked(tree)
+    tree.replace("accounting/rates/rating.py", AS_MANY_COLUMNS, RULE)
+    told = outputs(tree)
+    lines = charges(told["csv"])
+    whole = sum((amount for *_, amount in lines), Decimal())
+    last = told["summary"][-1]
+
+    assert "rates.partition.gpu and rates.gpu_hour.h100 both give a price, with equal right" in twice.stderr
+    assert {"gpu", ""} == {partition for partition, *_ in lines}
+    assert [(p, hours, PRICE[p], round(hours * PRICE[p], 2)) for p, hours, *_ in lines] == lines
+    assert lines == charges(told["api"]) == charges(told["api_csv"])
+    assert str(whole) == last["amount"]
+    assert told["summary"][:-1] == told["api_summary"]
+    assert {"vision": float(whole)} == {project: float(paid) for project, paid in told["charge"].items()}
+    assert f"2026-10 is closed: {whole} EUR\n" == told["closed"]
+    assert "every invariant holds\n" == told["checked"]
+
 
 TOLD = """
 import csv, io, json
@@ -57,17 +120,3 @@ def test_add_a_column_to_the_statement(tree: Tree) -> None:
     assert set() == tree.failing(*COLUMN)
     assert ["'=high", "low"] == [row["qos"] for row in file]
     assert ["=high", "low"] == [row["qos"] for row in api]
-
-
-def test_add_a_rate(tree: Tree) -> None:
-    """That every output has it is `tests.demo.test_run`'s: a price by partition, over the demo's month."""
-    tree.replace(
-        "accounting/rates/rating.py",
-        "return (*by_model, *other)",
-        'return (*by_model, *other, PriceRule(Decimal(9), {GPU_MODEL: "h100", "qos": "low"}, "rates.low"))',
-    )
-    file, api, amount = told(tree)
-
-    assert [("2.10", "2.10"), ("9.00", "18.00")] == [(row["unit_price"], row["amount"]) for row in file]
-    assert [row["amount"] for row in file] == [row["amount"] for row in api]
-    assert "20.10" == amount
