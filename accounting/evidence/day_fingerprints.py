@@ -8,7 +8,7 @@ A day depends on other days, too: a link key may tie its claims to others. What 
 both days; what is tied to claims that go over a midnight, on whichever day, is in the mark (`partners`).
 
 A mark only ever saves work: a day without one, or with another, is read. It is kept in the transaction that booked the
-day as it is, and whatever is booked of the day otherwise forgets it (`accounting.ledger.booking.forget_marks`).
+day as it is, and whatever is booked of the day otherwise forgets it (`accounting.store.day_changes.forget_marks`).
 """
 
 from __future__ import annotations

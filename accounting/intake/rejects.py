@@ -9,14 +9,15 @@ that slurmctld shows in the hands of jobs for which accounting records none).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, bindparam, select, update
 
 from accounting.store.database import chunks, insert_missing, next_id, raw_bytes, read, storable
+from accounting.store.rows import claim_text
 from accounting.store.tables import rejects as table
-from exporters.model import Reject
+from exporters.model import Claim, Reject
 
 UNREADABLE, CHANGED, UNPLACED = "unreadable", "changed", "unplaced"
 RUNAWAY, LOST, UNCOUNTED = "runaway", "lost", "uncounted"
@@ -136,3 +137,23 @@ def rejects(engine: Engine, *, resolved: bool = False, limit: int | None = None)
     with read(engine) as connection:
         rows = connection.execute(query.limit(limit)).all()
     return [AsideSeen(k, s, cl, bytes(r), why, seen, done) for k, s, cl, r, why, seen, done in rows]
+
+
+def set_unplaced_aside(
+    connection: Connection, changed: Iterable[tuple[str, int, Sequence[tuple[Claim, str]]]], now: int
+) -> None:
+    """Set aside the claims of booked node-days (machine, start, claims with reasons) that found no cards.
+
+    What was set aside of these node-days before and has found its cards now is resolved.
+    """
+    asides = []
+    places = []
+    for machine, start, unplaced in changed:
+        places.append(about := f"node-day {machine} {start}")
+        for claim, reason in unplaced:
+            record = claim_text(claim).encode()
+            what = f"{about}: {claim.job} {storable(claim.unit)}: {storable(reason)}"
+            identity = about.encode() + record
+            asides.append(Aside(UNPLACED, "reconcile", claim.job.cluster, record, what, identity, about))
+    resolve(connection, places, asides, now)
+    set_aside(connection, asides, now)

@@ -1,17 +1,4 @@
-"""The books: double entry, append only. What they promise:
-
-1. Every transaction's postings sum to zero for each GPU model; a transaction that would not is refused.
-2. Rows of ``transactions`` and ``postings`` are only ever added. A change is a *reversal* of what stood and a new
-   transaction; in a closed period nothing stands corrected, the difference is a *correction* booked in the first open
-   period after it, and names the transaction it corrects.
-3. A node-day is keyed by the hash of its inputs and of the rules. The same again is a no-op, so is a change of inputs
-   that does not change the postings, and so a correction is booked once.
-4. A node-day has at most one transaction standing in its own period (``node_days.transaction_id``); everything else in
-   that period is reversed. What stands, plus the corrections of it, is what the newest evidence says.
-5. On the six dispositions no quantity that stands is negative, and together they are the capacity.
-
-Balances and usage are sums over postings; they are never stored. `accounting.periods.check` proves all this on a live
-ledger.
+"""Booking: reconciled node-days into the books, whose promises are those of `accounting.ledger`.
 
 `book_day` is the only way into them. New node-days of an open period, which nearly all are, go in as the columns that
 they come as; of the others it is found out row by row what is to be written.
@@ -20,21 +7,21 @@ they come as; of the others it is found out row by row what is to be written.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, bindparam, delete, select, tuple_, update
+from sqlalchemy import Connection, bindparam, select, tuple_, update
 
-from accounting.intake.rejects import UNPLACED, Aside, resolve, set_aside
+from accounting.intake.rejects import set_unplaced_aside
 from accounting.ledger.postings import insert_postings
 from accounting.reconcile.posting_columns import VALUES, Postings
 from accounting.store.calendar import OPEN, Period, correcting_period, open_period
 from accounting.store.database import chunks, insert_many, next_id, storable
-from accounting.store.rows import claim_text
+from accounting.store.day_changes import forget_marks
 from accounting.store.tables import day_marks, node_days, postings, transactions
 from exporters.model import Claim
 
@@ -267,35 +254,6 @@ class _Booking:
             kinds[tuple(n for n in moved if not n.startswith("b_"))].append(moved)
         for names, rows in kinds.items():
             connection.execute(update(node_days).where(*place).values({name: bindparam(name) for name in names}), rows)
-
-
-def forget_marks(connection: Connection, starts: Iterable[int]) -> None:
-    """Forget what the days that begin then are known by, since something is booked of them.
-
-    Whoever books may know less than another writer who marked the day meanwhile: without its mark it is read again.
-    """
-    for part in chunks(sorted(starts)):
-        connection.execute(delete(day_marks).where(day_marks.c.start_at.in_(part)))
-
-
-def set_unplaced_aside(
-    connection: Connection, changed: Iterable[tuple[str, int, Sequence[tuple[Claim, str]]]], now: int
-) -> None:
-    """Set aside the claims of booked node-days (machine, start, claims with reasons) that found no cards.
-
-    What was set aside of these node-days before and has found its cards now is resolved.
-    """
-    asides = []
-    places = []
-    for machine, start, unplaced in changed:
-        places.append(about := f"node-day {machine} {start}")
-        for claim, reason in unplaced:
-            record = claim_text(claim).encode()
-            what = f"{about}: {claim.job} {storable(claim.unit)}: {storable(reason)}"
-            identity = about.encode() + record
-            asides.append(Aside(UNPLACED, "reconcile", claim.job.cluster, record, what, identity, about))
-    resolve(connection, places, asides, now)
-    set_aside(connection, asides, now)
 
 
 def _add(amounts: _Amounts, values: Sequence[Any]) -> None:

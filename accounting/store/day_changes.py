@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select
 
 from accounting.model import DAY, NEAR
 from accounting.store.database import chunks, upsert
-from accounting.store.tables import claims, day_changes, records
+from accounting.store.tables import claims, day_changes, day_marks, records
 
 Span = tuple[int, int | None]
 """Epoch seconds; no end: it still goes on."""
@@ -72,3 +72,12 @@ class Changes:
         """A number that grows whenever something is written of the days of ``[a, b)``."""
         first, last = a // DAY, (b - 1) // DAY
         return sum((n if first <= day else 0) + more for day, n, more in self._rows if day <= last)
+
+
+def forget_marks(connection: Connection, starts: Iterable[int]) -> None:
+    """Forget what the days that begin then are known by, since something is booked of them.
+
+    Whoever books may know less than another writer who marked the day meanwhile: without its mark it is read again.
+    """
+    for part in chunks(sorted(starts)):
+        connection.execute(delete(day_marks).where(day_marks.c.start_at.in_(part)))
