@@ -18,18 +18,14 @@ ONE_THING = {
     "kubernetes": "Kubernetes",
     "devices": "endpoints of cards",
     "fabric": "RDMA ports",
-    "columns": "columns",
 }
 """Names that several rooms have, since each of them is about that one thing: its settings, its sources, its scripts."""
 
 
 def folders(floor: str) -> list[Path]:
-    """The floor and every room of it that holds modules; steps of migrations have names of their own.
-
-    ``accounting/bulk`` is being taken apart into the rooms, and is not held to anything meanwhile.
-    """
+    """The floor and every room of it that holds modules; steps of migrations have names of their own."""
     found = {path.parent for path in (ROOT / floor).rglob("*.py")}
-    return sorted(path for path in found if path.name not in ("versions", "bulk"))
+    return sorted(path for path in found if path.name != "versions")
 
 
 def modules(folder: Path) -> list[Path]:

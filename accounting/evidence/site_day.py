@@ -26,7 +26,7 @@ from accounting.evidence.known_cards import unit_of
 from accounting.evidence.node_facts import Facts
 from accounting.evidence.placing import Placed, placed
 from accounting.evidence.questions import Projects, Resolver
-from accounting.intake import holdings
+from accounting.intake.live import holdings
 from accounting.model import CapacityStretch, CoverageStretch, HoldingStretch, Ruling
 from accounting.store.columns import Columns
 from exporters.join.links import FOREVER

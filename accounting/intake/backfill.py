@@ -28,8 +28,9 @@ from accounting.intake.faults import senseless
 from accounting.intake.history import RecordSource
 from accounting.intake.identities import LIVE as SEEN_LIVE
 from accounting.intake.identities import put_jobs
-from accounting.intake.records import Version, hash_of, keep, version_of_claim
+from accounting.intake.records import keep
 from accounting.intake.rejects import Aside, aside_of, set_aside
+from accounting.intake.versions import Version, hash_of, version_of_claim
 from accounting.store.database import chunks, next_id, read, write
 from accounting.store.rows import CLAIM_COLUMNS, claim_of, compact
 from accounting.store.tables import claims as claims_table

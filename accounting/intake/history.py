@@ -18,16 +18,17 @@ from typing import Protocol
 
 from sqlalchemy import Connection, Engine, select
 
+from accounting.garbage import uncollected
 from accounting.intake.coverage import cover_window
 from accounting.intake.events import keep_events
 from accounting.intake.faults import backwards, senseless
 from accounting.intake.open_runs import Asked, OpenRuns
-from accounting.intake.records import Kept, keep, version_of_record
+from accounting.intake.records import Kept, keep
 from accounting.intake.rejects import aside_of, set_aside
 from accounting.intake.runs_seen import look
+from accounting.intake.versions import version_of_record
 from accounting.model import DAY
 from accounting.store.database import chunks, next_id, read, upsert, write
-from accounting.store.garbage import uncollected
 from accounting.store.rows import compact
 from accounting.store.tables import cursors, windows
 from exporters.model import NodeEvent, Record, Reject, Scheduler

@@ -22,10 +22,10 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, select
 
-from accounting.intake.records import Version, hash_of
 from accounting.intake.rejects import DOUBTS, LOST, RUNAWAY, UNCOUNTED, Aside, set_aside, standing_about
 from accounting.intake.rejects import resolve as resolved
 from accounting.intake.runs_seen import Present, Sighting, mark_recorded
+from accounting.intake.versions import Version, hash_of
 from accounting.store.database import chunks, raw_bytes, storable
 from accounting.store.rows import CLAIM_COLUMNS, ENDED, RUNS, claim_of
 from accounting.store.tables import OPEN_RECORDS

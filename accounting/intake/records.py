@@ -10,25 +10,22 @@ is set aside in ``rejects`` with what changed, for an operator to see.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, select, update
 
 from accounting.intake.identities import HISTORY, job_ids, place_ids, put_job_rows
 from accounting.intake.late_changes import report_changes
-from accounting.store.database import chunks, insert_many, listed, next_id, of_each, raw_bytes, storable, storables
+from accounting.intake.versions import Version
+from accounting.store.database import chunks, insert_many, listed, next_id, of_each, storable
 from accounting.store.day_changes import touch, touch_records
 from accounting.store.rows import (
     CLAIM_COLUMNS,
     ENDED,
-    RUNS,
-    WAITS,
     Identity,
-    claim_text,
     claim_values,
     digest,
     identity_of,
@@ -37,26 +34,9 @@ from accounting.store.rows import (
 from accounting.store.tables import claim_keys as keys_table
 from accounting.store.tables import claims as claims_table
 from accounting.store.tables import records as records_table
-from exporters.model import Claim, Job, JobKey, Record
 
 BATCH = 5000
 """Most records that are decided on together: bounds memory."""
-
-
-class Version(NamedTuple):  # made for every record read: many times as fast as a frozen dataclass
-    """One record about to be kept. ``job`` is None where the record names its job without describing it."""
-
-    subject: str
-    source: str
-    cluster: str
-    raw: bytes
-    hash: bytes  # its identity: `hash_of`
-    key: JobKey
-    job: Job | None
-    claims: tuple[Claim, ...]
-    outcome: str
-    reason: str
-    finality: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,57 +57,6 @@ class Kept:
             self.unchanged + other.unchanged,
             self.changed + other.changed,
         )
-
-
-def version_of_record(record: Record, cluster: str) -> Version:
-    """A history source's record as a version of its run."""
-    source, cluster, reason = storables((record.source, cluster, record.excluded or record.doubt))
-    raw = raw_bytes(record.raw)
-    return Version(
-        subject=storable(str(record.job.key)),
-        source=source,
-        cluster=cluster,
-        raw=raw,
-        hash=hash_of(source, cluster, raw),
-        key=record.job.key,
-        job=record.job,
-        claims=record.claims,
-        outcome="pending" if record.pending else "excluded" if record.excluded else "charged",
-        reason=reason,
-        finality=ENDED if not record.pending else RUNS if record.claims or record.doubt else WAITS,
-    )
-
-
-def version_of_claim(claim: Claim, source: str, cluster: str) -> Version:
-    """A claim that only the live side saw, as a version of itself: its canonical text is the record.
-
-    The subject is the unit on its node, not its job: a pod whose root owner becomes known only later stays one pod.
-    """
-    source, cluster = storables((source, cluster))
-    raw = claim_text(claim).encode()
-    return Version(
-        subject=storable(f"{claim.node}/{claim.unit}"),
-        source=source,
-        cluster=cluster,
-        raw=raw,
-        hash=hash_of(source, cluster, raw),
-        key=claim.job,
-        job=None,
-        claims=(claim,),
-        outcome="pending" if claim.end is None else "charged",
-        reason="",
-        finality=RUNS if claim.end is None else ENDED,
-    )
-
-
-def hash_of(source: str, cluster: str, raw: bytes) -> bytes:
-    """The identity of a record: SHA-256 over where it was read (as stored) and its very bytes."""
-    return hashlib.sha256(_where(source, cluster) + raw).digest()
-
-
-@lru_cache(maxsize=64)
-def _where(source: str, cluster: str) -> bytes:
-    return f"{len(source)}:{source}{len(cluster)}:{cluster}".encode()
 
 
 def keep(connection: Connection, versions: Sequence[Version], seen_at: int) -> Kept:

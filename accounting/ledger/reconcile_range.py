@@ -14,6 +14,7 @@ from uuid import uuid4
 from sqlalchemy import Connection, Engine, func, select
 
 from accounting.evidence.fingerprints import DayInputs
+from accounting.garbage import uncollected
 from accounting.ledger.booking import Done, OutdatedError, Posted, book_day
 from accounting.ledger.day_worker import Range, Site, Worker
 from accounting.reconcile.rule import Rules
@@ -21,7 +22,6 @@ from accounting.reconcile.sweep.engines import Engine as Workers
 from accounting.reconcile.sweep.engines import One, engine
 from accounting.store.calendar import segments
 from accounting.store.database import LedgerError, read
-from accounting.store.garbage import uncollected
 from accounting.store.readers import readers
 from accounting.store.staging import writing
 from accounting.store.tables import claims

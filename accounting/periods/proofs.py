@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, case, func, select
 
-from accounting.intake.records import hash_of
+from accounting.intake.versions import hash_of
 from accounting.store.pages import every, pages
 from accounting.store.rows import CLAIM_COLUMNS, JOB_COLUMNS, digest
 from accounting.store.tables import claim_keys, claims, jobs, nodes, records

@@ -17,7 +17,7 @@ from accounting.evidence.known_cards import unit_of
 from accounting.evidence.site_day import SiteDay
 from accounting.model import HoldingStretch
 from accounting.reconcile.sweep.cards import Claimed, Told, seen
-from accounting.reconcile.sweep.columns import Seen, nothing_seen
+from accounting.reconcile.sweep.site_columns import Seen, nothing_seen
 from exporters.join.cards import named
 
 Holdings = Callable[[int, int, int], Sequence[HoldingStretch]]

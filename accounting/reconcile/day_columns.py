@@ -14,7 +14,7 @@ from accounting.evidence.claim_rows import Codes
 from accounting.evidence.site_day import SiteDay
 from accounting.reconcile.day_cards import cards_of
 from accounting.reconcile.sweep import Columns, Keys, Names
-from accounting.reconcile.sweep.columns import LINKS
+from accounting.reconcile.sweep.site_columns import LINKS
 from exporters.model import Claim, LinkKind, Scheduler
 
 _KINDS = {kind.value: n for n, kind in enumerate(LINKS)}

@@ -12,7 +12,7 @@ from accounting.reconcile.day_columns import DayColumns
 from accounting.reconcile.posting_columns import Postings, Words
 from accounting.reconcile.rule import claim_order
 from accounting.reconcile.sweep import ACCOUNTS, Batch, Sweep
-from accounting.reconcile.sweep.columns import LINKS
+from accounting.reconcile.sweep.site_columns import LINKS
 from accounting.reconcile.sweep.table import Table, concat, empty, take
 from accounting.reconcile.text_ranks import ranks, ranks_below
 from accounting.store.database import storable

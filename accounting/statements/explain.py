@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Engine, and_, or_, select
 
-from accounting.intake import holdings
+from accounting.intake.live import holdings
 from accounting.ledger.booking import CORRECTION
 from accounting.model import HoldingStretch, Usage
 from accounting.store.database import read, storable

@@ -10,24 +10,16 @@ from decimal import Decimal
 import polars as pl
 from sqlalchemy import Engine, select
 
+from accounting.garbage import uncollected
 from accounting.model import Usage
 from accounting.rates.pricing import seen_by
 from accounting.statements.compose import Statement
 from accounting.statements.jobs import JOB, Asked, Known, known
 from accounting.statements.lines import Cards, line_bytes, named, rated, stated
-from accounting.statements.usage import (
-    GROUP,
-    charged_kinds,
-    corrections,
-    measured,
-    reason_of,
-    standing,
-    standing_like,
-)
+from accounting.statements.usage import GROUP, charged_kinds, corrections, measured, reason_of, standing, standing_like
 from accounting.store.calendar import Period
 from accounting.store.columns import Columns, columns
 from accounting.store.database import read
-from accounting.store.garbage import uncollected
 from accounting.store.tables import periods
 from exporters.model import Disposition, JobKey, Scheduler
 

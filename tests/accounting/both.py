@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 
 from accounting.evidence.node_facts import lenders, nodes_seen
 from accounting.intake.history import ingest_history
-from accounting.intake.live_recorder import LedgerRecorder
+from accounting.intake.live.live_recorder import LedgerRecorder
 from accounting.ledger.reconcile_range import Site, reconcile_range
 from accounting.periods.check import check
 from accounting.reconcile.rule import Rules

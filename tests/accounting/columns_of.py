@@ -13,9 +13,9 @@ from accounting.evidence.known_cards import unit_of
 from accounting.model import CapacityStretch, CoverageStretch, HoldingStretch, NodeDay, Posting, Ruling
 from accounting.reconcile.sweep.cards import Claimed, Told, seen
 from accounting.reconcile.sweep.chunk import chunk
-from accounting.reconcile.sweep.columns import LINKS, Columns, Keys, Names
 from accounting.reconcile.sweep.node_day_of import NodeDayCutter
 from accounting.reconcile.sweep.run import Batch, Sweep
+from accounting.reconcile.sweep.site_columns import LINKS, Columns, Keys, Names
 from accounting.reconcile.sweep.table import ACCOUNTS
 from exporters.join.cards import named
 from exporters.join.links import end_of

@@ -16,7 +16,7 @@ from sqlalchemy import Engine, select
 
 from accounting.evidence.rulings import dispute_id
 from accounting.intake.history import ingest_history
-from accounting.intake.live_recorder import LedgerRecorder
+from accounting.intake.live.live_recorder import LedgerRecorder
 from accounting.site import book
 from accounting.store.database import connect, read
 from accounting.store.tables import metadata

@@ -32,7 +32,7 @@ from accounting.evidence.known_cards import unit_of
 from accounting.evidence.node_facts import Facts, load_facts
 from accounting.evidence.questions import Projects, Resolver
 from accounting.evidence.rulings import in_force
-from accounting.intake import holdings
+from accounting.intake.live import holdings
 from accounting.intake.rejects import UNPLACED
 from accounting.model import NEAR, CapacityStretch, CoverageStretch, NodeDay, Posting
 from accounting.reconcile.rule import Rules, reconcile

@@ -12,7 +12,7 @@ from accounting.evidence.fingerprints import DayInputs
 from accounting.evidence.questions import Projects, Resolver
 from accounting.evidence.site_day import SiteDay
 from accounting.intake.history import ingest_history
-from accounting.intake.live_recorder import LedgerRecorder
+from accounting.intake.live.live_recorder import LedgerRecorder
 from accounting.ledger.day_worker import Range, Worker
 from accounting.ledger.reconcile_range import Site, day_inputs
 from accounting.model import NodeDay

@@ -22,9 +22,7 @@ from accounting.store.tables import (
     transactions,
     windows,
 )
-from accounting.store.tables import (
-    node_days as heads,
-)
+from accounting.store.tables import node_days as heads
 from exporters.model import LinkKey, LinkKind
 from tests.accounting.posting import post
 from tests.accounting.readings import inputs, live

@@ -11,10 +11,11 @@ from sqlalchemy import Connection, Engine
 
 from accounting.evidence.rulings import add_ruling
 from accounting.evidence.site_day import SiteDay
-from accounting.intake.holdings import close, recall, take
 from accounting.intake.identities import HISTORY, node_ids, put_jobs
-from accounting.intake.records import keep, version_of_claim, version_of_record
-from accounting.intake.sightings import Seen, _take_splits
+from accounting.intake.live.holdings import close, recall, take
+from accounting.intake.live.sightings import Seen, _take_splits
+from accounting.intake.records import keep
+from accounting.intake.versions import version_of_claim, version_of_record
 from accounting.ledger.booking import Head, heads
 from accounting.ledger.day_worker import Worker
 from accounting.ledger.reconcile_range import ReconcileReport, Site, reconcile_range

@@ -5,7 +5,7 @@ from dataclasses import replace
 from sqlalchemy import Engine
 
 from accounting.intake.history import ingest_history
-from accounting.intake.live_recorder import LedgerRecorder
+from accounting.intake.live.live_recorder import LedgerRecorder
 from accounting.statements.explain import explain_usage, render
 from exporters.model import Disposition, Record
 from exporters.recorder import Holding, Round, SourceReading

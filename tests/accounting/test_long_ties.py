@@ -10,8 +10,9 @@ from sqlalchemy import Connection, Engine, update
 
 from accounting.evidence.long_ties import tied_beyond
 from accounting.intake.identities import HISTORY, put_jobs
-from accounting.intake.records import keep, version_of_claim, version_of_record
-from accounting.intake.sightings import Seen, _take_splits
+from accounting.intake.live.sightings import Seen, _take_splits
+from accounting.intake.records import keep
+from accounting.intake.versions import version_of_claim, version_of_record
 from accounting.model import DAY
 from accounting.store.columns import columns
 from accounting.store.database import read, write

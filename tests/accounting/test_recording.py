@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, event, select
 
 from accounting.intake.history import ingest_history
-from accounting.intake.holdings import between
-from accounting.intake.live_recorder import LedgerRecorder
+from accounting.intake.live.holdings import between
+from accounting.intake.live.live_recorder import LedgerRecorder
+from accounting.intake.live.telemetry import add
 from accounting.intake.rejects import rejects
-from accounting.intake.telemetry import add
 from accounting.store.database import read
 from accounting.store.tables import coverage, records, splits, telemetry
 from exporters.model import Claim, Job, JobKey, Node, Reject

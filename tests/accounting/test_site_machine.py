@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 )
 
 from accounting.evidence.rulings import add_ruling
-from accounting.intake.live_recorder import LedgerRecorder
+from accounting.intake.live.live_recorder import LedgerRecorder
 from accounting.ledger.disputes import disputes
 from accounting.ledger.disputes import rule as decide
 from accounting.model import Ruling

@@ -17,7 +17,7 @@ from accounting.reconcile.rule import REMAINDER, Rules, parties, reconcile
 from accounting.reconcile.sweep import ACCOUNTS, Batch, Sweep
 from accounting.reconcile.sweep import chunk as chunks
 from accounting.reconcile.sweep import run as sweep_run
-from accounting.reconcile.sweep.columns import PER_CLAIM
+from accounting.reconcile.sweep.site_columns import PER_CLAIM
 from accounting.reconcile.sweep.table import KEY
 from exporters.model import Claim, LinkKey, NodeKey
 from tests.accounting.columns_of import columns_of, node_day, postings_of

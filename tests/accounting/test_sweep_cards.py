@@ -11,7 +11,7 @@ import pytest
 from accounting.model import DAY, CapacityStretch, CoverageStretch, HoldingStretch, NodeDay, Posting
 from accounting.reconcile.rule import Rules, reconcile
 from accounting.reconcile.sweep.cards import Claimed, Told, seen
-from accounting.reconcile.sweep.columns import Seen
+from accounting.reconcile.sweep.site_columns import Seen
 from exporters.model import Claim
 from tests.accounting.columns_of import columns_of
 from tests.accounting.sites import FIRST, Site

@@ -11,7 +11,7 @@ from accounting.evidence.claim_reader import QUERY, Reader
 from accounting.evidence.key_ties import tied_rows
 from accounting.evidence.node_facts import node_keys
 from accounting.intake.history import ingest_history
-from accounting.intake.live_recorder import LedgerRecorder
+from accounting.intake.live.live_recorder import LedgerRecorder
 from accounting.store.columns import columns
 from accounting.store.database import read
 from accounting.store.tables import PODS, claims

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine
 
-from accounting.intake.live_recorder import LedgerRecorder
+from accounting.intake.live.live_recorder import LedgerRecorder
 from exporters.model import Disposition
 from exporters.recorder import Round, Telemetry
 from tests.accounting.plain_usage import usage

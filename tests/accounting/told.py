@@ -9,10 +9,11 @@ from typing import Any
 from sqlalchemy import Engine, select
 
 from accounting.evidence.rulings import add_ruling
-from accounting.intake.holdings import close, take
 from accounting.intake.identities import LIVE, node_ids, put_jobs
-from accounting.intake.records import keep, version_of_claim, version_of_record
+from accounting.intake.live.holdings import close, take
+from accounting.intake.records import keep
 from accounting.intake.rejects import UNPLACED
+from accounting.intake.versions import version_of_claim, version_of_record
 from accounting.ledger.reconcile_range import ReconcileReport, Site, reconcile_range
 from accounting.model import DAY, NodeDay
 from accounting.reconcile.rule import Rules

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from accounting.model import DAY, CapacityStretch, CoverageStretch
 from accounting.reconcile.sweep import Columns, Keys, Names
-from accounting.reconcile.sweep.columns import INSIDE, LENDS, LINKS, SAME
+from accounting.reconcile.sweep.site_columns import INSIDE, LENDS, LINKS, SAME
 from exporters.model import Claim, JobKey, LinkKey, NodeKey, Scheduler
 
 START = 20_454 * DAY

@@ -9,7 +9,7 @@ import numpy as np
 from sqlalchemy import Engine
 
 from accounting.reconcile.sweep import Columns
-from accounting.reconcile.sweep.columns import LENDS
+from accounting.reconcile.sweep.site_columns import LENDS
 from accounting.store.database import insert_many, next_id, write
 from accounting.store.tables import coverage, holdings
 from tests.bench.month import PERIOD, month

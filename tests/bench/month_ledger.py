@@ -14,7 +14,8 @@ import numpy as np
 from sqlalchemy import Connection, Engine
 
 from accounting.intake.identities import HISTORY, LIVE
-from accounting.intake.records import ENDED, hash_of
+from accounting.intake.records import ENDED
+from accounting.intake.versions import hash_of
 from accounting.reconcile.sweep import Columns
 from accounting.store.database import insert_many, write
 from accounting.store.rows import CLAIM_COLUMNS, JOB_COLUMNS, claim_text, claim_values, job_values, meaning_of

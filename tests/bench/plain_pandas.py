@@ -7,7 +7,7 @@ import pandas as pd
 
 from accounting.model import DAY
 from accounting.reconcile.sweep import ACCOUNTS
-from accounting.reconcile.sweep.columns import INSIDE, LENDS, SAME
+from accounting.reconcile.sweep.site_columns import INSIDE, LENDS, SAME
 from tests.bench.rivals import CARDS, GRACE, HOLDERS
 
 _KEY = ["machine", "day", "account", "project", "job", "unit", "kind", "linked", "reason"]

@@ -13,7 +13,7 @@ import pandas as pd
 
 from accounting.model import DAY
 from accounting.reconcile.sweep import ACCOUNTS, Columns
-from accounting.reconcile.sweep.columns import INSIDE, LENDS, SAME
+from accounting.reconcile.sweep.site_columns import INSIDE, LENDS, SAME
 
 GRACE = 120
 CARDS = 8000

@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from accounting.intake.live_recorder import LedgerRecorder
+from accounting.intake.live.live_recorder import LedgerRecorder
 from accounting.store.schema import open_ledger
 from exporters.recorder import Holding, Round, SourceReading, Telemetry
 from tests.accounting.site import T0, gn, held, kn, node, pod, pod_job, slurm_job, workload

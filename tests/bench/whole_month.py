@@ -27,7 +27,8 @@ from typing import Any
 
 from sqlalchemy import event
 
-from accounting.intake.records import keep, version_of_record
+from accounting.intake.records import keep
+from accounting.intake.versions import version_of_record
 from accounting.site import book, months
 from accounting.store.database import write
 from accounting.store.schema import open_ledger

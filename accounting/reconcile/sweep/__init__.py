@@ -18,8 +18,8 @@ Node-days, and parts of them, are independent: the sum of the parts is the node-
 
 from __future__ import annotations
 
-from accounting.reconcile.sweep.columns import Columns, Keys, Names
 from accounting.reconcile.sweep.run import Batch, Sweep, Unplaced
+from accounting.reconcile.sweep.site_columns import Columns, Keys, Names
 from accounting.reconcile.sweep.table import ACCOUNTS, COLUMNS
 
 __all__ = [

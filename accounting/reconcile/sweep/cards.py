@@ -13,9 +13,9 @@ import numpy as np
 
 from accounting.arrays import Codes, Flags, Ints
 from accounting.reconcile.sweep.chunk import Chunk
-from accounting.reconcile.sweep.columns import INSIDE, LENDS, SAME, STAND_IN, Seen, nothing_seen
 from accounting.reconcile.sweep.grid import each
 from accounting.reconcile.sweep.links.link_stretches import LinkStretches
+from accounting.reconcile.sweep.site_columns import INSIDE, LENDS, SAME, STAND_IN, Seen, nothing_seen
 from accounting.reconcile.sweep.time_cells import Windows
 from exporters.model import MILLI_PER_GPU
 
@@ -37,7 +37,7 @@ class Told(NamedTuple):
 
 
 class Claimed(NamedTuple):
-    """The columns of a site that matter to its cards, as in `accounting.reconcile.sweep.columns.Columns`."""
+    """The columns of a site that matter to its cards, as in `accounting.reconcile.sweep.site_columns.Columns`."""
 
     first: Ints
     unit: Codes

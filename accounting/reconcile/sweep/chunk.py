@@ -9,7 +9,7 @@ import numpy as np
 
 from accounting.arrays import Codes, Flags, Ints
 from accounting.model import DAY
-from accounting.reconcile.sweep.columns import Columns, Keys, Seen
+from accounting.reconcile.sweep.site_columns import Columns, Keys, Seen
 from exporters.join.links import FOREVER
 from exporters.model import Scheduler
 

@@ -17,7 +17,7 @@ import numpy as np
 from accounting.arrays import Codes, Ints
 from accounting.model import CAPACITY, DAY, CapacityStretch, CoverageStretch, NodeDay
 from accounting.reconcile.rule import Rules, reconcile
-from accounting.reconcile.sweep.columns import Columns
+from accounting.reconcile.sweep.site_columns import Columns
 from accounting.reconcile.sweep.table import Codebook, account_code
 from accounting.reconcile.sweep.time_cells import TimeCells, by_day
 from exporters.join.links import lends

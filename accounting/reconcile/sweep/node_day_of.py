@@ -11,8 +11,8 @@ import numpy as np
 from accounting.arrays import Ints, distinct
 from accounting.model import DAY, NodeDay
 from accounting.reconcile.sweep.chunk import Chunk
-from accounting.reconcile.sweep.columns import LENDS
 from accounting.reconcile.sweep.links.naming import Naming
+from accounting.reconcile.sweep.site_columns import LENDS
 from exporters.model import Claim, Scheduler
 
 

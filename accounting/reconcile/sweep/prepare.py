@@ -11,11 +11,11 @@ from accounting.arrays import Flags, Ints, distinct
 from accounting.reconcile.rule import REMAINDER
 from accounting.reconcile.sweep.cards import card_windows
 from accounting.reconcile.sweep.chunk import Chunk
-from accounting.reconcile.sweep.columns import INSIDE, LENDS
 from accounting.reconcile.sweep.constant_stretches import Timeline
 from accounting.reconcile.sweep.counting.part import Holders, Part, Rows
 from accounting.reconcile.sweep.links.link_stretches import Nested, nested
 from accounting.reconcile.sweep.node_day_of import NodeDayCutter
+from accounting.reconcile.sweep.site_columns import INSIDE, LENDS
 from accounting.reconcile.sweep.time_cells import TimeCells, refined
 
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from accounting.model import DAY, NodeDayResult
 from accounting.reconcile.rule import Rules
 from accounting.reconcile.sweep.chunk import MOST_CELLS, chunks
-from accounting.reconcile.sweep.columns import Columns
 from accounting.reconcile.sweep.constant_stretches import Timeline
 from accounting.reconcile.sweep.counting.core import sweep_part
 from accounting.reconcile.sweep.counting.part import Part, Swept
 from accounting.reconcile.sweep.engines import Engine, EngineName, engine
 from accounting.reconcile.sweep.node_day_of import NodeDayCutter
 from accounting.reconcile.sweep.prepare import prepare
+from accounting.reconcile.sweep.site_columns import Columns
 from accounting.reconcile.sweep.table import Reasons, Table
 from accounting.reconcile.sweep.windows import Aside, Codes, reconcile_all
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accounting.model import CAPACITY
-from accounting.reconcile.sweep.columns import LINKS
+from accounting.reconcile.sweep.site_columns import LINKS
 from exporters.model import Disposition
 
 Table = dict[str, NDArray[Any]]

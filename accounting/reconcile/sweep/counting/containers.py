@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from accounting.arrays import Ints
-from accounting.reconcile.sweep.columns import INSIDE, LENDS, SAME
 from accounting.reconcile.sweep.counting.part import Part
 from accounting.reconcile.sweep.grid import Cut, Grid, each, spread
 from accounting.reconcile.sweep.links.link_stretches import LinkStretches
+from accounting.reconcile.sweep.site_columns import INSIDE, LENDS, SAME
 from accounting.reconcile.sweep.time_cells import TimeCells, Windows
 
 

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from accounting.arrays import Ints
 from accounting.model import CAPACITY, DAY
-from accounting.reconcile.sweep.columns import INSIDE, SAME, STAND_IN
 from accounting.reconcile.sweep.counting.part import Part
 from accounting.reconcile.sweep.counting.stack import Rests
 from accounting.reconcile.sweep.grid import Cut, Grid, each
 from accounting.reconcile.sweep.links.link_stretches import LinkStretches
+from accounting.reconcile.sweep.site_columns import INSIDE, SAME, STAND_IN
 from accounting.reconcile.sweep.table import COLUMNS, Table, account_code, concat, empty, merged, table, take
 from accounting.reconcile.sweep.time_cells import TimeCells, coarse
 from exporters.model import Disposition

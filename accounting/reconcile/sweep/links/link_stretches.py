@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from accounting.arrays import Codes, Flags, Ints
 from accounting.reconcile.sweep.chunk import Chunk
-from accounting.reconcile.sweep.columns import SAME
 from accounting.reconcile.sweep.links.nesting import ties
 from accounting.reconcile.sweep.links.singly import Singly
 from accounting.reconcile.sweep.node_day_of import NodeDayCutter
+from accounting.reconcile.sweep.site_columns import SAME
 from accounting.reconcile.sweep.table import Codebook
 
 

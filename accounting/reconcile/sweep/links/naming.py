@@ -7,7 +7,7 @@ import numpy as np
 from accounting.arrays import Codes, Ints
 from accounting.model import NEAR
 from accounting.reconcile.sweep.chunk import Chunk
-from accounting.reconcile.sweep.columns import INSIDE, SAME
+from accounting.reconcile.sweep.site_columns import INSIDE, SAME
 
 
 class Naming:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from accounting.arrays import Flags, Ints, distinct
 from accounting.reconcile.sweep.chunk import Chunk
-from accounting.reconcile.sweep.columns import INSIDE, LENDS, SAME, STAND_IN
 from accounting.reconcile.sweep.links.naming import Naming
+from accounting.reconcile.sweep.site_columns import INSIDE, LENDS, SAME, STAND_IN
 
 _RANK = np.full(8, -1)
 _RANK[[STAND_IN, SAME, INSIDE]] = 0, 1, 2

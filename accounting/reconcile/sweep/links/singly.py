@@ -9,9 +9,9 @@ import numpy as np
 
 from accounting.arrays import Ints, distinct
 from accounting.reconcile.sweep.chunk import Chunk
-from accounting.reconcile.sweep.columns import LENDS, LINKS, SAME
 from accounting.reconcile.sweep.links.nesting import Ties
 from accounting.reconcile.sweep.node_day_of import NodeDayCutter, day_of
+from accounting.reconcile.sweep.site_columns import LENDS, LINKS, SAME
 from accounting.reconcile.sweep.table import Codebook
 from exporters.join.links import FOREVER, Link, find_links
 from exporters.model import Claim

@@ -17,8 +17,9 @@ from accounting.intake import runs_seen
 from accounting.intake.coverage import LIVE, WHOLE, begin_live, extend_live, last_live
 from accounting.intake.identities import LIVE as SEEN
 from accounting.intake.identities import job_ids, node_ids, put_jobs
-from accounting.intake.records import keep, version_of_claim
+from accounting.intake.records import keep
 from accounting.intake.rejects import aside_of, set_aside
+from accounting.intake.versions import version_of_claim
 from accounting.model import LEFT
 from accounting.store.database import chunks, insert_many, next_id, storable, upsert
 from accounting.store.day_changes import touch_jobs

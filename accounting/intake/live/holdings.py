@@ -1,6 +1,7 @@
 """Which card was in whose hands, in intervals: sightings in successive rounds, joined.
 
-As with `accounting.intake.sightings`, an interval that goes on has no end and lasts to the end of the rounds' coverage.
+As with `accounting.intake.live.sightings`, an interval that goes on has no end and lasts to the end of the rounds'
+coverage.
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ from datetime import UTC, tzinfo
 
 from sqlalchemy import Connection, Engine, select
 
-from accounting.intake import holdings, sightings, telemetry
 from accounting.intake.coverage import ROUND, begin_live, extend_live, last_live
-from accounting.intake.sightings import Seen
+from accounting.intake.live import holdings, sightings, telemetry
+from accounting.intake.live.sightings import Seen
 from accounting.store.database import read, upsert, write
 from accounting.store.tables import recorders
 from exporters.recorder import Round
