@@ -19,6 +19,8 @@ from tests.accounting.crashing import Death, live, run
 from tests.accounting.lives import STEPS, contents
 from tests.accounting.shelves import PostgresShelf, Shelf, SqliteShelf
 
+pytestmark = pytest.mark.slow
+
 NAMES = list(STEPS)
 EVERY = {"sqlite": 37, "postgresql": 74}
 """Of the statements inside transactions, one in so many is a place to die; one in fewer where that takes longer."""

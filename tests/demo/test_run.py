@@ -33,6 +33,8 @@ from exporters.model import Disposition
 from tests.accounting.test_service import TOKENS
 from tests.lab.daemons import wait_for
 
+pytestmark = pytest.mark.slow
+
 EVERY = 4
 MONTH_S = 31 * 86_400
 FILES = ("chargeback-2026-10.csv", "chargeback-2026-10-summary.csv", "chargeback-2026-10-notes.txt")
