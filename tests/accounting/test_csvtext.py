@@ -34,6 +34,8 @@ HOSTILE = st.text(
         ("exe\u202efdp", r"exe\u202efdp"),
         ("next\x85line", r"next\x85line"),
         ("not utf-8 \udcff", r"not utf-8 \xff"),
+        ("not utf-8 \udc80", r"not utf-8 \x80"),
+        ("neither \udc7f nor \udd00", r"neither \udc7f nor \udd00"),
         ("lone \ud800", r"lone \ud800"),
         ("Zürich 東京 😀", "Zürich 東京 😀"),
         ("", ""),

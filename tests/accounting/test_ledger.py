@@ -7,13 +7,16 @@ from datetime import UTC
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import polars as pl
 import pytest
 from sqlalchemy import BigInteger, Engine, cast, func, select
 
 from accounting.intake.rejects import rejects
 from accounting.ledger.booking import Done, Draft, OutdatedError, Posted, book_day, heads
 from accounting.model import NodeDayResult, Posting
+from accounting.statements import usage as production
 from accounting.store.calendar import close, period_named, periods_booked, state
+from accounting.store.columns import columns
 from accounting.store.database import LedgerError, read, write
 from accounting.store.tables import postings, transactions
 from exporters.model import Disposition, LinkKind
@@ -207,6 +210,29 @@ def test_corrections_go_to_the_first_period_that_is_still_open(engine: Engine) -
 
     assert "2026-12" == journal(engine)[-1][1]
     assert ["2026-10", "2026-12"] == [p.name for p in periods_booked(engine)]
+
+
+def test_what_begins_with_a_month_is_a_correction_of_that_month_and_of_no_other(engine: Engine) -> None:
+    """And what stands for some days is that of the node-days that begin in them, in however many pieces it is read."""
+    december = period_named("2026-12").start
+    last = NOVEMBER - DAY
+    for start in (last, NOVEMBER):
+        post(engine, booked(charged(1, start=start), start=start), now=december)
+    for name in ("2026-10", "2026-11"):
+        close(engine, name, now=december)
+    for start in (last, NOVEMBER):
+        post(engine, booked(charged(2, start=start), start=start), now=december + 5)
+
+    with read(engine) as connection, columns(connection) as ledger:
+        later = production.corrections(ledger, "2026-12")
+        both, one = (
+            production.standing(ledger, last, NOVEMBER + DAY),
+            production.standing(ledger, NOVEMBER, NOVEMBER + DAY),
+        )
+
+    told = later.filter(pl.col("job") > 0).group_by(pl.col("corrects").cast(pl.String)).agg(pl.col("charged").sort())
+    assert {month: [-1000 * DAY, 1000 * DAY] for month in ("2026-10", "2026-11")} == dict(told.iter_rows())
+    assert [2000 * DAY, 1000 * DAY] == [some.filter(pl.col("job") > 0)["charged"].sum() for some in (both, one)]
 
 
 def test_periods_close_in_order_and_only_when_they_are_over(engine: Engine) -> None:
