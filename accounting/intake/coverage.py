@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Connection, delete, func, select, update
+from collections.abc import Collection
 
-from accounting.store.database import next_id
+from sqlalchemy import ColumnElement, Connection, Engine, delete, func, select, update
+
+from accounting.store.database import next_id, read
+from accounting.store.tables import capacity, claims, holdings, records, telemetry
 from accounting.store.tables import coverage as table
 from exporters.model import Scheduler
+from exporters.sources.kubernetes.past.kube_past import RECOVERED
 
 HISTORY, LIVE, ROUND, WHOLE = "history", "live", "round", "whole"
 """Windows of a history; polls of a live source; rounds of a recorder; polls that showed all there was."""
@@ -72,6 +76,24 @@ def extend_live(connection: Connection, number: int, at: int) -> None:
     connection.execute(update(table).where(table.c.id == number).values(end_at=at))
 
 
+def forget_future(connection: Connection, recorder: str, places: Collection[tuple[str, str]], now: int) -> None:
+    """Take back what a recorder kept as of times later than ``now``, when its clock was ahead.
+
+    ``places`` are the sources and clusters that it reads.
+    """
+    held, shown, c = holdings.c, capacity.c, table.c
+    for source, cluster in {*places, (recorder, "")}:
+        mine = (c.source == source, c.cluster == cluster, c.kind.in_((LIVE, ROUND)))
+        connection.execute(delete(table).where(*mine, c.start_at > now))
+        connection.execute(update(table).where(*mine, c.end_at > now).values(end_at=now))
+    sources = sorted({source for source, _ in places})
+    connection.execute(delete(capacity).where(shown.source.in_(sources), shown.start_at > now))
+    connection.execute(update(capacity).where(shown.source.in_(sources), shown.end_at > now).values(end_at=now))
+    connection.execute(delete(holdings).where(held.recorder == recorder, held.start_at > now))
+    connection.execute(update(holdings).where(held.recorder == recorder, held.end_at > now).values(end_at=now))
+    connection.execute(delete(telemetry).where(telemetry.c.start_at > now))
+
+
 def covered_until(connection: Connection) -> dict[tuple[Scheduler, str], int]:
     """The last second for which claims of each scheduler's cluster are known (Slurm: its history only)."""
     c = table.c
@@ -95,3 +117,32 @@ def live_ends(connection: Connection) -> dict[tuple[str, str], int]:
     c = table.c
     query = select(c.source, c.cluster, func.max(c.end_at)).where(c.kind.in_((LIVE, ROUND)))
     return {(s, cluster): int(end) for s, cluster, end in connection.execute(query.group_by(c.source, c.cluster))}
+
+
+def recovered_time(engine: Engine, start: int, end: int, known_by: int | None = None) -> dict[tuple[str, str], int]:
+    """MilliGPU-seconds of ``[start, end)`` that claims hold by recovery, by source and cluster: what was held in
+    recovered time by pods whose end the recorder did not see. ``known_by`` leaves out what was recovered later.
+    """
+    c, r, t = claims.c, records.c, table.c
+    query = (
+        select(r.source, r.cluster, c.milligpu, c.start_at, c.end_at)
+        .join(records, r.id == c.record_id)
+        .where(c.current, c.end_basis.startswith(RECOVERED), c.start_at < end, c.end_at > start)
+    )
+    if known_by is not None:
+        query = query.where(r.seen_at <= known_by)
+    spans: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    found: dict[tuple[str, str], int] = {}
+    with read(engine) as connection:
+        stretches = select(t.source, t.cluster, t.start_at, t.end_at).where(
+            t.kind == HISTORY, t.scheduler == Scheduler.KUBERNETES.value, t.start_at < end, t.end_at > start
+        )
+        for source, cluster, a, b in connection.execute(stretches):
+            spans.setdefault((source, cluster), []).append((max(a, start), min(b, end)))
+        if not spans:
+            return {}  # as mostly: nobody need read all claims for it
+        for source, cluster, milligpu, first, last in connection.execute(query):
+            there = spans.get((source, cluster), ())
+            seconds = sum(max(0, min(b, last) - max(a, first)) for a, b in there)
+            found[source, cluster] = found.get((source, cluster), 0) + milligpu * seconds
+    return {place: held for place, held in sorted(found.items()) if held}

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from accounting.evidence.node_facts import lenders, nodes_seen
 from accounting.intake import rejects as set_aside
-from accounting.intake.backfilled import recovered_time
+from accounting.intake.coverage import recovered_time
 from accounting.intake.history import IntakeReport, ingest_history
 from accounting.intake.live.live_recorder import LedgerRecorder
 from accounting.ledger.reconcile_range import AS_FITS, ReconcileReport, Site, Work, day_inputs, reconcile_range

@@ -54,13 +54,14 @@ def exporter(
     """
     from exporters import build
     from exporters.config import load
+    from exporters.poll.steady import SteadyClock
 
     config = load(config_file)
     if check_only:
         click.echo(build.describe(config))
         return
     recorder = make_recorder(config, shard) if config.ledger else None
-    collector = build.collector(config, recorder, shard=shard)
+    collector = build.collector(config, recorder, SteadyClock(), shard)
     if once:
         print_once(collector)
     else:

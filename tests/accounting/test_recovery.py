@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from sqlalchemy import Engine, select
 
 from accounting.intake.backfill import RecoveryReport, gaps, recover
-from accounting.intake.backfilled import recovered_time
+from accounting.intake.coverage import recovered_time
 from accounting.intake.rejects import rejects
 from accounting.store.tables import records
 from exporters.model import Claim, Node

@@ -8,19 +8,32 @@ durable when `LedgerRecorder.record` returns, but for telemetry, which is summed
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, tzinfo
 
 from sqlalchemy import Connection, Engine, select
 
-from accounting.intake.coverage import ROUND, begin_live, extend_live, last_live
+from accounting.intake.coverage import ROUND, begin_live, extend_live, forget_future, last_live
+from accounting.intake.faults import blames_content, rejected, sift, without
 from accounting.intake.live import holdings, sightings, telemetry
 from accounting.intake.live.sightings import Seen
-from accounting.store.database import read, upsert, write
+from accounting.intake.rejects import aside_of, set_aside
+from accounting.store.database import read, upsert, write, write_on
 from accounting.store.tables import recorders
+from exporters.model import Reject
 from exporters.recorder import Round
 
 log = logging.getLogger(__name__)
+
+
+MOST_GUILTY = 10_000
+"""Facts that are remembered as not to be kept: they come again in every round."""
+
+
+class _TriedError(Exception):
+    """A trial has worked, and is to leave nothing behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +56,8 @@ class LedgerRecorder:
     each needs its own, and keeps it over restarts. ``zone`` is the site's time zone, which cuts telemetry at months.
 
     Rounds come in the order of their time. A round that is not later than the last one kept is a repeat: its
-    telemetry and holdings were kept already, and what its readings tell is kept again without effect.
+    telemetry and holdings were kept already, and what its readings tell is kept again without effect. One that is
+    earlier by more than the gap shows that a clock was wrong: what was stamped later than it is taken back.
     """
 
     def __init__(
@@ -58,28 +72,65 @@ class LedgerRecorder:
         self._engine, self._gap, self._name, self._zone = engine, gap, name, zone
         self._flush_ms = int(flush_seconds * 1000)
         self._state: _State | None = None
+        self._guilty: set[str] = set()
         self._hoped: _State | None = None  # what a round led to whose commit has not been confirmed
 
     def record(self, round_: Round) -> None:
         """Keep one round. Raises what the database raises; then it may be tried again, and is kept once.
 
-        A server that goes away while it commits may have done so or not: the next call asks the ledger.
+        What of it no ledger can keep is set aside (`accounting.intake.faults`), and the rest is kept. A server that
+        goes away while it commits may have done so or not: the next call asks the ledger.
         """
+        round_ = without(round_, lambda fact: repr(fact) in self._guilty) if self._guilty else round_
+        try:
+            self._record(round_)
+        except Exception as error:
+            if not blames_content(error):
+                raise
+            found = sift(round_, self._try)
+            if not found.guilty:
+                raise
+            self._guilty |= {repr(fact) for fact, _ in found.guilty[: MOST_GUILTY - len(self._guilty)]}
+            rejects = rejected(found.guilty, round_.at)
+            for reject in rejects:
+                log.error("recorder: %s: %s", reject.reason, reject.record[:200])  # noqa: TRY400 - its reason says it
+            self._record(found.round, rejects)
+
+    def _record(self, round_: Round, rejects: Sequence[Reject] = ()) -> None:
         state = self._standing()
         with write(self._engine) as connection:
-            seen = dict(state.seen)
-            for reading in round_.readings:
-                place = (reading.source, reading.cluster)
-                before = seen.get(place) or sightings.recall(connection, *place)
-                seen[place] = sightings.take(connection, reading, before, self._gap)
-            state = replace(state, seen=seen)
-            at_ms = int(round_.at * 1000)
-            if state.last_ms is None or at_ms > state.last_ms:
-                state = self._take(connection, round_, at_ms, state)
-            elif at_ms < state.last_ms:
-                log.warning("a round of %s came after one of %s: taken as a repeat", at_ms, state.last_ms)
-            self._hoped = state
+            state = self._hoped = self._write(connection, round_, state)
+            set_aside(connection, [aside_of(reject, "") for reject in rejects], int(round_.at))
         self._state, self._hoped = state, None
+
+    def _try(self, round_: Round) -> None:
+        """Whether a round could be kept: it raises what that raises, and keeps nothing."""
+        state = self._standing()
+        with self._engine.connect() as connection, suppress(_TriedError), write_on(connection) as writer:
+            self._write(writer, round_, state)
+            raise _TriedError
+
+    def _write(self, connection: Connection, round_: Round, state: _State) -> _State:
+        """Write a round in the caller's transaction; returns where the ledger stands then."""
+        at_ms = int(round_.at * 1000)
+        if state.last_ms is not None and at_ms < state.last_ms - 1000 * self._gap:
+            log.error(
+                "the last round kept is of %s, %d s after this one: a clock was wrong; what it stamped is taken back",
+                state.last_ms, (state.last_ms - at_ms) // 1000,
+            )  # fmt: skip
+            forget_future(connection, self._name, {(r.source, r.cluster) for r in round_.readings}, at_ms // 1000)
+            state = replace(self._found(connection), buckets={}, last_ms=None)
+        seen = dict(state.seen)
+        for reading in round_.readings:
+            place = (reading.source, reading.cluster)
+            before = seen.get(place) or sightings.recall(connection, *place)
+            seen[place] = sightings.take(connection, reading, before, self._gap)
+        state = replace(state, seen=seen)
+        if state.last_ms is None or at_ms > state.last_ms:
+            state = self._take(connection, round_, at_ms, state)
+        elif at_ms < state.last_ms:
+            log.warning("a round of %s came after one of %s: taken as a repeat", at_ms, state.last_ms)
+        return state
 
     def close(self) -> None:
         """Write what is batched, and release the connections. The recorder may be used again."""
@@ -102,15 +153,18 @@ class LedgerRecorder:
 
     def _recall(self) -> _State:
         with read(self._engine) as connection:
-            last = connection.execute(
-                select(recorders.c.last_at_ms).where(recorders.c.name == self._name)
-            ).scalar_one_or_none()
-            return _State(
-                last,
-                last_live(connection, self._name, "", ROUND),
-                holdings.recall(connection, self._name),
-                flushed_ms=last or 0,
-            )
+            return self._found(connection)
+
+    def _found(self, connection: Connection) -> _State:
+        last = connection.execute(
+            select(recorders.c.last_at_ms).where(recorders.c.name == self._name)
+        ).scalar_one_or_none()
+        return _State(
+            last,
+            last_live(connection, self._name, "", ROUND),
+            holdings.recall(connection, self._name),
+            flushed_ms=last or 0,
+        )
 
     def _take(self, connection: Connection, round_: Round, at_ms: int, state: _State) -> _State:
         """Holdings and telemetry of a round that is later than the last."""
