@@ -7,7 +7,7 @@ they come as; of the others it is found out row by row what is to be written.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from enum import StrEnum
@@ -89,7 +89,7 @@ class OutdatedError(Exception):
 
 
 _Key = tuple[Any, ...]
-_Amounts = dict[_Key, tuple[int, int]]
+Amounts = dict[_Key, tuple[int, int]]
 """Quantity and held by everything else that a posting says, in the order of `VALUES`."""
 
 
@@ -123,6 +123,36 @@ def book_day(connection: Connection, done: Done, *, now: int, zone: tzinfo) -> C
     return counts
 
 
+def stands(connection: Connection, booked: Mapping[Place, Head]) -> dict[str, dict[int, Amounts]]:
+    """What standing transactions and corrections say of some machines on one day, by machine and transaction."""
+    owners = {head.transaction_id: machine for (machine, _), head in booked.items() if head.transaction_id is not None}
+    corrected = [place for place, head in booked.items() if head.correction_id is not None]
+    t, p = transactions.c, postings.c
+    for part in chunks(corrected, 400):
+        query = select(t.id, t.machine).where(tuple_(t.machine, t.start_at).in_(part), t.kind == CORRECTION)
+        owners.update((number, machine) for number, machine in connection.execute(query))
+    found: dict[str, dict[int, Amounts]] = defaultdict(lambda: defaultdict(dict))
+    columns = [p[name] for name in VALUES]
+    for numbers in chunks(sorted(owners)):
+        rows = select(p.transaction_id, *columns).where(p.transaction_id.in_(numbers)).order_by(p.id)
+        for number, *values in connection.execute(rows):
+            _add(found[owners[number]][number], values)
+    return found
+
+
+def amounts_of(rows: Iterable[Sequence[Any]]) -> Amounts:
+    """Rows of `VALUES`, added up where they differ in nothing but quantity and held."""
+    amounts: Amounts = {}
+    for values in rows:
+        _add(amounts, values)
+    return amounts
+
+
+def in_all(standing: Mapping[int, Amounts]) -> Amounts:
+    """What several transactions come to."""
+    return amounts_of((*some, *key) for amounts in standing.values() for key, some in amounts.items())
+
+
 class _Booking:
     """One day's drafts being booked."""
 
@@ -138,7 +168,8 @@ class _Booking:
 
     def book(self) -> Counter[str]:
         """Decide what each draft means for the books, then write everything."""
-        standing = self._standing()
+        places = {(draft.machine, self.done.start) for draft in self.done.drafts}
+        standing = stands(self.connection, {p: head for p, head in self.done.had.items() if p in places})
         counts: Counter[str] = Counter()
         for n, draft in enumerate(self.done.drafts):
             head = self.done.had.get((draft.machine, self.done.start))
@@ -152,29 +183,6 @@ class _Booking:
         set_unplaced_aside(self.connection, lost, self.now)
         return counts
 
-    def _standing(self) -> dict[str, dict[int, _Amounts]]:
-        """What standing transactions and corrections say of the machines that have any, by transaction."""
-        owners: dict[int, str] = {}
-        corrected: list[Place] = []
-        for draft in self.done.drafts:
-            place = (draft.machine, self.done.start)
-            head = self.done.had.get(place)
-            if head is not None and head.transaction_id is not None:
-                owners[head.transaction_id] = draft.machine
-            if head is not None and head.correction_id is not None:
-                corrected.append(place)
-        t, p = transactions.c, postings.c
-        for part in chunks(corrected, 400):
-            query = select(t.id, t.machine).where(tuple_(t.machine, t.start_at).in_(part), t.kind == CORRECTION)
-            owners.update((number, machine) for number, machine in self.connection.execute(query))
-        found: dict[str, dict[int, _Amounts]] = defaultdict(lambda: defaultdict(dict))
-        columns = [p[name] for name in VALUES]
-        for numbers in chunks(sorted(owners)):
-            rows = select(p.transaction_id, *columns).where(p.transaction_id.in_(numbers)).order_by(p.id)
-            for number, *values in self.connection.execute(rows):
-                _add(found[owners[number]][number], values)
-        return found
-
     def _post(self, n: int, draft: Draft) -> None:
         """The first transaction of a node-day."""
         rows = self.done.postings.count(n)
@@ -183,16 +191,10 @@ class _Booking:
         number = self._transaction(POST, draft, draft.end, self.period.name, None)
         self._head(draft, number, None)
 
-    def _amend(self, n: int, draft: Draft, head: Head | None, standing: Mapping[int, _Amounts]) -> Posted:
+    def _amend(self, n: int, draft: Draft, head: Head | None, standing: Mapping[int, Amounts]) -> Posted:
         """Another transaction of a node-day, or the first one in a closed period, if the postings are others."""
-        wanted: _Amounts = {}
-        for values in self.done.postings.rows(n):
-            _add(wanted, values)
-        stands: _Amounts = {}
-        for amounts in standing.values():
-            for key, some in amounts.items():
-                _add(stands, (*some, *key))
-        if head is not None and wanted == stands and draft.end == head.end:
+        wanted, booked = amounts_of(self.done.postings.rows(n)), in_all(standing)
+        if head is not None and wanted == booked and draft.end == head.end:
             self._move(draft)
             return Posted.UNCHANGED
         if self.done.is_open:
@@ -205,7 +207,7 @@ class _Booking:
             self._move(draft, transaction_id=number)
             return Posted.REPOSTED
         difference = dict(wanted)
-        for key, (quantity, held) in stands.items():
+        for key, (quantity, held) in booked.items():
             _add(difference, (-quantity, -held, *key))
         later = correcting_period(self.connection, self.period, self.zone)
         number = self._transaction(CORRECTION, draft, draft.end, later.name, head.transaction_id if head else None)
@@ -227,7 +229,7 @@ class _Booking:
         )  # fmt: skip
         return number
 
-    def _write_down(self, transaction: int, amounts: _Amounts) -> None:
+    def _write_down(self, transaction: int, amounts: Amounts) -> None:
         for n, (key, (quantity, held)) in enumerate(amounts.items(), start=self.posting_id):
             self.postings.append((n, transaction, quantity, held, *key))
         self.posting_id += len(amounts)
@@ -256,7 +258,7 @@ class _Booking:
             connection.execute(update(node_days).where(*place).values({name: bindparam(name) for name in names}), rows)
 
 
-def _add(amounts: _Amounts, values: Sequence[Any]) -> None:
+def _add(amounts: Amounts, values: Sequence[Any]) -> None:
     """Add a row of `VALUES`, which begins with quantity and held; one that comes to nothing is none."""
     quantity, held, *rest = values
     key = tuple(rest)

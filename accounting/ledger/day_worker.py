@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 
@@ -113,11 +113,20 @@ class Worker:
         A node-day that was booked and of which there is no evidence any more (its machine goes by another name now) is
         taken back, lest its cards be counted under both names. ``mark`` is the day's, taken before.
         """
+        return self._reconciled(connection, a, b, mark, run, self._is_news)
+
+    def derived(self, connection: Connection, a: int, b: int, run: Engine) -> Done:
+        """The node-days over ``[a, b)`` reconciled anew, whatever is booked: what they come to by their evidence."""
+        return self._reconciled(connection, a, b, b"", run, lambda *_: True)
+
+    def _reconciled(
+        self, connection: Connection, a: int, b: int, mark: bytes, run: Engine, wanted: Callable[..., bool]
+    ) -> Done:
         had = heads(connection, a, b)
         day = self.site_day(connection, a, b)
         name = period_at(a, self.range.zone).name
         state = connection.execute(select(periods.c.state).where(periods.c.name == name)).scalar_one_or_none()
-        which = [m for m in range(len(day.machines)) if self._is_news(day, m, had)]
+        which = [m for m in range(len(day.machines)) if wanted(day, m, had)]
         made = DayColumns(day, which)
         sweep = Sweep(made.columns, self.range.rules, (a, b), run=run)
         swept = DaySwept(made, sweep, [*sweep] if which else [])

@@ -17,7 +17,9 @@ from sqlalchemy.sql.expression import FromClause
 from accounting.evidence.fingerprints import DayInputs
 from accounting.ledger.booking import CORRECTION, POST, REVERSAL
 from accounting.model import CAPACITY, CapacityStretch
+from accounting.periods.decided import chain_holds, months_stand
 from accounting.periods.proofs import Breach, altered_records, doubtful_marks, misfiled_keys, misread_records
+from accounting.periods.rederive import records_kept
 from accounting.periods.sealing import closed_in_order, seals_hold
 from accounting.store.database import LedgerError, damage, read
 from accounting.store.tables import (
@@ -229,6 +231,9 @@ _PROOFS = (
     misfiled_keys,
     closed_in_order,
     seals_hold,
+    chain_holds,
+    months_stand,
+    records_kept,
 )
 
 

@@ -19,6 +19,7 @@ from accounting.periods.canonical_text import booked_text
 from accounting.periods.proofs import Breach
 from accounting.store.calendar import CLOSED, OPEN, SEALED, period_named
 from accounting.store.database import LedgerError, chunks, read, write
+from accounting.store.decisions import SEAL, note
 from accounting.store.readers import Given, Readers, readers
 from accounting.store.rows import compact
 from accounting.store.tables import periods, transactions
@@ -77,6 +78,7 @@ def seal(engine: Engine, name: str, *, now: int, zone: tzinfo) -> bytes:
             made = digest(some, connection, name, before)
         news = {"state": SEALED, "seal": made, "sealed_at": now}
         connection.execute(update(periods).where(_N.name == name).values(news))
+        note(connection, SEAL, name, made.hex(), now)
     return made
 
 

@@ -13,14 +13,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp
 
-from accounting.periods.check import check
 from accounting.rates.rating import RatingError
 from accounting.service.app import UnavailableError, UnknownPeriodError, create_service
 from accounting.service.auth import TokenFile, Tokens
 from accounting.service.last_value import Latest
 from accounting.service.loop import Loop, Task
 from accounting.service.metrics import OPEN_FAMILIES, Standing, StandingCollector, Standings, stand
-from accounting.site import book, recovery, rereading
+from accounting.site import book, proof, recovery, rereading
 from accounting.statements import Statement
 from accounting.statements.month import month_sums
 from accounting.store.calendar import period_named
@@ -70,7 +69,7 @@ class LedgerBooks:
 
     def check(self) -> Sequence[str]:
         """Every breach of an invariant, in a sentence."""
-        return [str(breach) for breach in check(self._engine)]
+        return [str(breach) for breach in proof.breaches(self._config, self._engine, int(time.time()))]
 
     def ready(self) -> str:
         """Why the books cannot be served now, or nothing."""
@@ -126,7 +125,13 @@ def service(config: Config, clock: Callable[[], float] = time.time) -> Service:
     standings = Standings()
     registry.register(StandingCollector(OPEN_FAMILIES, standings.overall))
     tasks.append(Task("standing", config.service.interval, lambda: standings.stands(standing_of(config, engine))))
-    tasks.append(Task("check", config.service.check_interval, lambda: standings.checked(len(check(engine)), clock())))
+    tasks.append(
+        Task(
+            "check",
+            config.service.check_interval,
+            lambda: standings.checked(len(proof.breaches(config, engine, int(clock()))), clock()),
+        )
+    )
     books = LedgerBooks(config, engine)
     app = create_service(books, tokens, Loop(tasks, registry, wall=clock), registry, standings)
     for failure in (DBAPIError, LedgerError):

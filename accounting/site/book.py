@@ -20,10 +20,8 @@ from accounting.intake import rejects as set_aside
 from accounting.intake.coverage import recovered_time
 from accounting.intake.history import IntakeReport, ingest_history
 from accounting.intake.live.live_recorder import LedgerRecorder
-from accounting.ledger.reconcile_range import AS_FITS, ReconcileReport, Site, Work, day_inputs, reconcile_range
-from accounting.periods.check import check as prove
+from accounting.ledger.reconcile_range import AS_FITS, ReconcileReport, Site, Work, reconcile_range
 from accounting.periods.closing import period_states
-from accounting.periods.proofs import Breach
 from accounting.rates.rating import Rates
 from accounting.reconcile.rule import Rules
 from accounting.statements import Basis, Statement, Terms, beancount
@@ -37,7 +35,6 @@ from accounting.store.calendar import Period, period_at, period_named
 from accounting.store.database import LedgerError, read
 from accounting.store.schema import open_ledger
 from accounting.store.tables import coverage, periods, windows
-from accounting.store.tables import node_days as booked
 from exporters.config import Config, SlurmCluster
 from exporters.join.machines import Machines, machines_of
 from exporters.join.shard import WHOLE, Shard
@@ -310,17 +307,6 @@ def month_names(engine: Engine) -> list[str]:
     """The billing months that were booked in, oldest first."""
     with read(engine) as connection:
         return list(connection.scalars(select(periods.c.name).order_by(periods.c.start_at)))
-
-
-def check(config: Config, now: int) -> list[Breach]:
-    """Every breach of an invariant, also against the evidence the node-days were booked from."""
-    with opened(config) as engine:
-        with read(engine) as connection:
-            first, last = connection.execute(select(func.min(booked.c.start_at), func.max(booked.c.end_at))).one()
-        if first is None:
-            return prove(engine)
-        days = day_inputs(engine, site(config, engine), first, min(last, now), zone(config))
-        return prove(engine, evidence=days, models=config.model_names)
 
 
 def rejects(config: Config, limit: int) -> list[tuple[str, str, str, str]]:

@@ -11,6 +11,7 @@ from accounting.ledger.disputes import Dispute, disputes, reach, rule
 from accounting.ledger.reconcile_range import ReconcileReport, day_inputs
 from accounting.periods.closing import ClosedWith, period_state, period_states
 from accounting.periods.proofs import Breach
+from accounting.periods.rederive import rederived
 from accounting.periods.sealing import seal
 from accounting.periods.settling import Open, Sources, still_open, unreconciled
 from accounting.rates.rating import RatingError, money
@@ -51,6 +52,9 @@ def _settle(config: Config, engine: Engine, period: Period, now: int) -> list[Op
     site, rules = book.site(config, engine), book.rules(config)
     inputs = day_inputs(engine, site, period.start, min(period.end, now), zone, rules)
     found += unreconciled(engine, period, inputs, rules.hash(), zone=zone)
+    found += [
+        Open(must=True, what=f"{breach} (meterbridge check)") for breach in rederived(engine, site, rules, zone, period)
+    ]
     try:
         at = book.prices(config, engine, period)
         refuse_unpriced(engine, period, at.cards)
@@ -106,12 +110,6 @@ def month_rows(config: Config) -> list[tuple[str, ...]]:
             amount = money(kept.amount, kept.rates.minor_digits)
             rows.append((state.name, state.state, *hours, amount, kept.rates.currency, state.seal.hex()))
     return rows
-
-
-def recheck(config: Config) -> list[Breach]:
-    """Rate every closed month again: see `amounts_hold`."""
-    with book.opened(config) as engine:
-        return amounts_hold(config, engine)
 
 
 def amounts_hold(config: Config, engine: Engine) -> list[Breach]:

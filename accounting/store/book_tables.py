@@ -25,6 +25,17 @@ periods = Table(
     _time("sealed_at", nullable=True),
 )
 
+decisions = Table(
+    "decisions",
+    metadata,
+    _id(),
+    _time("made_at"),
+    Column("kind", Text, nullable=False),  # close, seal
+    Column("period", Text, nullable=False),
+    _text("told"),  # what was decided: the text that a month was closed with, its seal in hexadecimal
+    Column("chain", LargeBinary, nullable=False),  # hash over the row before and this one
+)
+
 transactions = Table(
     "transactions",
     metadata,

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, select, update
 
 from accounting.model import DAY
 from accounting.store.database import LedgerError, insert_missing, read, write
+from accounting.store.decisions import CLOSE, note
 from accounting.store.tables import periods as table
 from accounting.store.tables import transactions
 from exporters.errors import EXIT_USAGE
@@ -149,4 +150,5 @@ def close(
             told = closed_with() if closed_with else ""
             news = {"state": CLOSED, "closed_at": now, "closed_with": told}
             connection.execute(update(table).where(c.name == name).values(news))
+            note(connection, CLOSE, name, told, now)
     return period

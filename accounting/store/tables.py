@@ -32,7 +32,16 @@ from sqlalchemy import (
     text,
 )
 
-from accounting.store.book_tables import day_changes, day_marks, node_days, periods, postings, rulings, transactions
+from accounting.store.book_tables import (
+    day_changes,
+    day_marks,
+    decisions,
+    node_days,
+    periods,
+    postings,
+    rulings,
+    transactions,
+)
 from accounting.store.live_tables import (
     LONG_HOLDINGS,
     UNRECORDED,
@@ -63,6 +72,7 @@ __all__ = [
     "cursors",
     "day_changes",
     "day_marks",
+    "decisions",
     "holdings",
     "jobs",
     "metadata",

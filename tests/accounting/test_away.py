@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 
 from accounting.intake.live.live_recorder import LedgerRecorder
 from accounting.service import site_service
-from accounting.site import book
+from accounting.site import book, proof
 from accounting.store.database import LedgerError, read
 from accounting.store.schema import open_ledger
 from accounting.store.tables import metadata
@@ -154,7 +154,7 @@ def test_the_front_door_says_which_ledger_failed_and_why(server: PostgreSQL, url
     server.crash()
     try:
         with pytest.raises(LedgerError, match=r"cannot open the ledger postgresql.*/away.*refused"):
-            book.check(config, SETTLED)
+            proof.check(config, SETTLED)
     finally:
         server.run()
 
