@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -67,3 +68,34 @@ def test_a_name_is_one_thing(floor: str) -> None:
                 places[path.stem].append(str(path))
 
     assert {} == {name: some for name, some in places.items() if len(some) > 1 and name not in ONE_THING}
+
+
+def leads_somewhere(name: str) -> bool:
+    """Whether a dotted name is a module, or something in one; the fields of a class count, too."""
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:count]))
+        except ModuleNotFoundError:
+            continue
+        for attribute in parts[count:]:
+            if attribute in (*getattr(found, "__annotations__", ()), *getattr(found, "__slots__", ())):
+                return True
+            if not hasattr(found, attribute):
+                return False
+            found = getattr(found, attribute)
+        return True
+    return False
+
+
+@pytest.mark.parametrize("where", ["*.py", "accounting", "exporters", "alerts", "demo", "docs", "tests", "*.md"])
+def test_names_and_paths_in_docstrings_and_pages_lead_somewhere(where: str) -> None:
+    """Between backticks, as `exporters.model.Claim` or `exporters/model.py`; a page of old decisions is a page, too."""
+    found = [ROOT.glob(where)] if "*" in where else [(ROOT / where).rglob(kind) for kind in ("*.py", "*.md")]
+    pages = {path: path.read_text() for paths in found for path in paths if path.name != "CHANGELOG.md"}
+    floors = "|".join(FLOORS)
+    dotted = {(p, n) for p, text in pages.items() for n in re.findall(rf"`((?:{floors})(?:\.\w+)+)`", text)}
+    paths = {(p, n) for p, text in pages.items() for n in re.findall(rf"`((?:{floors})/[\w/.]+)`", text)}
+
+    assert set() == {(str(p), n) for p, n in dotted if not leads_somewhere(n)}
+    assert set() == {(str(p), n) for p, n in paths if not (ROOT / n).exists()}

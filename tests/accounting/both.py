@@ -28,7 +28,7 @@ from exporters.sources.kubernetes.claims import Root
 from exporters.sources.kubernetes.nodes import node_facts
 from exporters.sources.kubernetes.pod_facts import pod_facts
 from exporters.sources.kubernetes.watch.snapshot import snapshot
-from exporters.sources.kubernetes.watch.store import Book
+from exporters.sources.kubernetes.watch.store import Store
 from exporters.sources.slurm.history import rows
 from tests.accounting import naive
 from tests.accounting.plain_usage import usage
@@ -55,10 +55,10 @@ class Both:
         self.engine = engine
         self.rows: list[Record | Reject] = []
         self.slurm = {"gn01": 8} if slurm is None else slurm
-        self.book = Book("kube", "scheduled", {"slinky": "lab", "": "lab"})
+        self.store = Store("kube", "scheduled", {"slinky": "lab", "": "lab"})
         for obj in ({"gn01": self.node("gn01")} if nodes is None else nodes).values():
             facts = node_facts(obj)
-            self.book.nodes[facts.name] = facts
+            self.store.nodes[facts.name] = facts
         self.roots: dict[str, Root] = {}
 
     @staticmethod
@@ -91,16 +91,16 @@ class Both:
         )
         facts = pod_facts(obj)
         self.roots[facts.uid] = root or Root("Pod", name, facts.uid, {})
-        self.book.put_pod(facts, at(24))
+        self.store.put_pod(facts, at(24))
 
     def listen(self, until: int = at(24)) -> None:
         """Both live sources at the beginning and at ``until``, and Slurm's history."""
         recorder = LedgerRecorder(self.engine, gap=90 * DAY)
         for moment in (at(0), until):
-            self.book.put_roots(self.roots)
-            told = snapshot(self.book, float(moment)) if moment == until else None
-            seen = snapshot(Book("kube", "scheduled"), float(moment)) if told is None else told
-            nodes = told.nodes if told else _nodes(self.book, moment)
+            self.store.put_roots(self.roots)
+            told = snapshot(self.store, float(moment)) if moment == until else None
+            seen = snapshot(Store("kube", "scheduled"), float(moment)) if told is None else told
+            nodes = told.nodes if told else _nodes(self.store, moment)
             kube = SourceReading(
                 "pods", "kube", moment, seen.jobs, seen.claims, seen.ended, nodes, scheduler="kubernetes"
             )
@@ -132,7 +132,7 @@ class Both:
         assert [] == check(self.engine, evidence=inputs(self.engine, at(0), at(24), places.resolve, **more))
 
 
-def _nodes(book: Book, moment: int) -> Any:
-    bare = Book("kube", "scheduled")
-    bare.nodes.update(book.nodes)
+def _nodes(store: Store, moment: int) -> Any:
+    bare = Store("kube", "scheduled")
+    bare.nodes.update(store.nodes)
     return snapshot(bare, float(moment)).nodes
