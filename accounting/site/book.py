@@ -268,7 +268,7 @@ def served(engine: Engine, period: Period, at: Prices) -> Statement:
 def write_statement(config: Config, name: str, folder: Path) -> Sequence[Path]:
     """Write a month's chargeback, summary and notes; the paths of the files."""
     with opened(config) as engine:
-        period = period_named(name, zone(config))
+        period = known_month(engine, name, zone(config))
         at = prices(config, engine, period)
         closed_at = next((s.closed_at for s in period_states(engine) if s.name == name and not s.is_open), None)
         owed = recovered_time(engine, period.start, period.end, closed_at)
@@ -300,7 +300,17 @@ def explain(config: Config, line_id: str, name: str | None, *, escape: bool) -> 
 def export_beancount(config: Config, name: str, file: Path) -> None:
     """Write a month's books as a Beancount ledger."""
     with opened(config) as engine:
-        write_atomic(file, beancount.export(engine, period_named(name, zone(config)), zone(config)))
+        write_atomic(file, beancount.export(engine, known_month(engine, name, zone(config)), zone(config)))
+
+
+def known_month(engine: Engine, name: str, where: ZoneInfo) -> Period:
+    """A month of which something is booked. Raises `LedgerError` of any other: nothing known is not nothing used."""
+    period = period_named(name, where)
+    known = month_names(engine)
+    if name not in known:
+        told = f"there are {known[0]} to {known[-1]}" if known else "nothing was reconciled yet"
+        raise LedgerError(f"no records of {name} are booked: {told}; meterbridge reconcile books what was read")
+    return period
 
 
 def month_names(engine: Engine) -> list[str]:

@@ -67,11 +67,12 @@ def close_month(config: Config, name: str, now: int, *, force: bool = False) -> 
     """Close a month with the prices and terms of the settings. Closing it again changes nothing.
 
     Raises `NotSettledError` while something must be done first, unless ``force``; and then `LedgerError` for what
-    cannot be passed over (the month is not over, an earlier one is open), `RatingError` for a model without a price.
+    cannot be passed over (nothing of the month is booked, it is not over, an earlier one is open), `RatingError` for
+    a model without a price.
     """
     with book.opened(config) as engine:
         zone = book.zone(config)
-        period = period_named(name, zone)
+        period = book.known_month(engine, name, zone)
         todo = [] if force else [o for o in _settle(config, engine, period, now) if o.must]
         if todo:
             raise NotSettledError(name, todo)

@@ -17,7 +17,8 @@ from accounting.statements.categories import mapped
 TEXT_LIMIT = 1024
 """A name longer than this is cut, with an ellipsis at its end (a spreadsheet refuses cells above 32,767)."""
 
-_FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
+# wherever a spreadsheet of some country splits a line: there a quotation mark or a blank hides nothing, either
+_FORMULA = re.compile(r"""(?:^|(?<=[,;|]))(?=[\s"]*[=+\-@\uff1d\uff0b\uff0d\uff20])""")
 # Control characters, line and paragraph separators, marks that reorder or hide text, and bytes that were not UTF-8.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
 _ORDINARY = r"^(?:[0-9A-Za-z_][0-9A-Za-z_ .:/@-]{0,254})?$"  # what nearly every name is: nothing is to be done to it
@@ -42,15 +43,18 @@ def text(value: str) -> str:
     """Turn a name into a cell that is `printable` and never a formula.
 
     A cell that begins with ``=``, ``+``, ``-`` or ``@`` (also full-width, also after blanks) gets a leading
-    apostrophe, which spreadsheets read as "this is text"; a leading tab or line break is an escape already.
+    apostrophe, which spreadsheets read as "this is text"; a leading tab or line break is an escape already. So does
+    what follows a comma or a semicolon within the name: a spreadsheet may split there, by its country.
 
+    >>> text("a;=1+1;b")
+    "a;'=1+1;b"
     >>> text("=cmd|' /C calc'!A0")
     "'=cmd|' /C calc'!A0"
     """
     if _is_ordinary(value):
         return value
     plain = printable(value)
-    return "'" + plain if _FORMULA.match(plain) else plain
+    return _FORMULA.sub("'", plain)
 
 
 def cell(value: str) -> str:

@@ -20,6 +20,10 @@ def write_atomic(path: Path, chunks: Iterable[str | bytes]) -> Path:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as e:
+        if e.filename is None:  # a write does not say which file it was
+            e.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     return path

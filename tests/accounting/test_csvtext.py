@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 
 import pytest
 from hypothesis import given
@@ -79,3 +80,24 @@ def test_a_cell_is_as_a_line_of_csv_has_it(name: str) -> None:
     (_, line) = csv_lines(["a", "b"], [[text(name), "x"]])
 
     assert line == cell(name) + ",x\r\n"
+
+
+@given(st.text("a=+-@,;| \t\n\"'\uff1d", max_size=12))
+def test_no_part_begins_a_formula_wherever_a_spreadsheet_splits(name: str) -> None:
+    parts = re.split(r"[,;|\t\r\n]", cell(name))
+
+    assert [] == [part for part in parts if re.match(r"[\s\"]*[=+\-@\uff1d]", part)]
+
+
+@pytest.mark.parametrize(
+    ("name", "printed"),
+    [
+        ("a;=1+1;b", "a;'=1+1;b"),
+        ("a, =1", "a,' =1"),
+        ('a;"=1"', 'a;\'"=1"'),
+        ("lr=0.1;batch-8", "lr=0.1;batch-8"),
+        ("=a;@b", "'=a;'@b"),
+    ],
+)
+def test_a_part_of_a_name_that_would_be_a_formula_is_text(name: str, printed: str) -> None:
+    assert printed == text(name)

@@ -180,6 +180,9 @@ def limited() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600))
 
 
+FILES = {"statement": "chargeback-2026-10.csv", "export": "2026-10.beancount"}
+
+
 @pytest.mark.parametrize("words", [("statement", "2026-10"), ("export", "beancount", "2026-10")], ids=lambda w: w[0])
 def test_a_full_disk_leaves_no_half_file(site: Site, tmp_path: Path, words: tuple[str, ...]) -> None:
     settings, out = tmp_path / "meterbridge.yaml", tmp_path / "out"
@@ -190,7 +193,7 @@ def test_a_full_disk_leaves_no_half_file(site: Site, tmp_path: Path, words: tupl
         done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=limited)
 
     assert (3, "") == (done.returncode, done.stdout), done.stderr
-    assert "File too large" in done.stderr
+    assert f"Error: {out}/{FILES[words[0]]}: File too large\n" in done.stderr
     assert "Traceback" not in done.stderr
     assert [] == [path.name for path in out.iterdir()]
 
@@ -217,3 +220,15 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(site: Site, tmp_path: Path
     code, told = written(site, tmp_path / "file/folder", *words)
 
     assert (3, f"Error: {tmp_path}/file/folder: Not a directory\n") == (code, told)
+
+
+@pytest.mark.parametrize("month", ["2019-03", "2031-01"])
+def test_a_month_of_which_nothing_is_known_is_no_month_without_use(site: Site, tmp_path: Path, month: str) -> None:
+    stated = written(site, tmp_path / "out", "statement", month)
+    exported = written(site, tmp_path / "out", "export", "beancount", month)
+    closed = site.run("close", month, "--force", code=3)
+
+    said = f"Error: no records of {month} are booked: there are 2026-10 to 2026-10; meterbridge reconcile books what"
+    assert [(3, said), (3, said)] == [(code, text[: len(said)]) for code, text in (stated, exported)]
+    assert said == closed[: len(said)]
+    assert [] == list((tmp_path / "out").glob("*"))
