@@ -6,6 +6,7 @@ import gc
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
 from os import cpu_count
@@ -13,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from accounting.store.database import connect, read
+from accounting.store.database import LedgerError, connect, read
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -76,8 +77,14 @@ def readers(ledger: Engine, *, much: bool, number: int = 0) -> Iterator[Readers]
         yield Here(ledger)
         return
     address = ledger.url.render_as_string(hide_password=False)
-    with ProcessPoolExecutor(number, get_context("spawn"), initializer=_begin, initargs=(address,)) as pool:
-        yield Beside(pool, number)
+    try:
+        with ProcessPoolExecutor(number, get_context("spawn"), initializer=_begin, initargs=(address,)) as pool:
+            yield Beside(pool, number)
+    except BrokenProcessPool as error:
+        raise LedgerError(
+            f"one of {number} processes that read the ledger {ledger.url!r} was killed, perhaps for its memory: what "
+            "was written before that stands, and the same command goes on from there"
+        ) from error
 
 
 _ledger: list[Engine] = []

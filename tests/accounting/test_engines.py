@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,7 +16,8 @@ from sqlalchemy import Engine, select, update
 from accounting.ledger.reconcile_range import Work
 from accounting.reconcile.sweep import chunk as chunks
 from accounting.site import book
-from accounting.store.database import read, write
+from accounting.store.database import LedgerError, read, write
+from accounting.store.readers import readers
 from accounting.store.tables import claims, day_marks, node_days, periods, postings, rejects, transactions
 from exporters.config import Config, parse
 from tests.accounting.dask_cluster import Cluster, running
@@ -56,6 +59,15 @@ def test_a_pool_books_the_same(site: Config, engine: Engine) -> None:
 
     assert one == booked(site, engine, engine="pool", workers=2)
     assert (12, 12) == (one[0].node_days, one[0].posted)
+
+
+def die(connection: Any, item: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_process_of_a_pool_is_one_sentence(engine: Engine) -> None:
+    with pytest.raises(LedgerError, match="was killed"), readers(engine, much=True, number=2) as some:
+        [*some.map(die, [1, 2])]
 
 
 def test_claims_that_are_there_twice_count_once(site: Config, engine: Engine) -> None:
