@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine
 
 from accounting.store.database import LedgerError, write, write_on
 
-MUCH = 20_000
+MUCH = 4000
 """Rows from which on it pays."""
 
 STAGED = "staged.rows_in"
@@ -56,13 +56,20 @@ def writing(ledger: Engine, number: int, rows: Callable[[], pa.Table]) -> Iterat
 
 
 def _put(file: Path, rows: pa.Table) -> None:
-    from adbc_driver_sqlite import dbapi  # noqa: PLC0415 - only where there is much to write
+    # not by way of its dbapi module, which loads every library of data frames that there is
+    import adbc_driver_manager as manager  # noqa: PLC0415 - only where there is much to write
+    import adbc_driver_sqlite as sqlite  # noqa: PLC0415
 
     try:
-        with dbapi.connect(str(file)) as connection, connection.cursor() as cursor:
-            cursor.adbc_ingest(STAGED.partition(".")[2], rows)
-            connection.commit()
-    except dbapi.Error as error:
+        with (
+            sqlite.connect(str(file)) as database,
+            manager.AdbcConnection(database) as connection,
+            manager.AdbcStatement(connection) as statement,
+        ):
+            statement.set_options(**{manager.INGEST_OPTION_TARGET_TABLE: STAGED.partition(".")[2]})
+            statement.bind_stream(rows.to_reader())
+            statement.execute_update()
+    except manager.Error as error:
         why = " ".join(str(error).split())
         raise LedgerError(
             f"{rows.num_rows} new rows cannot be put into {file.parent} on their way into the ledger: {why}; make room "
