@@ -6,11 +6,9 @@ It is the text that `accounting.store.rows.compact` would make of each row, as `
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 
 from sqlalchemy import ColumnElement, Connection, Text, cast, func, literal, select
 
-from accounting.store.pages import every
 from accounting.store.rows import compact
 from accounting.store.tables import jobs, postings, transactions
 
@@ -27,24 +25,27 @@ _VALUES = [
 def booked_text(connection: Connection, span: tuple[int, int], name: str) -> bytes:
     """The lines of a month's transactions between two numbers, each with those of its postings below it."""
     here = (_T.period == name, _T.id >= span[0], _T.id <= span[1])
-    query = (
-        select(_P.transaction_id, _line(connection.dialect.name))
-        .join(transactions, _P.transaction_id == _T.id)
+    booked = select(_P.transaction_id).join(transactions, _P.transaction_id == _T.id).where(*here)
+    counts = booked.add_columns(func.count()).group_by(_P.transaction_id)
+    below = {row[0]: row[1] for row in connection.execute(counts)}
+    lines = (
+        booked.with_only_columns(_line(connection.dialect.name).label("line"), maintain_column_froms=True)
         .outerjoin(_OWN, _OWN.c.id == _P.job_id)
         .outerjoin(_OTHER, _OTHER.c.id == _P.linked_id)
-        .where(*here)
         .order_by(_T.id, _P.id)
+        .subquery()
     )
-    below: dict[int, list[str]] = defaultdict(list)
-    for number, line in every(connection, query):
-        below[number].append(line)
-    found = []
+    text = connection.execute(select(func.aggregate_strings(lines.c.line, "\n"))).scalar_one()  # in their order
+    told = _spelt(text or "").split("\n")
+    found, first = [], 0
     for t in connection.execute(select(transactions).where(*here).order_by(_T.id)):
         hashes = [bytes(t.inputs_hash).hex(), bytes(t.rules_hash).hex()]
         head = ["transaction", t.id, t.kind, t.machine, t.start_at, t.end_at, t.amends]
         found.append(compact([*head, *hashes, t.posted_at, t.author, t.reason]))
-        found += _spelt(below.get(t.id, []))
-    return "".join(f"{line}\n" for line in found).encode()
+        last = first + below.get(t.id, 0)
+        found += told[first:last]
+        first = last
+    return "\n".join([*found, ""]).encode()
 
 
 def _line(dialect: str) -> ColumnElement[str]:
@@ -55,9 +56,8 @@ def _line(dialect: str) -> ColumnElement[str]:
     return literal("[").concat(func.concat_ws(",", *told)).concat("]")
 
 
-def _spelt(lines: list[str]) -> list[str]:
+def _spelt(lines: str) -> str:
     """The same lines with escapes as `compact` has them; nearly always there are none."""
-    together = "".join(lines)
-    if together.isascii() and "\\" not in together and "\x7f" not in together:
+    if lines.isascii() and "\\" not in lines and "\x7f" not in lines:
         return lines
-    return [compact(json.loads(line)) for line in lines]
+    return "\n".join(compact(json.loads(line)) for line in lines.split("\n"))

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from accounting.arrays import Ints
 from accounting.model import CAPACITY
+from accounting.store.columns import array_of
 from accounting.store.database import LedgerError
 
 NUMBERS = ("quantity", "held", "start_at", "end_at")
@@ -89,11 +90,13 @@ class Postings:
     def table(self) -> pa.Table:
         """All rows, each with the number of its node-day as ``node_day``."""
         owner = np.repeat(np.arange(len(self.first) - 1), np.diff(self.first))
-        jobs = [pa.array(ids, mask=ids < 0) for ids in self.numbers[len(NUMBERS) :]]
-        numbers = [pa.array(column) for column in self.numbers[: len(NUMBERS)]]
-        return pa.table([pa.array(owner), *numbers, *jobs, *map(_texts, self.texts)], ("node_day", *VALUES))
+        numbers = [
+            array_of(column, np.zeros(len(column), dtype=bool)) for column in (owner, *self.numbers[: len(NUMBERS)])
+        ]
+        jobs = [array_of(ids, ids < 0) for ids in self.numbers[len(NUMBERS) :]]
+        return pa.table([*numbers, *jobs, *map(_texts, self.texts)], ("node_day", *VALUES))
 
 
 def _texts(words: Words) -> pa.Array:
     codes = words.codes % max(len(words.texts), 1)  # -1 is the last one
-    return pa.array(words.texts, pa.string()).take(pa.array(codes, pa.int64()))
+    return pa.array(words.texts, pa.string()).take(array_of(codes, codes < 0))

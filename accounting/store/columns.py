@@ -50,6 +50,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeEngine
 
+from accounting.arrays import Flags, Ints
 from accounting.store.ahead import ahead
 from accounting.store.database import LedgerError
 
@@ -161,15 +162,33 @@ def _told(told: ColumnElement[Any], kind: pa.DataType) -> ColumnElement[Any]:
     return func.group_concat(func.coalesce(told, literal_column(str(_NULL))))
 
 
+def _bytes(told: list[str]) -> pa.Array:
+    """Bytes that are told in hexadecimal."""
+    if None in told:
+        return pa.array([None if one is None else bytes.fromhex(one) for one in told], pa.binary())
+    ends = np.cumsum([0, *map(len, told)], dtype=np.int64) // 2
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(bytes.fromhex("".join(told)))]
+    return pa.Array.from_buffers(pa.large_binary(), len(told), buffers).cast(pa.binary())
+
+
 def _column(text: str | None, kind: pa.DataType) -> pa.Array:
     """The column behind such a text."""
     if kind == pa.string():
         return _texts(text or "[]")
     if kind == pa.binary():
-        return pa.array(map(bytes.fromhex, json.loads(text or "[]")), kind)
+        return _bytes(json.loads(text or "[]"))
     numbers = np.fromstring(text or "", dtype=np.int64, sep=",")
-    nothing = numbers == _NULL
-    return pa.array(numbers if kind == pa.int64() else numbers != 0, kind, mask=nothing if nothing.any() else None)
+    return array_of(numbers if kind == pa.int64() else numbers != 0, numbers == _NULL)
+
+
+def array_of(values: Ints | Flags, nothing: Flags) -> pa.Array:
+    """Whole numbers or truths as Arrow has them, null where there is ``nothing``; numbers are not copied."""
+    there = pa.py_buffer(np.packbits(~nothing, bitorder="little")) if nothing.any() else None
+    if values.dtype == np.bool_:
+        packed = np.packbits(values, bitorder="little")
+        return pa.Array.from_buffers(pa.bool_(), len(values), [there, pa.py_buffer(packed)])
+    whole = np.ascontiguousarray(values, dtype=np.int64)
+    return pa.Array.from_buffers(pa.int64(), len(values), [there, pa.py_buffer(whole)])
 
 
 def _texts(told: str) -> pa.Array:
