@@ -57,12 +57,15 @@ def sacct(words: Sequence[str], now: int) -> str:
     if list(words) == ["--helpformat"]:
         return str(table["help"])
     options = _options(  # the recorded Slurm is in no federation: --local changes nothing
-        words, flags=("-a", "-D", "-X", "-n", "-P", "--local"), values=("--format", "--delimiter", "-S", "-E")
+        words, flags=("-a", "-D", "-X", "-n", "-P", "--local"), values=("--format", "--delimiter", "-S", "-E", "-j")
     )
     if "-P" not in options or "-X" not in options or "-D" not in options:
         raise UnknownCallError("only -P -X -D was recorded")
-    start, end = _moment(options["-S"], now), _moment(options.get("-E", ""), now)
-    rows = _known(table, now, ("Eligible", "End"), start, end)
+    start = 0 if "-j" in options else _moment(options["-S"], now)
+    rows = _known(table, now, ("Eligible", "End"), start, _moment(options.get("-E", ""), now))
+    if "-j" in options:
+        ids = set(options["-j"].split(","))
+        rows = [row for row in rows if row["JobIDRaw"] in ids or row["JobID"].split("_")[0] in ids]
     names = [_field(name, table["all"]) for name in options["--format"].split(",")]
     return _print(rows, names, options.get("--delimiter", "|"), heading="-n" not in options)
 

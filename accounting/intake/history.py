@@ -25,7 +25,7 @@ from accounting.intake.faults import backwards, senseless
 from accounting.intake.open_runs import Asked, OpenRuns
 from accounting.intake.records import Kept, keep
 from accounting.intake.rejects import aside_of, set_aside
-from accounting.intake.runs_seen import look
+from accounting.intake.runs_seen import Present, look
 from accounting.intake.versions import version_of_record
 from accounting.model import DAY
 from accounting.store.database import chunks, next_id, read, upsert, write
@@ -119,8 +119,10 @@ def ingest_history(
     first = start if position is None else max(min(start, position), position - overlap)
     first, last_second = first if since is None else since, now if until is None else until
     total = _Count()
+    newest = position is None or now >= position  # an answer from before the last one says nothing of what is open now
     with read(engine) as connection:
-        runs = OpenRuns(source.name, source.cluster, look(connection, source.cluster, now), position or first)
+        present = look(connection, source.cluster, now) if newest else Present()
+        runs = OpenRuns(source.name, source.cluster, present, position or first, newest)
     done, doubts = 0, []  # type: tuple[int, Sequence[str]]
     for begin in range(first, last_second, step):
         end = min(begin + step, last_second)
@@ -190,7 +192,8 @@ def _window(
         with uncollected(), write(engine) as connection:
             _keep_batch(connection, source.cluster, batch, now, count, runs)
         scheduler = next((r.job.key.scheduler for r in batch if isinstance(r, Record)), scheduler)
-    lost = _ask_again(engine, source, now, count, runs) if end == now else []
+    judged = end == now and runs.newest
+    lost = _ask_again(engine, source, now, count, runs) if judged else []
     doubts: Sequence[str] = ()
     events = list(source.events(start, end))
     with write(engine) as connection:
@@ -201,7 +204,7 @@ def _window(
         set_aside(connection, bad, now)
         keep_events(connection, source.name, [e for e in good if e not in odd], now)
         count.events += len(events)
-        if end == now:
+        if judged:
             keep(connection, list(runs.lost(connection, lost)), now)
             doubts = runs.settle(connection, now)
         _close_window(connection, source, scheduler, (start, end), now, count)

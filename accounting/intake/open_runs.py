@@ -27,13 +27,13 @@ from accounting.intake.rejects import resolve as resolved
 from accounting.intake.runs_seen import Present, Sighting, mark_recorded
 from accounting.intake.versions import Version, hash_of
 from accounting.store.database import chunks, raw_bytes, storable
-from accounting.store.rows import CLAIM_COLUMNS, ENDED, RUNS, claim_of
+from accounting.store.rows import CLAIM_COLUMNS, ENDED, JOB_COLUMNS, RUNS, claim_of, job_of
 from accounting.store.tables import OPEN_RECORDS
 from accounting.store.tables import claims as claims_table
 from accounting.store.tables import jobs as jobs_table
 from accounting.store.tables import nodes as nodes_table
 from accounting.store.tables import records as records_table
-from exporters.model import Claim, JobKey, NodeKey, Record, Scheduler
+from exporters.model import Claim, Job, JobKey, NodeKey, Record, Scheduler
 
 GRACE = 60
 """Seconds after its start from which slurmctld must show a run: two clocks, and a poll that was under way."""
@@ -67,13 +67,14 @@ class OpenRuns:
     """What one reading of a cluster's history tells of open runs, confronted with what slurmctld shows.
 
     ``position`` is up to when the history had been read before. Of the runs that ``ended``, those are ``settled`` of
-    which accounting tells what they held.
+    which accounting tells what they held. What is not the ``newest`` answer judges nothing.
     """
 
     source: str
     cluster: str
     present: Present
     position: int
+    newest: bool = True
     told: set[str] = field(default_factory=set)
     ended: set[str] = field(default_factory=set)
     settled: set[str] = field(default_factory=set)
@@ -185,15 +186,14 @@ class OpenRuns:
             known = a.run in self.told or a.run in self.ended or (seen is not None and seen.last is None)
             if known or a.record is None or a.began is None:
                 continue
-            raw, display, subject, key = _told(connection, a.record)
+            raw, subject, job = _told(connection, a.record)
             until = self.position if seen is None or seen.last is None else seen.last
-            said = (
-                f"job {display} was open when it was last told, and accounting has it no more: held to {_moment(until)}"
-            )
+            name = job.display_id or job.native_id
+            said = f"job {name} was open when it was last told, and accounting has it no more: held to {_moment(until)}"
             self.asides[a.run] = self._aside(LOST, a.run, raw, said)
             if not a.lost:
                 whole = raw.partition(NOTE)[0]
-                held = _claims(connection, a.record, key)
+                held = _claims(connection, a.record, job.key)
                 told = raw_bytes(f"{whole}{NOTE}{LOST}, held to {until}")
                 yield Version(
                     subject,
@@ -201,8 +201,8 @@ class OpenRuns:
                     storable(self.cluster),
                     told,
                     hash_of(storable(self.source), storable(self.cluster), told),
-                    key,
-                    None,
+                    job.key,
+                    job,
                     cut(held, until, LOST),
                     "pending",
                     LOST,
@@ -240,12 +240,12 @@ def _shared(record: Record) -> bool:
     return record.excluded.startswith("gres/")
 
 
-def _told(connection: Connection, record: int) -> tuple[str, str, str, JobKey]:
-    """A record of the ledger: its raw text, what people call its job, its subject and its job."""
+def _told(connection: Connection, record: int) -> tuple[str, str, Job]:
+    """A record of the ledger: its raw text, its subject and its job."""
     r, j = records_table.c, jobs_table.c
-    query = select(r.raw, j.display_id, r.subject, j.scheduler, j.cluster, j.run).join(jobs_table, j.id == r.job_id)
-    raw, display, subject, scheduler, cluster, run = connection.execute(query.where(r.id == record)).one()
-    return bytes(raw).decode("utf-8", "surrogateescape"), display, subject, JobKey(Scheduler(scheduler), cluster, run)
+    query = select(r.raw, r.subject, *(j[name] for name in JOB_COLUMNS)).join(jobs_table, j.id == r.job_id)
+    raw, subject, *values = connection.execute(query.where(r.id == record)).one()
+    return bytes(raw).decode("utf-8", "surrogateescape"), subject, job_of(values)
 
 
 def _claims(connection: Connection, record: int, key: JobKey) -> list[Claim]:

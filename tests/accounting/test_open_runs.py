@@ -56,6 +56,16 @@ def test_an_end_that_came_late_is_asked_for_by_id_however_old_it_is(engine: Engi
     assert [] == check(engine)
 
 
+def test_an_answer_from_before_the_last_one_judges_nothing(engine: Engine) -> None:
+    ingest(engine, History([running(1, T0 + 60)]), T0 + 9 * HOUR)
+    old = History([running(2, T0 + 30)])
+    ingest(engine, old, T0 + HOUR, overlap=9 * HOUR)
+
+    assert [] == old.asked
+    assert [("1", T0 + 60, None), ("2", T0 + 30, None)] == spans(engine)
+    assert [] == doubts(engine)
+
+
 def test_nothing_is_asked_of_what_the_answer_told(engine: Engine) -> None:
     source = History([running(1, T0 + 60), ended(2, T0, T0 + 9)])
     ingest(engine, source, T0 + HOUR)
@@ -72,6 +82,7 @@ def test_a_run_that_slurmctld_does_not_have_is_held_to_its_last_sighting_and_nam
 
     assert [("1", T0 + 60, T0 + 600)] == spans(engine)
     [(kind, reason)] = doubts(engine)
+    assert [] == check(engine)
     assert "runaway" == kind
     assert "job 1 'train-1' of alice, vision, is RUNNING" in reason
     assert "last seen there at 2026-10-01T00:10:00" in reason
@@ -155,6 +166,7 @@ def test_a_run_that_is_nowhere_any_more_is_held_to_when_it_was_last_told(engine:
         ingest(engine, nothing, T0 + hour * HOUR)
 
     assert [("1", T0 + 60, T0 + HOUR), ("2", T0 + 90, None)] == spans(engine)
+    assert [] == check(engine)
     assert [("lost", True)] == [(kind, "accounting has it no more" in why) for kind, why in doubts(engine)]
     assert [["1"], ["1"]] == nothing.asked
 
