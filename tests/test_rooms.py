@@ -11,6 +11,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = ("exporters", "accounting")
+CODE = (*FLOORS, "alerts", "dashboards", "demo")
+LONGEST = 350
+"""Lines of a file."""
+
 LARGEST = 15
 """Modules of a folder: more than that nobody finds his way in."""
 
@@ -99,3 +103,11 @@ def test_names_and_paths_in_docstrings_and_pages_lead_somewhere(where: str) -> N
 
     assert set() == {(str(p), n) for p, n in dotted if not leads_somewhere(n)}
     assert set() == {(str(p), n) for p, n in paths if not (ROOT / n).exists()}
+
+
+def test_no_file_is_too_long() -> None:
+    """Not those of tests: a table of cases is as long as it is."""
+    code = [ROOT / "meterbridge.py", *(path for name in CODE for path in (ROOT / name).rglob("*.py"))]
+    lines = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in code}
+
+    assert {} == {name: count for name, count in lines.items() if count > LONGEST}
