@@ -12,7 +12,7 @@ from exporters.join.attribution import attribute, host_names, nodes_up
 from exporters.join.machines import machines_of
 from exporters.join.shard import Shard
 from exporters.join.site_picture import Picture, Reading
-from exporters.model import Claim, Disposition, Field, Job, LinkKey, LinkKind, Node, NodeKey, Sample
+from exporters.model import Claim, Demand, Disposition, Field, Job, LinkKey, LinkKind, Node, NodeKey, Sample
 from tests.exporters import world as w
 
 NOW = 2000.0
@@ -324,6 +324,18 @@ def test_a_card_that_is_cut_by_mig_is_named_by_its_own_reading() -> None:
     picture = join([w.slurm_claim(job, "gn01", 1000, (0,))], [w.slurm_node("gn01")], (card, instance))
 
     assert ["GPU-gn01-0"] == [row[5] for row in picture.card_rows]
+
+
+def test_jobs_that_wait_are_told_by_the_first_shard_alone() -> None:
+    demand = Demand(w.slurm_job(9).key, 16000)
+    readings = [Reading(w.SLURM, "lab", True, demands=[demand])]
+
+    told = [
+        attribute(readings, machines_of([], []), {}, grace=60, now=NOW, shard=shard).demands
+        for shard in (Shard(), Shard(0, 2), Shard(1, 2))
+    ]
+
+    assert [(demand,), (demand,), ()] == told
 
 
 amounts = st.integers(min_value=1, max_value=9).map(lambda n: n * 1000)
