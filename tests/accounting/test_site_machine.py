@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -21,8 +22,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from accounting.evidence import node_facts
 from accounting.evidence.rulings import add_ruling
+from accounting.intake import history
 from accounting.intake.live.live_recorder import LedgerRecorder
+from accounting.intake.open_runs import OpenRuns
+from accounting.intake.runs_seen import Present
 from accounting.ledger.disputes import disputes
 from accounting.ledger.disputes import rule as decide
 from accounting.model import Ruling
@@ -250,6 +255,18 @@ class SiteMachine(RuleBasedStateMachine):
 
 def _in_dispute(sums: Sums) -> bool:
     return any(key[0] == "disputed" for key in sums)
+
+
+@pytest.fixture(autouse=True)
+def as_history_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the belief of this machine does not know yet: runaways, lost runs, and cards seen in no record.
+
+    Its history forgets runs that it told, and is put back to old backups; `tests.accounting.test_open_runs` holds what
+    is made of that.
+    """
+    monkeypatch.setattr(history, "look", lambda *_: Present())
+    monkeypatch.setattr(OpenRuns, "missing", lambda *_: [])
+    monkeypatch.setattr(node_facts, "_unsaid", lambda *_: {})
 
 
 def _play(new_ledger: NewLedger, examples: int) -> None:
