@@ -53,6 +53,7 @@ def test_add_a_verb(tree: Tree) -> None:
     tree.make("docs")
     settings = tree.root / "meterbridge.yaml"
     settings.write_text("ledger: {url: 'sqlite:///ledger.db'}\n")
+    tree.run("-c", "from accounting.store.schema import open_ledger; open_ledger('sqlite:///ledger.db')")
     strict = tree.meterbridge("months", "--strict")
     settings.write_text("ledgre: {}\n")
     misspelt = tree.meterbridge("months")
