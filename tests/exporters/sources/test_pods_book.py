@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from exporters.sources.kubernetes.claims import Root, wanted
 from exporters.sources.kubernetes.nodes import node_facts
 from exporters.sources.kubernetes.pod_facts import pod_facts
@@ -342,3 +344,15 @@ def test_a_waiting_pod_asks_for_what_its_slices_are_on_a_node_or_by_their_names(
     odd = pod_facts(pod("b", gpus=2, resource="nvidia.com/mig-odd"))
 
     assert [1000, 500, 2000] == [wanted(waits, [offers], None), wanted(waits, [], None), wanted(odd, [], None)]
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_a_deletion_that_is_told_late_was_before_its_successor_was_created(told: bool) -> None:
+    world = World()
+    world.put("a", 1020.0, scheduled=1000, started=1010)
+    world.drop("a", 1500.0, scheduled=1000, started=1010)
+    if told:
+        world.told(1501.0)
+    world.put("a", 1502.0, created=1400, scheduled=1401, meta={"uid": "other"})
+
+    assert (1000, 1400, "deleted") == interval(world.told(1510.0)["a"])

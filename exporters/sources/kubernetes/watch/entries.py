@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 from exporters.model import Claim, Job, LinkKey
 from exporters.sources.kubernetes.claims import Root
@@ -68,3 +69,14 @@ class Kept:
     told: frozenset[str] = frozenset()
     covered: dict[str, int] = field(default_factory=dict)
     seen: float = field(default=0.0, compare=False)
+
+
+def succeed(facts: PodFacts, closing: Iterable[Entry], ended: Iterable[Told]) -> None:
+    """A name is free only after its owner is gone: whoever had this pod's before ended when this one was created."""
+    name = f"{facts.namespace}/{facts.name}"
+    for entry in closing:
+        if f"{entry.facts.namespace}/{entry.facts.name}" == name and (entry.end or 0) > facts.created:
+            entry.end = max(entry.start or facts.created, facts.created)
+    for told in ended:
+        if told.claim.native_id == name and (told.claim.end or 0) > facts.created:
+            told.claim = replace(told.claim, end=max(told.claim.start, facts.created))

@@ -28,7 +28,7 @@ from exporters.sources.kubernetes.slots.portions import Findings, Portion, porti
 from exporters.sources.kubernetes.slots.resource_claims import Devices
 from exporters.sources.kubernetes.slots.resources import NO_RULES, Resources
 from exporters.sources.kubernetes.watch.collection import older
-from exporters.sources.kubernetes.watch.entries import Entry, Kept, OpenClaims, Told
+from exporters.sources.kubernetes.watch.entries import Entry, Kept, OpenClaims, Told, succeed
 
 MAX_RECORD = 4096
 """Characters of a record that a reject keeps."""
@@ -234,6 +234,7 @@ class Store:
         entry = self.pods.get(facts.uid)
         if entry is None:
             entry = self.pods[facts.uid] = Entry(facts, self._started.get(facts.uid))
+            succeed(facts, self.closing.values(), self.ended)
             entry.closed = facts.terminal and facts.uid in self._told_before
             self._remember(entry, self.missing.pop(facts.uid, None))
         elif older(facts.version, entry.facts.version):
