@@ -160,7 +160,7 @@ STEPS: Mapping[str, Step] = {
     "ingest": lambda url, _: ingest(url, EARLY, NOON),
     "watch": lambda url, _: watch(url, FIRST, NOON),
     "reconcile": lambda url, folder: reconcile(url, folder, NOON),
-    "ingest on": lambda url, _: ingest(url, LATER, SETTLED),
+    "ingest on": lambda url, _: ingest(url, LATER, SETTLED, 5 * DAY),  # the whole month once more
     "watch on": lambda url, _: watch(url, NOON, SETTLED),
     "reconcile all": lambda url, folder: reconcile(url, folder, SETTLED),
     "rule": lambda url, folder: door(
