@@ -7,17 +7,17 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import OperationalError
 
 from accounting.intake.faults import blames_content, sift
 from accounting.intake.live.live_recorder import LedgerRecorder
 from accounting.intake.rejects import rejects
-from accounting.store.tables import coverage, recorders
+from accounting.store.tables import coverage, recorders, telemetry
 from exporters.recorder import Round
 from tests.accounting import views
 from tests.accounting.site import T0, kn, node, pod, pod_job, run
-from tests.accounting.test_recording import card, pod_spans, pods, round_
+from tests.accounting.test_recording import card, piece, pod_spans, pods, round_
 
 EVIL = replace(pod("evil", 1, T0 + 3), milligpu=1 << 70)
 YEAR = 366 * 86_400
@@ -85,7 +85,7 @@ def test_exactly_the_guilty_facts_are_found_whatever_their_number_and_place(size
 
 def test_a_clock_that_was_a_year_ahead_stops_no_later_round(engine: Engine) -> None:
     a, b = pod("a", 1, T0 + 3), pod("b", 1, T0 + 45)
-    recorder = LedgerRecorder(engine, gap=60.0)
+    recorder = LedgerRecorder(engine, gap=60.0, clock=lambda: T0 + 70)
     held = [card(0, run(1))]
     recorder.record(round_(T0 + 10, pods(T0 + 10, [a], nodes=[node(kn("gn01"), 8000)]), holdings=held))
     recorder.record(round_(T0 + YEAR, pods(T0 + YEAR, [a], nodes=[node(kn("gn01"), 8000)]), holdings=held))
@@ -96,3 +96,24 @@ def test_a_clock_that_was_a_year_ahead_stops_no_later_round(engine: Engine) -> N
     assert T0 + 65 == max(end for (end,) in ends), "coverage never lies in the future"
     assert [("uid-a", T0 + 50), ("uid-b", None)] == sorted((s[0], s[4]) for s in pod_spans(engine))
     assert [((T0 + 65) * 1000,)] == views.rows(engine, select(recorders.c.last_at_ms))
+
+
+def test_rounds_that_come_again_long_after_are_repeats_where_no_clock_was_wrong(engine: Engine) -> None:
+    """A process that was killed does its work again from the beginning: nothing of it counts twice."""
+    a = pod("a", 1, T0 + 3)
+    rounds = [
+        round_(
+            at,
+            pods(at, [a], nodes=[node(kn("gn01"), 8000)], jobs=[pod_job("a")]),
+            telemetry=[piece(at - 30, at, job=a.job)],
+        )
+        for at in range(T0 + 10, T0 + 1000, 50)
+    ]
+    for _ in range(2):
+        recorder = LedgerRecorder(engine, gap=60.0, flush_seconds=0, clock=lambda: T0 + 2000)
+        for one in rounds:
+            recorder.record(one)
+        recorder.close()
+
+    ((seen,),) = views.rows(engine, select(func.sum(telemetry.c.samples_seen)))
+    assert 3 * len(rounds) == seen

@@ -8,7 +8,8 @@ durable when `LedgerRecorder.record` returns, but for telemetry, which is summed
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, tzinfo
@@ -56,8 +57,9 @@ class LedgerRecorder:
     each needs its own, and keeps it over restarts. ``zone`` is the site's time zone, which cuts telemetry at months.
 
     Rounds come in the order of their time. A round that is not later than the last one kept is a repeat: its
-    telemetry and holdings were kept already, and what its readings tell is kept again without effect. One that is
-    earlier by more than the gap shows that a clock was wrong: what was stamped later than it is taken back.
+    telemetry and holdings were kept already, and what its readings tell is kept again without effect. Where the last
+    one kept lies in the future of ``clock`` (epoch seconds) by more than the gap, the clock that stamped it was wrong:
+    what was stamped later than a new round is taken back.
     """
 
     def __init__(
@@ -68,7 +70,9 @@ class LedgerRecorder:
         name: str = "exporter",
         zone: tzinfo = UTC,
         flush_seconds: float = 60.0,
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        self._clock = clock
         self._engine, self._gap, self._name, self._zone = engine, gap, name, zone
         self._flush_ms = int(flush_seconds * 1000)
         self._state: _State | None = None
@@ -113,7 +117,8 @@ class LedgerRecorder:
     def _write(self, connection: Connection, round_: Round, state: _State) -> _State:
         """Write a round in the caller's transaction; returns where the ledger stands then."""
         at_ms = int(round_.at * 1000)
-        if state.last_ms is not None and at_ms < state.last_ms - 1000 * self._gap:
+        gap_ms = 1000 * self._gap
+        if state.last_ms is not None and max(at_ms, 1000 * self._clock()) < state.last_ms - gap_ms:
             log.error(
                 "the last round kept is of %s, %d s after this one: a clock was wrong; what it stamped is taken back",
                 state.last_ms, (state.last_ms - at_ms) // 1000,
