@@ -79,9 +79,13 @@ def _rules_of(kinds: pl.DataFrame, cards: Sequence[Rates]) -> pl.Series:
 def _fitting(kinds: pl.DataFrame, rules: Sequence[tuple[int, PriceRule]]) -> pl.DataFrame:
     """A column for each set of columns that rules name: the place of the rule that fits a kind of usage."""
     sets: dict[tuple[str, ...], dict[tuple[str, ...], int]] = defaultdict(dict)
+    known = dict(rules)
     for place, rule in rules:
         names = tuple(sorted(rule.when))
-        sets[names].setdefault(tuple(_folded(name, rule.when[name]) for name in names), place)
+        key = tuple(_folded(name, rule.when[name]) for name in names)
+        other = known[sets[names].setdefault(key, place)]
+        if other.price != rule.price:
+            raise RatingError(f"{other.key} and {rule.key} both give a price, with equal right, to the same usage")
     columns = []
     for names, places in sets.items():
         rows = (

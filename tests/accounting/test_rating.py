@@ -159,6 +159,16 @@ def test_two_rules_with_equal_right_are_an_error_that_names_both() -> None:
         lines([charged(slurm("1"), 1, qos="high", user="ada")], rates)
 
 
+def test_two_prices_for_the_same_values_are_an_error_that_names_both() -> None:
+    rates = ruled(
+        PriceRule(Decimal(1), {"gpu_model": "H100"}, "rates.gpu_hour.H100"),
+        PriceRule(Decimal(2), {"gpu_model": "h100"}, "rates.gpu_hour.h100"),
+    )
+
+    with pytest.raises(RatingError, match=r"rates\.gpu_hour\.H100 and rates\.gpu_hour\.h100 both give a price"):
+        lines([charged(slurm("1"), 1)], rates)
+
+
 def test_a_rule_about_a_column_that_there_is_not_is_refused() -> None:
     with pytest.raises(RatingError, match=r"rates\.moon: moon is no column that a price depends on: project, "):
         PriceRule(Decimal(1), {"moon": "full"}, "rates.moon")
