@@ -212,11 +212,16 @@ def _day(connection: Connection, item: tuple[Day, bytes], token: str, range_: Ra
 
 
 def _worker(connection: Connection, token: str, range_: Range) -> Worker:
-    """What the days of a range share; each process keeps it from one day to the next."""
-    if token not in _workers or not _workers[token].knows(connection):
+    """What the days of a range share; each process keeps it from one day to the next.
+
+    The service's threads may be at two ranges at once: whoever comes second takes its own, and only one is kept.
+    """
+    worker = _workers.get(token)
+    if worker is None or not worker.knows(connection):
+        worker = Worker(connection, range_)
         _workers.clear()
-        _workers[token] = Worker(connection, range_)
-    return _workers[token]
+        _workers[token] = worker
+    return worker
 
 
 def _booked(ledger: Engine, range_: Range, done: Done, now: int) -> Counter[str]:

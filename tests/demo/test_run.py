@@ -220,4 +220,5 @@ def test_a_price_by_partition_is_the_same_wherever_the_month_is_told(
     assert not [o for o in open_ if "price" in o.what]
     assert kept is not None
     assert total == kept.amount
-    assert [] == months.recheck(config)
+    with book.opened(config) as engine:
+        assert [] == months.amounts_hold(config, engine)

@@ -118,7 +118,7 @@ def test_the_drained_and_the_failed_node_are_events(folder: Path, sacct: Sacct) 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("sacct", "-j", "5"), "-j is not an option that was recorded"),
+        (("sacct", "-Z", "5"), "-Z is not an option that was recorded"),
         (("sacct", "-P", "--format=JobID", "-S", "2026-10-01"), "only -P -X -D was recorded"),
         (("sacct", "-P", "-X", "-D", "--format=Nonsense", "-S", "2026-10-01"), "Invalid field requested: 'Nonsense'"),
         (("sacctmgr", "delete", "user", "alice"), "only 'sacctmgr -P show event' was recorded"),

@@ -93,7 +93,8 @@ def _service_pages(url: str) -> list[str]:
 
     def ready() -> bool:
         page = get("/metrics")
-        return "meterbridge_ledger_checked_timestamp_seconds " in page and "meterbridge_ledger_period_info{" in page
+        checked = re.search(r"^meterbridge_ledger_checked_timestamp_seconds \d", page, re.MULTILINE)
+        return checked is not None and "meterbridge_ledger_period_info{" in page
 
     wait_for(ready, 120, "the accounting service's tasks")
     return [get("/metrics"), get("/api/v1/metrics")]
