@@ -18,7 +18,14 @@ from accounting.evidence.fingerprints import DayInputs
 from accounting.ledger.booking import CORRECTION, POST, REVERSAL
 from accounting.model import CAPACITY, CapacityStretch
 from accounting.periods.decided import chain_holds, months_stand
-from accounting.periods.proofs import Breach, altered_records, doubtful_marks, misfiled_keys, misread_records
+from accounting.periods.proofs import (
+    Breach,
+    altered_records,
+    doubtful_marks,
+    misfiled_keys,
+    misread_records,
+    node_day_named,
+)
 from accounting.periods.rederive import records_kept
 from accounting.periods.sealing import closed_in_order, seals_hold
 from accounting.store.database import LedgerError, damage, read
@@ -69,10 +76,6 @@ def breaches(
     return sorted(set(found))
 
 
-def _place(machine: str, start: int) -> str:
-    return f"node-day {machine} {datetime.fromtimestamp(start, UTC):%Y-%m-%dT%H:%MZ}"
-
-
 def _balance(connection: Connection) -> Iterator[Breach]:
     query = select(_P.transaction_id, _P.model, func.sum(_P.quantity)).group_by(_P.transaction_id, _P.model)
     for number, model, total in connection.execute(query.having(func.sum(_P.quantity) != 0)):
@@ -89,14 +92,14 @@ def _accounts(connection: Connection) -> Iterator[Breach]:
     standing = select(_D.machine, _D.start_at).join(postings, _P.transaction_id == _D.transaction_id)
     negative = standing.add_columns(_P.account, _P.quantity).where(_P.account != CAPACITY, _P.quantity < 0)
     for machine, start, account, quantity in connection.execute(negative):
-        yield Breach("no disposition is negative", _place(machine, start), f"{account} holds {quantity}")
+        yield Breach("no disposition is negative", node_day_named(machine, start), f"{account} holds {quantity}")
     parts = func.sum(case((_P.account.in_(_ACCOUNTS), _P.quantity), else_=0))
     whole = func.sum(case((_P.account == CAPACITY, -_P.quantity), else_=0))
     query = standing.add_columns(_P.model, parts, whole).group_by(_D.machine, _D.start_at, _P.model)
     for machine, start, model, total, capacity in connection.execute(query.having(parts != whole)):
         yield Breach(
             "the six dispositions sum to the capacity",
-            _place(machine, start),
+            node_day_named(machine, start),
             f"{model or 'unknown model'}: {total} of {capacity}",
         )
 
@@ -133,7 +136,7 @@ def _dangling(connection: Connection) -> Iterator[Breach]:
             .where(column.is_not(None), _T.id.is_(None))
         )
         for machine, start, value in connection.execute(lost):
-            yield Breach("every reference leads somewhere", _place(machine, start), f"no {column.name} {value}")
+            yield Breach("every reference leads somewhere", node_day_named(machine, start), f"no {column.name} {value}")
 
 
 def _reversals(connection: Connection) -> Iterator[Breach]:
@@ -158,7 +161,7 @@ def _reversals(connection: Connection) -> Iterator[Breach]:
     for machine, start, account, model, quantity, _ in connection.execute(query):
         yield Breach(
             "what no longer stands is reversed",
-            _place(machine, start),
+            node_day_named(machine, start),
             f"{quantity} of {model or 'unknown model'} on {account or 'records shown'} is left over",
         )
     twice = select(_T.amends, func.count()).where(_T.kind == REVERSAL).group_by(_T.amends).having(func.count() > 1)
@@ -176,7 +179,7 @@ def _periods(connection: Connection) -> Iterator[Breach]:
         yield Breach(
             "a node-day is booked in its own period, and corrected in a later one",
             f"transaction {number}",
-            f"{kind} of {_place(machine, start)} is booked in {period}",
+            f"{kind} of {node_day_named(machine, start)} is booked in {period}",
         )
     own = select(c.name, c.closed_at, func.max(_T.posted_at)).join(transactions, _T.period == c.name)
     late = own.where(c.closed_at.is_not(None), _T.posted_at > c.closed_at).group_by(c.name, c.closed_at)
@@ -195,8 +198,8 @@ def _overlaps(connection: Connection) -> Iterator[Breach]:
         if one.machine == other.machine and other.start_at < one.end_at:
             yield Breach(
                 "no second is in two node-days",
-                _place(one.machine, one.start_at),
-                f"overlaps {_place(other.machine, other.start_at)}",
+                node_day_named(one.machine, one.start_at),
+                f"overlaps {node_day_named(other.machine, other.start_at)}",
             )
 
 
@@ -256,7 +259,7 @@ def _capacity(connection: Connection, evidence: Iterable[DayInputs], models: Map
         was = booked.get((day.machine, day.start, day.hash))
         known = known_capacity(day, models)
         if was is not None and was != known:
-            yield Breach("capacity is the known capacity times the seconds", _place(day.machine, day.start),
+            yield Breach("capacity is the known capacity times the seconds", node_day_named(day.machine, day.start),
                          f"{was} is booked, {known} is known")  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -34,6 +35,11 @@ class Breach:
 
     def __str__(self) -> str:
         return f"{self.invariant}: {self.where}: {self.what}"
+
+
+def node_day_named(machine: str, start: int) -> str:
+    """Where a breach of a node-day is, in words."""
+    return f"node-day {machine} {datetime.fromtimestamp(start, UTC):%Y-%m-%dT%H:%MZ}"
 
 
 def altered_records(connection: Connection) -> Iterator[Breach]:

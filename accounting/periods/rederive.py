@@ -8,14 +8,14 @@ and are named here.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, tzinfo
+from datetime import tzinfo
 
 from sqlalchemy import Connection, Engine, func, select
 
 from accounting.evidence.fingerprints import no_evidence
-from accounting.ledger.booking import Amounts, Place, amounts_of, heads, in_all, stands
+from accounting.ledger.booking import Amounts, amounts_of, heads, in_all, stands
 from accounting.ledger.day_worker import Range, Site, Worker
-from accounting.periods.proofs import Breach
+from accounting.periods.proofs import Breach, node_day_named
 from accounting.reconcile.posting_columns import VALUES
 from accounting.reconcile.rule import Rules
 from accounting.reconcile.sweep.engines import One
@@ -66,18 +66,20 @@ def _of_day(connection: Connection, worker: Worker, day: tuple[int, int]) -> Ite
         head = had.get(place)
         if head is None:
             if unchanged and place not in done.had:
-                yield Breach(_BOOKED, _named(place), "it is not booked, although its day was and nothing came since")
+                yield Breach(
+                    _BOOKED, node_day_named(*place), "it is not booked, although its day was and nothing came since"
+                )
         elif (head.inputs_hash, head.rules_hash) == (draft.inputs_hash, worker.rules_hash):
             wanted, booked = amounts_of(done.postings.rows(n)), in_all(standing.get(draft.machine, {}))
             if wanted != booked:
-                yield Breach(_BOOKED, _named(place), _difference(wanted, booked))
+                yield Breach(_BOOKED, node_day_named(*place), _difference(wanted, booked))
         elif unchanged:
             yield Breach(
-                _KEPT, _named(place), "its evidence is not what it was booked from, and nobody wrote any since"
+                _KEPT, node_day_named(*place), "its evidence is not what it was booked from, and nobody wrote any since"
             )
     for place, head in sorted(had.items()):
         if unchanged and place not in seen and head.inputs_hash != no_evidence(*place):
-            yield Breach(_KEPT, _named(place), "it is booked, and its evidence is gone")
+            yield Breach(_KEPT, node_day_named(*place), "it is booked, and its evidence is gone")
 
 
 def records_kept(connection: Connection) -> Iterator[Breach]:
@@ -96,8 +98,3 @@ def _difference(wanted: Amounts, booked: Amounts) -> str:
     says, has = (side.get(key, (0, 0)) for side in (wanted, booked))
     told = f"{has[0]} milliGPU-seconds ({has[1]} held) are booked, the evidence says {says[0]} ({says[1]})"
     return f"{about}: {told}"
-
-
-def _named(place: Place) -> str:
-    machine, start = place
-    return f"node-day {machine} {datetime.fromtimestamp(start, UTC):%Y-%m-%dT%H:%MZ}"

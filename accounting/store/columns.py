@@ -21,6 +21,7 @@ Raises `LedgerError` in one sentence where the database fails, or where there is
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -107,14 +108,15 @@ def among(wanted: ColumnElement[Any], values: Sequence[int] | Sequence[str], dia
     return wanted.in_(select(each if isinstance(wanted.type, Text) else cast(each, wanted.type)))
 
 
-class _Reader:
+class _Reader(ABC):
     """What both have in common: one is read ahead."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
 
+    @abstractmethod
     def table(self, query: Select[Any]) -> pa.Table:
-        raise NotImplementedError
+        """All rows of a query, in any order."""
 
     def tables(self, queries: Iterable[Select[Any]]) -> Iterator[pa.Table]:
         """The rows of each of some queries; one is read while the caller works on the one before."""
