@@ -152,3 +152,19 @@ class Worker:
 
 def _there(place: Place, head: Head) -> bool:
     return head.inputs_hash != no_evidence(*place)
+
+
+_workers: dict[str, Worker] = {}
+
+
+def shared_worker(connection: Connection, token: str, range_: Range) -> Worker:
+    """What the days of a range share (``token`` names it); each process keeps it from one day to the next.
+
+    The service's threads may be at two ranges at once: whoever comes second takes its own, and only one is kept.
+    """
+    worker = _workers.get(token)
+    if worker is None or not worker.knows(connection):
+        worker = Worker(connection, range_)
+        _workers.clear()
+        _workers[token] = worker
+    return worker

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, func, select
 from accounting.evidence.fingerprints import DayInputs
 from accounting.garbage import uncollected
 from accounting.ledger.booking import Done, OutdatedError, Posted, book_day
-from accounting.ledger.day_worker import Range, Site, Worker
+from accounting.ledger.day_worker import Range, Site, Worker, shared_worker
 from accounting.reconcile.rule import Rules
 from accounting.reconcile.sweep.engines import Engine as Workers
 from accounting.reconcile.sweep.engines import One, engine
@@ -113,7 +113,7 @@ def _booked_inputs(ledger: Engine, worker: Worker, day: Day) -> list[DayInputs]:
 
 
 def _inputs(connection: Connection, span: Day, token: str, range_: Range) -> list[DayInputs]:
-    day = _worker(connection, token, range_).site_day(connection, *span)
+    day = shared_worker(connection, token, range_).site_day(connection, *span)
     told = zip(day.machines, day.hashes, strict=True)
     return [DayInputs(machine.name, day.start, day.end, machine.capacity, digest) for machine, digest in told]
 
@@ -202,26 +202,10 @@ def _here(ledger: Engine, worker: Worker, todo: Sequence[tuple[Day, bytes]], run
         yield done
 
 
-_workers: dict[str, Worker] = {}
-
-
 def _day(connection: Connection, item: tuple[Day, bytes], token: str, range_: Range) -> Done:
     """One day in a process of a pool, which keeps what the days of a range share."""
     day, mark = item
-    return _worker(connection, token, range_).done(connection, *day, mark, One())
-
-
-def _worker(connection: Connection, token: str, range_: Range) -> Worker:
-    """What the days of a range share; each process keeps it from one day to the next.
-
-    The service's threads may be at two ranges at once: whoever comes second takes its own, and only one is kept.
-    """
-    worker = _workers.get(token)
-    if worker is None or not worker.knows(connection):
-        worker = Worker(connection, range_)
-        _workers.clear()
-        _workers[token] = worker
-    return worker
+    return shared_worker(connection, token, range_).done(connection, *day, mark, One())
 
 
 def _booked(ledger: Engine, range_: Range, done: Done, now: int) -> Counter[str]:

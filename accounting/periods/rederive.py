@@ -9,19 +9,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import tzinfo
+from functools import partial
+from uuid import uuid4
 
+import numpy as np
+import pyarrow.compute as pc
 from sqlalchemy import Connection, Engine, func, select
 
 from accounting.evidence.fingerprints import no_evidence
-from accounting.ledger.booking import Amounts, amounts_of, heads, in_all, stands
-from accounting.ledger.day_worker import Range, Site, Worker
+from accounting.garbage import uncollected
+from accounting.ledger.booking import Amounts, Head, amounts_of, heads, in_all, stands
+from accounting.ledger.day_worker import Range, Site, shared_worker
+from accounting.ledger.reconcile_range import FEW, Day, much
 from accounting.periods.proofs import Breach, node_day_named
-from accounting.reconcile.posting_columns import VALUES
+from accounting.reconcile.posting_columns import VALUES, Postings
 from accounting.reconcile.rule import Rules
 from accounting.reconcile.sweep.engines import One
 from accounting.store.calendar import Period
+from accounting.store.columns import columns
 from accounting.store.database import read
-from accounting.store.tables import day_marks, node_days, records
+from accounting.store.readers import readers
+from accounting.store.tables import day_marks, node_days, postings, records
+
+_P = postings.c
 
 _BOOKED = "what is booked is what the evidence says"
 _KEPT = "evidence is only ever added"
@@ -35,16 +45,20 @@ def rederived(ledger: Engine, site: Site, rules: Rules, zone: tzinfo, within: Pe
     no breach; one whose evidence is another although nobody wrote any is.
     """
     with read(ledger) as connection:
-        for day in _days(connection, within):
-            yield from _of_day(connection, Worker(connection, Range(site, rules, [day], zone)), day)
+        runs = _apart(_days(connection, within))
+    with uncollected(), readers(ledger, much=any(len(run) > FEW for run in runs) and much(ledger)) as some:
+        for days in runs:
+            of_day = partial(_of_day, token=uuid4().hex, range_=Range(site, rules, days, zone))
+            for found in some.map(of_day, days):
+                yield from found
 
 
-def _days(connection: Connection, within: Period | None) -> list[tuple[int, int]]:
+def _days(connection: Connection, within: Period | None) -> list[Day]:
     """The stretches that were booked as days, in order; one that was booked while it went on ends where it did then.
 
     A day of which nothing is booked any more still has its mark.
     """
-    found: set[tuple[int, int]] = set()
+    found: set[Day] = set()
     for table in (node_days, day_marks):
         c = table.c
         query = select(c.start_at, c.end_at).distinct()
@@ -54,32 +68,80 @@ def _days(connection: Connection, within: Period | None) -> list[tuple[int, int]
     return sorted(found)
 
 
-def _of_day(connection: Connection, worker: Worker, day: tuple[int, int]) -> Iterator[Breach]:
+def _apart(days: list[Day]) -> list[list[Day]]:
+    """The same in runs of which no two days overlap; mostly it is one."""
+    runs: list[list[Day]] = []
+    for day in days:
+        run = next((run for run in runs if run[-1][1] <= day[0]), None)
+        if run is None:
+            runs.append([day])
+        else:
+            run.append(day)
+    return runs
+
+
+def _of_day(connection: Connection, day: Day, token: str, range_: Range) -> list[Breach]:
+    worker = shared_worker(connection, token, range_)
     _, unchanged = worker.mark(connection, *day)
     had = {place: head for place, head in heads(connection, *day).items() if head.end == day[1]}
     done = worker.derived(connection, *day, One())
-    standing = stands(connection, had)
-    seen = set()
-    for n, draft in enumerate(done.drafts[: len(done.drafts) - done.withdrawn]):
+    drafts = done.drafts[: len(done.drafts) - done.withdrawn]
+    found, doubtful = [], []
+    for n, draft in enumerate(drafts):
         place = (draft.machine, day[0])
-        seen.add(place)
         head = had.get(place)
         if head is None:
             if unchanged and place not in done.had:
-                yield Breach(
-                    _BOOKED, node_day_named(*place), "it is not booked, although its day was and nothing came since"
-                )
+                what = "it is not booked, although its day was and nothing came since"
+                found.append(Breach(_BOOKED, node_day_named(*place), what))
         elif (head.inputs_hash, head.rules_hash) == (draft.inputs_hash, worker.rules_hash):
-            wanted, booked = amounts_of(done.postings.rows(n)), in_all(standing.get(draft.machine, {}))
-            if wanted != booked:
-                yield Breach(_BOOKED, node_day_named(*place), _difference(wanted, booked))
+            doubtful.append((n, place, head))
         elif unchanged:
-            yield Breach(
-                _KEPT, node_day_named(*place), "its evidence is not what it was booked from, and nobody wrote any since"
-            )
+            what = "its evidence is not what it was booked from, and nobody wrote any since"
+            found.append(Breach(_KEPT, node_day_named(*place), what))
+    same = _alike(connection, day, done.postings, [(n, head) for n, _, head in doubtful])
+    doubtful = [(n, place, head) for n, place, head in doubtful if n not in same]
+    standing = stands(connection, {place: head for _, place, head in doubtful})
+    for n, place, _ in doubtful:
+        wanted, booked = amounts_of(done.postings.rows(n)), in_all(standing.get(place[0], {}))
+        if wanted != booked:
+            found.append(Breach(_BOOKED, node_day_named(*place), _difference(wanted, booked)))
+    seen = {(draft.machine, day[0]) for draft in drafts}
     for place, head in sorted(had.items()):
         if unchanged and place not in seen and head.inputs_hash != no_evidence(*place):
-            yield Breach(_KEPT, node_day_named(*place), "it is booked, and its evidence is gone")
+            found.append(Breach(_KEPT, node_day_named(*place), "it is booked, and its evidence is gone"))
+    return found
+
+
+def _alike(connection: Connection, day: Day, wanted: Postings, which: list[tuple[int, Head]]) -> set[int]:
+    """Of some node-days of a day (numbers into ``wanted``) those whose postings are in the books row by row as wanted.
+
+    So nearly all are. Of the others it must be looked at what they come to: what is booked anew is written in another
+    order, and corrections are added up.
+    """
+    one = {head.transaction_id: n for n, head in which if head.transaction_id and head.correction_id is None}
+    query = select(_P.id, _P.transaction_id, *(_P[name] for name in VALUES))
+    query = query.join(node_days, node_days.c.transaction_id == _P.transaction_id)
+    with columns(connection) as ledger:
+        booked = ledger.table(query.where(node_days.c.start_at == day[0], node_days.c.end_at == day[1]))
+    numbers = np.array(sorted(one), dtype=np.int64)
+    number, owner = (booked[name].to_numpy() for name in ("id", "transaction_id"))
+    order = np.argsort(number)
+    order = order[np.isin(owner[order], numbers)]
+    draft = np.array([one[n] for n in numbers.tolist()], dtype=np.int64)[np.searchsorted(numbers, owner[order])]
+    order, draft = order[np.argsort(draft, kind="stable")], np.sort(draft)
+    count = np.bincount(draft, minlength=len(wanted.first) - 1)
+    full = (count == np.diff(wanted.first)) & (count > 0)
+    rows = np.flatnonzero(np.repeat(full, np.diff(wanted.first)))
+    mine = wanted.table().take(rows)
+    theirs = booked.take(order[full[draft]])
+    differs = np.zeros(len(rows), dtype=bool)
+    for name in VALUES:
+        one_side, other = (side[name].combine_chunks() for side in (mine, theirs))
+        equal = pc.or_(pc.fill_null(pc.equal(one_side, other), False), pc.and_(one_side.is_null(), other.is_null()))
+        differs |= ~equal.to_numpy(zero_copy_only=False)
+    odd = set(mine["node_day"].to_numpy()[differs].tolist())
+    return {n for n in one.values() if full[n]} - odd
 
 
 def records_kept(connection: Connection) -> Iterator[Breach]:
