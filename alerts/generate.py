@@ -5,7 +5,7 @@ An alert's source says what it looks for in one expression; what all alerts have
 - ``about: port`` (labels node, device, port) and ``about: card`` (node, gpu) become two rules, one with the jobs that
   the condition hurts in its labels, one for ports and cards without a job, a severity lower and marked ``jobs="none"``.
 - ``about: job`` (scheduler, cluster, job_id) is given the job's project and the name that people know.
-- ``levels`` (severity: name of a threshold) becomes one rule per severity.
+- ``levels`` (severity: name of a threshold) becomes one rule per severity, and so does a ``when`` by severity.
 - ``{xid:hardware}`` in a condition is "the card's last XID is one of these", by the table `xids.yaml`.
 - ``{port}``, ``{card}``, ``{job}``, ``{value}`` and ``{percent}`` in the texts become Prometheus' own templates.
 """
@@ -100,10 +100,9 @@ def _group(name: str, settings: Settings) -> dict[str, Any]:
 def _alert(row: Mapping[str, Any], group: str, settings: Settings) -> Iterator[dict[str, Any]]:
     if unknown := set(row) - _KEYS:
         raise RulesError(f"alert {row['alert']}: unknown keys {sorted(unknown)}")
-    levels = row.get("levels") or {row["severity"]: ""}
-    for severity, threshold in levels.items():
+    for severity, threshold in levels(row).items():
         named = {"level": settings.word(threshold)} if threshold else {}
-        condition = fill(row["when"], settings, named)
+        condition = fill(row["when"][severity] if isinstance(row["when"], dict) else row["when"], settings, named)
         own = fill(row["unless_job"], settings, named) if "unless_job" in row else ""
         for expr, lowered, joined in _joined(row["about"], condition, own):
             rule = {"alert": row["alert"], "expr": expr}
@@ -118,6 +117,13 @@ def _alert(row: Mapping[str, Any], group: str, settings: Settings) -> Iterator[d
                 **links(row["alert"], row.get("board") or row["about"], settings, with_job=joined),
             }
             yield rule
+
+
+def levels(row: Mapping[str, Any]) -> Mapping[str, str]:
+    """The severities of an alert, and the threshold of each; empty where none is named."""
+    if isinstance(row["when"], dict):
+        return dict.fromkeys(row["when"], "")
+    return row.get("levels") or {row["severity"]: ""}
 
 
 def _joined(about: str, condition: str, own: str) -> Iterator[tuple[str, bool, bool]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from alerts.generate import GROUPS, source
+from alerts.generate import GROUPS, levels, source
 from alerts.thresholds import Settings
 
 
@@ -15,7 +15,7 @@ def alert_table() -> str:
     for group in GROUPS:
         for row in source(group):
             if "alert" in row:
-                severities = ", ".join(row.get("levels") or [row["severity"]])
+                severities = ", ".join(levels(row))
                 name = row["alert"]
                 about = "the site" if row["about"] == "nothing" else row["about"]
                 rows.append(f"| [{name}](runbooks/{name}.md) | `{group}` | {about} | {severities} |")

@@ -237,15 +237,6 @@ def job() -> Dashboard:
                         unit="pps",
                         span=8,
                     ),
-                    lines(
-                        "Stalled",
-                        "How long the job has been silent on all its ports with busy engines and idle tensor cores: "
-                        "a collective that waits for somebody. 0 = it is not.",
-                        query(f"meterbridge_job_fabric_stalled_seconds{_JOB}", "stalled"),
-                        unit="s",
-                        span=8,
-                        steps=((None, "transparent"), (300, "red")),
-                    ),
                 ],
             ),
         ],

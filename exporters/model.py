@@ -207,6 +207,10 @@ class Field(StrEnum):
     DOUBLE_BIT_ERRORS = "ecc_double_bit_errors_total"
     THERMAL_THROTTLE = "thermal_throttle_seconds_total"
     CLOCK_EVENT_REASONS = "clock_event_reasons"
+    MEMORY_ACTIVE = "memory_active_ratio"
+    FP64_ACTIVE = "fp64_active_ratio"
+    FP32_ACTIVE = "fp32_active_ratio"
+    FP16_ACTIVE = "fp16_active_ratio"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,26 +2,23 @@
 
 * Who holds up whom: a machine that pauses the network is a slow receiver; those that the network pauses are its
   victims. A job whose machines pause alike only exchanges data, which is nobody's fault.
-* Silence: a collective that hangs sends nothing on any port while its kernels spin, so engines are busy and tensor
-  cores are not. That is no proof, so it is told as a time, and only of jobs that did talk before.
-
-No source publishes thresholds for either; calibrate them on your fabric (docs/fabric.md).
+No source publishes thresholds for it; calibrate them on your fabric (docs/fabric.md). Whether a job stands still is not
+judged here: it needs what was before, which an exporter forgets in a restart (alerts/groups/recording.yaml).
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence, Sized
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 
 import numpy as np
 
 from exporters.fabric_model import PortCounter, PortQuantity
-from exporters.join.site_picture import Picture
 from exporters.meters.fabric_state import PortState, Suspect
 from exporters.meters.port_counters import Floats, Increase
-from exporters.model import Field, JobKey
+from exporters.model import JobKey
 
 SETTLE_S = 60.0
 """Shares of time and rates fade with this time constant: what lasts a minute shows, what lasts a second does not."""
@@ -35,36 +32,17 @@ PAUSED = 0.05
 FEW = 0.25
 """The largest part of a job's machines that can be slow receivers; more of them only exchange data."""
 
-SILENT = 1e6
-"""Bytes per second and port, both ways, below which a job is silent: keep-alives are less."""
-
-TALKING = 1e7
-"""Bytes per second and port that a job must once have reached to have communicated at all."""
-
-BUSY, NO_TENSOR = 0.5, 0.02
-"""Engines busier than this, tensor cores idler than that: kernels that spin."""
-
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """One port lately: shares of time paused by the network and pausing it, bytes per second now; NaN = not told."""
+    """One port lately: shares of time paused by the network and pausing it; NaN = not told."""
 
     paused: float
     pausing: float
-    rate: float
-
-
-@dataclass(frozen=True, slots=True)
-class Activity:
-    """What a job's cards do on average, and the machines whose cards told it."""
-
-    engine: float
-    tensor: float
-    machines: frozenset[str]
 
 
 class Trends:
-    """Follows every port's pauses, fading, and its rate."""
+    """Follows every port's pauses, fading."""
 
     def __init__(self, gap: float) -> None:
         """``gap``: seconds after which an interval is too long to tell anything of a rate."""
@@ -87,18 +65,16 @@ class Trends:
 
         paused = per_second(PortQuantity.PAUSE_RECEIVED_SECONDS)
         pausing = per_second(PortQuantity.PAUSE_TRANSMITTED_SECONDS)
-        rate = per_second(PortQuantity.RECEIVE_BYTES, PortQuantity.TRANSMIT_BYTES)
         fades = np.exp(-seconds / SETTLE_S).tolist()
         found = {}
         for i, state in enumerate(states):
             last = self._last.get(state.labels)
             if math.isnan(fades[i]):
-                found[state.labels] = last or Trend(math.nan, math.nan, math.nan)
+                found[state.labels] = last or Trend(math.nan, math.nan)
                 continue
             found[state.labels] = Trend(
                 _faded(last.paused if last else math.nan, paused[i], fades[i]),
                 _faded(last.pausing if last else math.nan, pausing[i], fades[i]),
-                rate[i],
             )
         self._last = found
         return found
@@ -140,76 +116,3 @@ def suspects(
             found += [Suspect(key, s, "slow_receiver") for s in pausing]
         found += [Suspect(key, s, "victim") for s in victims]
     return found
-
-
-def activity(picture: Picture) -> dict[JobKey, Activity]:
-    """What the cards of each job do, of jobs whose cards all tell both engines and tensor cores."""
-    engine: dict[JobKey, list[float]] = defaultdict(list)
-    tensor: dict[JobKey, list[float]] = defaultdict(list)
-    machines: dict[JobKey, set[str]] = defaultdict(set)
-    for card in picture.cards:
-        values = card.sample.values
-        busy = values.get(Field.ENGINE_ACTIVE, values.get(Field.UTILIZATION))
-        cores = values.get(Field.TENSOR_ACTIVE)
-        if busy is None or cores is None:
-            continue
-        for claim, _ in card.shares:
-            engine[claim.job].append(busy)
-            tensor[claim.job].append(cores)
-            machines[claim.job].add(card.machine)
-    return {
-        key: Activity(sum(values) / len(values), sum(tensor[key]) / len(values), frozenset(machines[key]))
-        for key, values in engine.items()
-    }
-
-
-class Stalls:
-    """Follows how long each job has been silent with busy engines."""
-
-    def __init__(self, gap: float) -> None:
-        """``gap``: the longest time between two joins that counts; more than that nobody watched."""
-        self._gap = gap
-        self._at: float | None = None
-        self._talked: set[JobKey] = set()
-        self._silent: dict[JobKey, float] = {}
-
-    def step(
-        self,
-        at: float,
-        states: Sequence[PortState],
-        trends: Mapping[tuple[str, str, str], Trend],
-        machines: Mapping[JobKey, frozenset[str]],
-        working: Mapping[JobKey, Activity],
-        elsewhere: Collection[JobKey] = (),
-    ) -> dict[JobKey, float]:
-        """Seconds of silence by job, of jobs on several machines that talked before and that can be told now.
-
-        Jobs that are ``elsewhere``, too, are on several machines even if ``machines`` has but one of them.
-        """
-        passed = 0.0 if self._at is None else at - self._at
-        passed = passed if 0.0 <= passed <= self._gap else 0.0  # a clock that was set, or nobody watched
-        self._at = at
-        rates: dict[JobKey, list[float]] = defaultdict(list)
-        read: dict[JobKey, set[str]] = defaultdict(set)
-        for state in states:
-            rate = trends[state.labels].rate
-            if not math.isnan(rate):
-                for key in state.jobs:
-                    rates[key].append(rate)
-                    read[key].add(state.machine)
-        found = {}
-        for key, places in machines.items():
-            alone = len(places) < 2 and key not in elsewhere
-            if alone or not places <= read[key]:
-                continue
-            if sum(rates[key]) >= TALKING * len(rates[key]):
-                self._talked.add(key)
-            does = working.get(key)
-            if key not in self._talked or does is None or not places <= does.machines:
-                continue
-            silent = max(rates[key]) < SILENT and does.engine >= BUSY and does.tensor <= NO_TENSOR
-            self._silent[key] = self._silent.get(key, 0.0) + passed if silent else 0.0
-            found[key] = self._silent[key]
-        self._talked &= machines.keys()
-        self._silent = {key: seconds for key, seconds in self._silent.items() if key in machines}
-        return found

@@ -15,7 +15,7 @@ import numpy as np
 from exporters.fabric_model import OF_JOBS, PortCounter, PortQuantity, PortSample
 from exporters.join.fabric_jobs import Presence, jobs_by_machine, machines_by_job
 from exporters.join.site_picture import Picture
-from exporters.meters.fabric_diagnosis import Activity, Stalls, Trends, activity, suspects
+from exporters.meters.fabric_diagnosis import Trends, suspects
 from exporters.meters.fabric_state import Fabric, Matrix, PortState
 from exporters.meters.port_counters import Floats, Increase, PortCounters, Truths
 from exporters.model import JobKey
@@ -59,7 +59,6 @@ class FabricMeter:
         self._projects: dict[tuple[str, str, str, bool], _Sum] = defaultdict(_Sum)
         self._owners: dict[JobKey, Owner] = {}
         self._trends = Trends(gap)
-        self._stalls = Stalls(gap)
 
     def step(
         self,
@@ -86,7 +85,6 @@ class FabricMeter:
             del self._jobs[key]
         self._owners = {k: o for k, o in self._owners.items() if k in machines or k in keep}
         trends = self._trends.step(states, counters, increase)
-        working: Mapping[JobKey, Activity] = activity(picture)
         return Fabric(
             states,
             counters,
@@ -95,7 +93,6 @@ class FabricMeter:
             {key: total.mapping() for key, total in self._projects.items()},
             machines,
             suspects(states, trends, machines),
-            self._stalls.step(picture.at, states, trends, machines, working, picture.elsewhere),
             self._lossless,
         )
 

@@ -46,8 +46,7 @@ class Fabric:
     ``totals[i, k]`` is what ``ports[i]`` counted of ``counters[k]`` since it was first read, NaN where it tells none:
     it grows, whatever the device's own counter did. ``jobs`` and ``projects`` are the same summed over the ports of a
     job's machines while it held cards there, apart for ports that it had alone and that it shared (the key's last
-    part). ``machines`` are those of every job that holds cards, ``stalled`` seconds of silence of jobs that could be
-    told, ``lossless`` the priorities that the site calls so.
+    part). ``machines`` are those of every job that holds cards, ``lossless`` the priorities that the site calls so.
     """
 
     ports: Sequence[PortState] = ()
@@ -57,5 +56,4 @@ class Fabric:
     projects: Mapping[tuple[str, str, str, bool], Mapping[PortQuantity, float]] = field(default_factory=dict)
     machines: Mapping[JobKey, frozenset[str]] = field(default_factory=dict)
     suspects: Sequence[Suspect] = ()
-    stalled: Mapping[JobKey, float] = field(default_factory=dict)
     lossless: tuple[int, ...] = ()

@@ -57,4 +57,36 @@ ROWS: tuple[SeriesRow, ...] = (
     _row(
         "engine_active_ratio", "ratio", "Part of the time in which the card's engines were busy.", Field.ENGINE_ACTIVE
     ),
+    _row(
+        "tensor_active_ratio",
+        "ratio",
+        "Part of the time in which the card's tensor cores were busy (DCGM PIPE_TENSOR_ACTIVE).",
+        Field.TENSOR_ACTIVE,
+    ),
+    _row(
+        "fp64_active_ratio",
+        "ratio",
+        "Part of the time in which the card's FP64 cores were busy (DCGM PIPE_FP64_ACTIVE).",
+        Field.FP64_ACTIVE,
+    ),
+    _row(
+        "fp32_active_ratio",
+        "ratio",
+        "Part of the time in which the card's FP32 cores were busy (DCGM PIPE_FP32_ACTIVE).",
+        Field.FP32_ACTIVE,
+    ),
+    _row(
+        "fp16_active_ratio",
+        "ratio",
+        "Part of the time in which the card's FP16 cores were busy, tensor cores left out (DCGM PIPE_FP16_ACTIVE).",
+        Field.FP16_ACTIVE,
+    ),
+    _row(
+        "memory_active_ratio",
+        "ratio",
+        "Part of the time in which the card's memory sent or received (DCGM DRAM_ACTIVE).",
+        Field.MEMORY_ACTIVE,
+    ),
+    _row("memory_used_bytes", "bytes", "Memory of the card in use.", Field.MEMORY_USED),
+    _row("power_watts", "watts", "What the card draws.", Field.POWER),
 )

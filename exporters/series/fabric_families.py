@@ -149,15 +149,4 @@ ROWS: tuple[SeriesRow, ...] = (
         folded="keep",
         merge="max",
     ),
-    SeriesRow(
-        "meterbridge_job_fabric_stalled_seconds",
-        "gauge",
-        "seconds",
-        "How long the job has been silent on all its ports with busy engines and idle tensor cores; 0 = it is not. "
-        "Of jobs on several machines that did talk before, while every machine can be read.",
-        JOB,
-        f.stalled,
-        folded="drop",
-        merge="min",
-    ),
 )

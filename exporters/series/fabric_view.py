@@ -99,8 +99,3 @@ def suspects(view: View) -> Iterable[Row]:
         ((*s.job, view.project(s.job), *s.state.labels, s.role, _told(len(s.state.jobs) > 1)), 1.0)
         for s in view.fabric.suspects
     ]
-
-
-def stalled(view: View) -> Iterable[Row]:
-    """How long each job has been silent with its engines busy."""
-    return [(key, seconds) for key, seconds in view.fabric.stalled.items()]

@@ -27,7 +27,6 @@ Key = tuple[str, tuple[str, ...]]
 JOIN_TIME = "meterbridge_join_timestamp_seconds"
 _FINAL, _HELD = "meterbridge_job_final", "meterbridge_job_gpus"
 _JOB_INFO = "meterbridge_job_info"
-_STALLED, _NODES = "meterbridge_job_fabric_stalled_seconds", "meterbridge_job_nodes"
 _JOB_LABELS = 3
 
 
@@ -80,15 +79,9 @@ def merge(parts: Sequence[Part]) -> list[Family]:
             rows[labels] = _together(row, rows[labels], value) if labels in rows else value
     held = {labels[:_JOB_LABELS] for labels in found[_HELD]}
     found[_FINAL] = {labels: value for labels, value in found[_FINAL].items() if labels not in held}
-    found[_STALLED] = {labels: value for labels, value in found[_STALLED].items() if _all_tell(parts, labels)}
     infos = {labels[:_JOB_LABELS]: labels for labels in found[_JOB_INFO]}
     found[_JOB_INFO] = dict.fromkeys(infos.values(), 1.0)
     return [Family(row.name, row.help, row.type, row.labels, _rows(found[row.name])) for row in TABLE]
-
-
-def _all_tell(parts: Sequence[Part], job: tuple[str, ...]) -> bool:
-    """Whether every shard that has machines of a job tells how long it has been silent: else it may talk there."""
-    return all((_STALLED, job) in part.values for part in parts if (_NODES, job) in part.values)
 
 
 def _together(row: SeriesRow, one: float, other: float) -> float:

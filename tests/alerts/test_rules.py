@@ -124,7 +124,7 @@ def test_no_runbook_is_left_of_an_alert_that_is_gone() -> None:
 def test_every_family_that_a_rule_reads_exists(rule: dict[str, Any]) -> None:
     known = {row.name + ("_info" if row.type == "info" and not row.name.endswith("_info") else "") for row in TABLE}
     known |= service_families() | RECORDED
-    named = set(re.findall(r"\bmeterbridge_[a-z_]+(?::[a-z_]+)*", rule["expr"]))
+    named = set(re.findall(r"\bmeterbridge_[a-z0-9_]+(?::[a-z_]+)*", rule["expr"]))
 
     assert set() == named - known
 

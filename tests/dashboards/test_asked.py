@@ -19,7 +19,7 @@ SLOWEST = 1.0
 MOST_JOBS = 16
 """Of some 400 jobs so many are chosen one by one, evenly over the list; every value of every other variable is."""
 
-SPECIAL = ("meterbridge_job_linked_gpus", "meterbridge_job_fabric_stalled_seconds")
+SPECIAL = ("meterbridge_job_linked_gpus",)
 """Families that few jobs have: one job of each is chosen besides."""
 
 Asked = dict[tuple[str, str, str], dict[str, int]]

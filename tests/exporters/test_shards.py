@@ -235,18 +235,6 @@ def test_a_job_that_some_shard_still_counts_cards_of_is_not_final() -> None:
     assert {} == merged([final, {"meterbridge_job_gpus": ((*job, "h100"), 4.0)}])["meterbridge_job_final"]
 
 
-def test_silence_is_told_only_where_every_shard_with_machines_of_the_job_tells_it() -> None:
-    job = ("slurm", "lab", "1")
-    silent: dict[str, tuple[tuple[str, ...], float]] = {
-        "meterbridge_job_fabric_stalled_seconds": (job, 60.0),
-        "meterbridge_job_nodes": (job, 2.0),
-    }
-    name = "meterbridge_job_fabric_stalled_seconds"
-
-    assert {job: 60.0} == merged([silent, {}])[name]
-    assert {} == merged([silent, {"meterbridge_job_nodes": (job, 1.0)}])[name]
-
-
 def test_what_no_shard_can_tell_has_no_row() -> None:
     name, key = "meterbridge_source_age_seconds", ("pods", "k1")
 

@@ -6,20 +6,18 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from exporters.exposition.family import Family
 from exporters.exposition.reader import Reader
 from exporters.join.shard import Shard
 from exporters.model import Field
 from exporters.shards.merged_fabric import SUSPECT, MergedFabric
 from exporters.shards.merger import Merger
 from exporters.shards.merging import NAMES, Pages, Part, merge
-from tests.exporters.fabricsite import BYTES, CE, PAUSED, PAUSING, SPINNING, WORKING, Rates, Site, whole
+from tests.exporters.fabricsite import BYTES, CE, PAUSED, PAUSING, WORKING, Rates, Site, whole
 from tests.exporters.test_shards import Rows, rows
 from tests.lab.endpoints import says, serving
 
 COUNT = 3
 MACHINES = [f"gn{n:02}" for n in range(1, 13)]
-STALLED = "meterbridge_job_fabric_stalled_seconds"
 SLOW = MACHINES[4]
 
 
@@ -76,7 +74,6 @@ def test_the_sum_of_the_shards_is_what_one_exporter_says_of_the_fabric(rates: Ca
     roles = {(labels[2], labels[4]): labels[7] for labels in merged[SUSPECT]}
     assert ("slow_receiver" if rates is held_up else None) == roles.get(("18@900", SLOW))
     assert expected["meterbridge_rdma_port_receive_bytes_total"]
-    assert {("slurm", "lab", job): 0.0 for job in ("18@900", "19@900")} == merged[STALLED]
 
 
 def test_suspicion_fades_in_the_sum_as_it_does_in_one_exporter() -> None:
@@ -108,35 +105,6 @@ def test_a_page_that_is_read_again_is_no_time_without_pauses() -> None:
 
     assert [merged[SUSPECT]] * 20 == again
     assert merged[SUSPECT] == after[SUSPECT]
-
-
-def test_silence_is_told_of_a_job_when_every_shard_tells_it_and_the_shortest_counts() -> None:
-    shards = Shards()
-    for site in shards.sites:
-        site.run(*whole(18, *MACHINES))
-    for _ in range(8):
-        shards.step(lambda _: {BYTES: 1e9}, WORKING)
-    talks = [m for m in MACHINES if Shard(0, COUNT).owns(m)]
-    for _ in range(4):
-        _, half = shards.step(lambda m: {BYTES: 1e9 if m in talks else 1e3}, SPINNING)
-    for _ in range(4):
-        expected, merged = shards.step(lambda _: {BYTES: 1e3}, SPINNING)
-
-    assert {("slurm", "lab", "18@900"): 0.0} == half[STALLED]
-    assert {("slurm", "lab", "18@900"): 60.0} == expected[STALLED] == merged[STALLED]
-
-
-def test_silence_is_not_told_where_a_shard_cannot_tell() -> None:
-    job = ("slurm", "lab", "18@900")
-    tells, cannot = Part(), Part()
-    tells.step({(STALLED, job): 300.0, ("meterbridge_job_nodes", job): 4.0})
-    cannot.step({("meterbridge_job_nodes", job): 1.0})
-
-    assert [{job: 300.0}, {}] == [dict(family(merge(some)).rows) for some in ([tells], [tells, cannot])]
-
-
-def family(families: list[Family]) -> Family:
-    return next(f for f in families if f.name == STALLED)
 
 
 def test_a_job_without_series_of_its_own_keeps_what_its_shards_say() -> None:

@@ -4,7 +4,7 @@ The name of a series is whatever the operator's counter file says, so the names 
 both met, at times in one fleet. Units are those of DCGM's own field table (dcgm_fields.h and .cpp of 4.6.0), not of a
 name or a help text: ``GPU_UTIL_RATIO`` is the old ``GPU_UTIL`` renamed and still counts percent, ``FB_*`` say MB and
 mean MiB. ``NVLINK_BANDWIDTH_TOTAL`` (``NVLINK_THROUGHPUT_TOTAL``) is left out: it is called a counter in one place and
-MB/s in another. Fields that no series is made of (SM and memory activity, free memory, clocks) are not here: of their
+MB/s in another. Fields that no series is made of (SM activity, free memory, clocks) are not here: of their
 lines only the name is looked at.
 """
 
@@ -64,6 +64,10 @@ def _ratio(field: Field, divisor: float = 1.0, scope: Scope = Scope.INSTANCE) ->
 _TABLE = {
     _ratio(Field.ENGINE_ACTIVE): ("DCGM_FI_PROF_GR_ENGINE_ACTIVE", "DCGM_FI_PROF_GR_ENGINE_UTIL_RATIO"),
     _ratio(Field.TENSOR_ACTIVE): ("DCGM_FI_PROF_PIPE_TENSOR_ACTIVE", "DCGM_FI_PROF_TENSOR_UTIL_RATIO"),
+    _ratio(Field.MEMORY_ACTIVE): ("DCGM_FI_PROF_DRAM_ACTIVE", "DCGM_FI_PROF_DRAM_UTIL_RATIO"),
+    _ratio(Field.FP64_ACTIVE): ("DCGM_FI_PROF_PIPE_FP64_ACTIVE", "DCGM_FI_PROF_FP64_UTIL_RATIO"),
+    _ratio(Field.FP32_ACTIVE): ("DCGM_FI_PROF_PIPE_FP32_ACTIVE", "DCGM_FI_PROF_FP32_UTIL_RATIO"),
+    _ratio(Field.FP16_ACTIVE): ("DCGM_FI_PROF_PIPE_FP16_ACTIVE", "DCGM_FI_PROF_FP16_UTIL_RATIO"),
     _ratio(Field.UTILIZATION, _PERCENT, Scope.CARD): ("DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_DEV_GPU_UTIL_RATIO"),
     FieldSpec(Field.MEMORY_USED, _MEBI, Scope.INSTANCE): ("DCGM_FI_DEV_FB_USED",),
     FieldSpec(Field.POWER, 1.0, Scope.CARD): ("DCGM_FI_DEV_POWER_USAGE", "DCGM_FI_DEV_BOARD_POWER_WATTS"),

@@ -54,6 +54,7 @@ def test_readings_arrive_in_base_units(dcgm: Callable[..., Dcgm]) -> None:
         assert sample.values == {
             Field.ENGINE_ACTIVE: 0.5,
             Field.TENSOR_ACTIVE: 0.125,
+            Field.MEMORY_ACTIVE: 0.75,
             Field.UTILIZATION: 0.5,
             Field.POWER: 350.5,
             Field.ENERGY: 1234.567,

@@ -43,6 +43,7 @@ def test_a_page_is_one_sample_per_card_in_base_units() -> None:
             Field.MEMORY_USED: 64695.0 * MEBI,
             Field.ENGINE_ACTIVE: 0.963,
             Field.TENSOR_ACTIVE: 0.412,
+            Field.MEMORY_ACTIVE: 0.53,
             Field.NVLINK_TX_RATE: 178e9,
             Field.NVLINK_RX_RATE: 176.5e9,
             Field.NVLINK_TX: 123456789012.0,
