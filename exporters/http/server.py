@@ -25,6 +25,10 @@ from starlette.types import ASGIApp
 from exporters.errors import EXIT_USAGE, OperatorError
 from exporters.exposition.negotiate import accepts_gzip, choose_form
 from exporters.exposition.page import Page
+from exporters.http.accepting import Accepting
+from exporters.http.bounded import bounded_protocol
+from exporters.http.bounds import Bounds, share_of_descriptors
+from exporters.http.in_flight import InFlight
 from exporters.http.landing_page import landing_page
 from exporters.http.targets_page import targets_page
 from exporters.http.web_guard import WebGuard
@@ -104,17 +108,25 @@ class Server:
     """Runs an ASGI application on a thread of its own, behind its web-config file.
 
     ``listen`` is ``HOST:PORT``; an empty host is every interface, port 0 a free one. Nothing is bound before `start`.
-    ``lifespan`` tells the application when it starts and ends, for those that want to know.
+    ``lifespan`` tells the application when it starts and ends, for those that want to know. ``bounds`` is how much of
+    this process it may take.
     Raises `exporters.http.web_config.WebConfigError` for a web-config file that cannot be used.
     """
 
     def __init__(
-        self, app: ASGIApp, listen: str = "127.0.0.1:9810", config_file: Path | None = None, lifespan: bool = False
+        self,
+        app: ASGIApp,
+        listen: str = "127.0.0.1:9810",
+        config_file: Path | None = None,
+        lifespan: bool = False,
+        bounds: Bounds | None = None,
     ) -> None:
+        self._bounds = bounds or Bounds()
         self._host, self._port = split_listen(listen)
         self._guard = WebGuard(config_file)
         self._config = uvicorn.Config(
-            self._guard.wrap(app),
+            InFlight(self._guard.wrap(app), self._bounds),
+            http=bounded_protocol(self._bounds, lambda: self._socket),
             lifespan="on" if lifespan else "off",
             ws="none",
             proxy_headers=False,
@@ -127,7 +139,7 @@ class Server:
         )
         self._server = _Announcing(self._config)
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
-        self._socket: socket.socket | None = None
+        self._socket: Accepting | None = None
 
     @property
     def url(self) -> str:
@@ -138,7 +150,7 @@ class Server:
     def start(self) -> None:
         """Listen; returns once requests are answered. Raises `ListenError`."""
         try:
-            self._socket = _bind(self._host, self._port)
+            self._socket = Accepting(_bind(self._host, self._port), share_of_descriptors(self._bounds))
         except OSError as error:
             raise ListenError(f"cannot listen on {self._host}:{self._port}: {error.strerror or error}") from error
         self._port = self._socket.getsockname()[1]

@@ -19,10 +19,11 @@ from typing import Any
 
 import bcrypt
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from exporters.http.web_config import WebConfig, WebConfigError, read_web_config
+from exporters.http.wrong_tries import PER_SECOND, WrongTries
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +94,9 @@ class WebGuard:
             raise WebConfigError(f"web config {path}: tls_server_config: {error}") from error
         if self._seen and (context is None) != (self._context is None):
             raise WebConfigError(f"web config {path}: TLS can only be switched on or off by a restart")
+        if self._config.users and not config.users:
+            # an emptied file, or one that is being written, must not open the door
+            raise WebConfigError(f"web config {path}: basic_auth_users can only be switched off by a restart")
         self._config, self._context = config, context
 
     def _signature(self, path: Path) -> Signature:
@@ -128,7 +132,9 @@ class _Guarded:
     def __init__(self, app: ASGIApp, guard: WebGuard) -> None:
         self._app = app
         self._guard = guard
-        self._known: dict[bytes, bool] = {}
+        self._right: dict[bytes, None] = {}
+        self._wrong: dict[bytes, None] = {}  # apart: who guesses must not make us forget who knows
+        self._tries = WrongTries()
         self._checking = asyncio.Lock()  # one bcrypt at a time: it is made to be slow
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -142,26 +148,48 @@ class _Guarded:
                 MutableHeaders(scope=message).update(config.headers)
             await send(message)
 
-        if config.users and not await self._allowed(config, Headers(scope=scope).get("authorization", "")):
-            refusal = PlainTextResponse("Unauthorized\n", 401, {"WWW-Authenticate": 'Basic realm="meterbridge"'})
-            await refusal(scope, receive, send_with_headers)
-            return
+        if config.users:
+            peer = (scope.get("client") or ("",))[0]
+            refusal = await self._refusal(config, Headers(scope=scope).get("authorization", ""), peer)
+            if refusal is not None:
+                await refusal(scope, receive, send_with_headers)
+                return
         await self._app(scope, receive, send_with_headers)
 
-    async def _allowed(self, config: WebConfig, authorization: str) -> bool:
+    async def _refusal(self, config: WebConfig, authorization: str, peer: str) -> Response | None:
+        """What to answer to whoever may not ask; None for who may."""
         credentials = _credentials(authorization)
         if credentials is None:
-            return False
+            return _unauthorized()
         user, password = credentials
         hash_ = config.users.get(user)
         key = hashlib.sha256(b"\0".join((user.encode(), (hash_ or "").encode(), password))).digest()
-        if key not in self._known:
-            async with self._checking:
-                matches = await asyncio.to_thread(_matches, password, hash_.encode() if hash_ else _NOBODY)
-            if len(self._known) >= _REMEMBERED:
-                self._known.pop(next(iter(self._known)))
-            self._known[key] = matches and hash_ is not None
-        return self._known[key]
+        if key in self._right:
+            return None
+        if key in self._wrong:
+            return _unauthorized()
+        if not self._tries.take(peer):
+            log.warning("%s tried too many wrong passwords: refused without a look", peer)
+            return PlainTextResponse("Too many wrong passwords\n", 429, {"Retry-After": str(round(1 / PER_SECOND))})
+        async with self._checking:
+            matches = await asyncio.to_thread(_matches, password, hash_.encode() if hash_ else _NOBODY)
+        if matches and hash_ is not None:
+            self._tries.give_back(peer)
+            _remember(self._right, key)
+            return None
+        log.warning("%s gave a wrong user or password", peer)
+        _remember(self._wrong, key)
+        return _unauthorized()
+
+
+def _unauthorized() -> Response:
+    return PlainTextResponse("Unauthorized\n", 401, {"WWW-Authenticate": 'Basic realm="meterbridge"'})
+
+
+def _remember(keys: dict[bytes, None], key: bytes) -> None:
+    if len(keys) >= _REMEMBERED:
+        del keys[next(iter(keys))]
+    keys[key] = None
 
 
 def _credentials(authorization: str) -> tuple[str, bytes] | None:

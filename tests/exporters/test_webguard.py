@@ -283,15 +283,55 @@ def test_files_that_are_missing_or_no_certificates_stop_the_start(web_config: Pa
         Server(APP, "127.0.0.1:0", web_config)
 
 
-def test_many_wrong_passwords_do_not_grow_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web_guard, "_matches", lambda _password, _hash: False)
+def tried(user: str, password: str) -> str:
+    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
+
+
+def test_many_wrong_passwords_neither_grow_the_memory_nor_make_it_forget_who_knows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    checked = []
+    monkeypatch.setattr(web_guard, "_matches", lambda password, _: checked.append(password) or password == b"secret")
     guarded = web_guard._Guarded(APP, web_guard.WebGuard(None))
+    config = WebConfig(users={"prom": "hash"})
 
-    async def try_many() -> None:
-        for n in range(2 * web_guard._REMEMBERED):
-            tried = base64.b64encode(f"prom:{n}".encode()).decode()
-            assert not await guarded._allowed(WebConfig(), f"Basic {tried}")
+    async def ask(password: str, peer: str) -> int:
+        refusal = await guarded._refusal(config, tried("prom", password), peer)
+        return 200 if refusal is None else refusal.status_code
 
-    asyncio.run(try_many())
+    async def try_many() -> list[int]:
+        first = await ask("secret", "192.0.2.1")
+        wrong = {await ask(str(n), f"10.0.{n // 256}.{n % 256}") for n in range(2 * web_guard._REMEMBERED)}
+        return [first, *wrong, await ask("secret", "10.0.0.1")]
 
-    assert len(guarded._known) == web_guard._REMEMBERED
+    assert asyncio.run(try_many()) == [200, 401, 200]
+    assert checked.count(b"secret") == 1
+    assert len(guarded._wrong) == web_guard._REMEMBERED
+
+
+def test_who_guesses_is_refused_without_a_look_and_who_knows_is_let_in(
+    listen: Listen, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    checks = []
+    real = bcrypt.checkpw
+    monkeypatch.setattr(web_guard.bcrypt, "checkpw", lambda *a: checks.append(1) or real(*a))
+    listener = listen(f"basic_auth_users: {{prom: {hashed('secret')}}}")
+    known = listener.get(auth=("prom", "secret")).status_code
+    guesses = [listener.get(auth=("prom", f"guess {n}")) for n in range(30)]
+
+    assert {401, 429} == {answer.status_code for answer in guesses}
+    assert guesses[-1].headers["retry-after"] == "2"
+    assert len(checks) < 12
+    assert known == listener.get(auth=("prom", "secret")).status_code == 200
+    assert "127.0.0.1 tried too many wrong passwords" in caplog.text
+
+
+@pytest.mark.parametrize("emptied", ["", "basic_auth_users: {}", "http_server_config: {headers: {}}"])
+def test_authentication_cannot_be_switched_off_by_a_change_of_the_file(
+    listen: Listen, web_config: Path, caplog: pytest.LogCaptureFixture, emptied: str
+) -> None:
+    listener = listen(f"basic_auth_users: {{prom: {hashed('secret')}}}")
+    rewrite(web_config, emptied)
+
+    assert [listener.get(auth=auth).status_code for auth in (None, ("prom", "secret"))] == [401, 200]
+    assert "basic_auth_users can only be switched off by a restart" in caplog.text
