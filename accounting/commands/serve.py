@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import click
 
 from exporters.commands.options import config_option
-from exporters.commands.running import running
-from exporters.logs import wait_for_signal
-
-log = logging.getLogger(__name__)
+from exporters.commands.running import serve_until_told
 
 
 @click.command()
@@ -21,7 +17,4 @@ def serve(config_file: Path) -> None:
     from accounting.service import site_service
     from exporters.config import load
 
-    service = site_service.service(load(config_file))
-    with running(service):
-        log.info("serving %s", service.url)
-        wait_for_signal()
+    serve_until_told(lambda: site_service.usable(load(config_file)), lambda: (site_service.service(load(config_file)),))

@@ -27,6 +27,7 @@ from accounting.store.database import LedgerError, next_id, read
 from accounting.store.tables import transactions
 from exporters.config import Config
 from exporters.http.server import Server
+from exporters.http.web_guard import WebGuard
 
 READ_AGAIN = 3600.0
 """Seconds between two looks whether last month's history is to be read once more."""
@@ -91,6 +92,14 @@ class Service(Server):
         """Answer what was asked, then end. Safe to call twice."""
         super().stop()
         self._engine.dispose()
+
+
+def usable(config: Config) -> None:
+    """Raise `exporters.errors.OperatorError` where these settings cannot be served; the ledger is left alone."""
+    if config.service.tokens_file:
+        TokenFile(config.service.tokens_file)
+    WebGuard(config.service.config_file)
+    book.rates(config)
 
 
 def service(config: Config, clock: Callable[[], float] = time.time) -> Service:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from exporters.commands.options import config_option
-from exporters.commands.running import running
-from exporters.logs import wait_for_signal
+from exporters.commands.running import Part, serve_until_told
 
 if TYPE_CHECKING:
     from exporters.config import Config
@@ -22,8 +20,6 @@ if TYPE_CHECKING:
 
     MakeRecorder = Callable[[Config, Shard], Recorder]
     """The upper floor's recorder, by the settings and the part of the fleet: the front door hands it in."""
-
-log = logging.getLogger(__name__)
 
 
 def _shard(_context: click.Context, _option: click.Parameter, text: str) -> Shard:
@@ -60,12 +56,19 @@ def exporter(
     if check_only:
         click.echo(build.describe(config))
         return
-    recorder = make_recorder(config, shard) if config.ledger else None
-    collector = build.collector(config, recorder, SteadyClock(), shard)
+
+    def parts() -> tuple[Part, Part]:
+        now = load(config_file)
+        return _parts(now, _collector(now), listen or now.web.listen)
+
+    def _collector(now: Config) -> Collector:
+        recorder = make_recorder(now, shard) if now.ledger else None
+        return build.collector(now, recorder, SteadyClock(), shard)
+
     if once:
-        print_once(collector)
+        print_once(_collector(config))
     else:
-        serve(config, collector, listen or config.web.listen)
+        serve_until_told(lambda: _check(load(config_file), shard), parts)
 
 
 def print_once(collector: Collector) -> None:
@@ -82,8 +85,7 @@ def print_once(collector: Collector) -> None:
         raise SourceError("; ".join(f"{s.name} {s.cluster}: {s.error}" for s in failed))
 
 
-def serve(config: Config, collector: Collector, listen: str) -> None:
-    """Run the exporter until it is told to stop."""
+def _parts(config: Config, collector: Collector, listen: str) -> tuple[Part, Part]:
     from exporters.http.server import Server, create_app
     from exporters.poll import memory
 
@@ -93,6 +95,14 @@ def serve(config: Config, collector: Collector, listen: str) -> None:
         config.web.config_file,
     )
     memory.settle()
-    with running(collector, server):
-        log.info("serving %s/metrics", server.url)
-        wait_for_signal()
+    return collector, server
+
+
+def _check(config: Config, shard: Shard) -> None:
+    """Raise `OperatorError` where these settings cannot be served; the ledger is left alone."""
+    from exporters import build
+    from exporters.http.web_guard import WebGuard
+    from exporters.poll.steady import SteadyClock
+
+    WebGuard(config.web.config_file)
+    build.collector(config, None, SteadyClock(), shard).stop()

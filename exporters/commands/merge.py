@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import click
 
-from exporters.commands.running import running
-from exporters.logs import wait_for_signal
-
-log = logging.getLogger(__name__)
+from exporters.commands.running import Part, serve_until_told
 
 
 @click.command()
@@ -28,11 +24,12 @@ def merge(
     URL is the page of one shard, as in http://shard-0:9810/metrics; give every shard once.
     """
     from exporters.http.server import Server, create_app
+    from exporters.http.web_guard import WebGuard
     from exporters.shards.merger import Merger
 
-    headers = {"Authorization": f"Bearer {token_file.read_text().strip()}"} if token_file else None
-    merger = Merger(urls, interval, timeout, headers=headers)
-    server = Server(create_app(merger.page, merger.ready), listen, web)
-    with running(merger, server):
-        log.info("serving %s/metrics of %d shards", server.url, len(urls))
-        wait_for_signal()
+    def parts() -> tuple[Part, Part]:
+        headers = {"Authorization": f"Bearer {token_file.read_text().strip()}"} if token_file else None
+        merger = Merger(urls, interval, timeout, headers=headers)
+        return merger, Server(create_app(merger.page, merger.ready), listen, web)
+
+    serve_until_told(lambda: WebGuard(web), parts)

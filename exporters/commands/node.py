@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from exporters.commands.running import running
-from exporters.logs import wait_for_signal
+from exporters.commands.running import Part, serve_until_told
 from exporters.node.paths import Paths
 from exporters.version import version
-
-if TYPE_CHECKING:
-    from exporters.node.agent import Agent
-
-log = logging.getLogger(__name__)
 
 _FOLDER = click.Path(path_type=str, file_okay=False)
 _DEFAULT = Paths()
@@ -80,32 +72,28 @@ def node(
     It runs on every machine beside node_exporter, reads files and the kubelet's socket, and changes nothing.
     docs/node-agent.md has its series and what it needs.
     """
+    from exporters.http.server import Server
+    from exporters.http.web_guard import WebGuard
     from exporters.node.agent import Agent
     from exporters.node.ethtool import Ethtool, Kernel
-
-    kernel = Kernel()
-    try:
-        agent = Agent(
-            Paths(sysfs, procfs, cgroup, spool, podresources),
-            Ethtool(kernel),
-            version(),
-            all_of_them=all_of_them,
-            interval=interval,
-        )
-        if once:
-            agent.read_holdings()
-            sys.stdout.buffer.write(agent.page().body())
-            return
-        _serve(agent, listen, config_file)
-    finally:
-        kernel.close()
-
-
-def _serve(agent: Agent, listen: str, config_file: Path | None) -> None:
-    from exporters.http.server import Server
     from exporters.node.listener import create_agent_app
 
-    server = Server(create_agent_app(agent.page), listen, config_file)
-    with running(agent, server):
-        log.info("serving %s/metrics", server.url)
-        wait_for_signal()
+    kernel = Kernel()
+
+    def agent() -> Agent:
+        paths = Paths(sysfs, procfs, cgroup, spool, podresources)
+        return Agent(paths, Ethtool(kernel), version(), all_of_them=all_of_them, interval=interval)
+
+    def parts() -> tuple[Part, Part]:
+        now = agent()
+        return now, Server(create_agent_app(now.page), listen, config_file)
+
+    try:
+        if once:
+            now = agent()
+            now.read_holdings()
+            sys.stdout.buffer.write(now.page().body())
+        else:
+            serve_until_told(lambda: WebGuard(config_file), parts)
+    finally:
+        kernel.close()

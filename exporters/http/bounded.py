@@ -14,7 +14,7 @@ from exporters.http.bounds import Bounds
 
 
 def bounded_protocol(bounds: Bounds, accepting: Callable[[], Accepting | None]) -> type[HttpToolsProtocol]:
-    """uvicorn's protocol within ``bounds``; ``accepting`` is the socket that its connections come from."""
+    """Uvicorn's protocol within ``bounds``; ``accepting`` is the socket that its connections come from."""
 
     class Bounded(_Bounded):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

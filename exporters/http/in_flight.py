@@ -1,4 +1,4 @@
-"""What stands before every request of a listener that is whole: how many are answered at once, and how long they are."""
+"""What stands before every whole request of a listener: how many are answered at once, and how long they are."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import threading
 import time
@@ -35,6 +36,8 @@ from exporters.http.web_guard import WebGuard
 
 if TYPE_CHECKING:  # a listener of another page (the node agent's) loads nothing of the joins
     from exporters.status import SourceStatus, Target
+
+log = logging.getLogger(__name__)
 
 _PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
@@ -160,6 +163,7 @@ class Server:
         if not self._server.listening.wait(_STARTUP_SECONDS) or not self._server.started:
             self.stop()
             raise ListenError(f"the server on {self.url} did not come up; the log says why")
+        log.info("serving %s", self.url)
 
     def stop(self) -> None:
         """Answer what was asked, then end. Safe to call twice, and without `start`."""

@@ -24,7 +24,7 @@ class WrongTries:
         self._left: dict[str, tuple[float, float]] = {}  # network -> tries left, at
 
     def take(self, peer: str) -> bool:
-        """Whether ``peer`` (an address, or "") may try now. A try is taken; `give_back` it if the password was right."""
+        """Whether ``peer`` (an address, or "") may try now. It is taken; `give_back` it if the password was right."""
         network, now = network_of(peer), self._clock()
         left, at = self._left.pop(network, (BURST, now))
         left = min(BURST, left + (now - at) * PER_SECOND)

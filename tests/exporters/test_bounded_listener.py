@@ -1,4 +1,4 @@
-"""A listener answers who asks, whatever others do to it: each test has somebody who does his worst, and an honest one."""
+"""A listener answers who asks, whatever others do to it: each test has somebody who does his worst."""
 
 from __future__ import annotations
 
@@ -40,9 +40,7 @@ async def long(_: Request) -> Response:
     return Response(LONG)
 
 
-APP = Starlette(
-    routes=[Route("/-/healthy", healthy), Route("/length", length, methods=["POST"]), Route("/long", long)]
-)
+APP = Starlette(routes=[Route("/-/healthy", healthy), Route("/length", length, methods=["POST"]), Route("/long", long)])
 BRIEF = Bounds(head_seconds=0.5, body_seconds=0.5, stall_seconds=0.5)
 
 Serve = Callable[..., Server]
@@ -138,7 +136,9 @@ def test_a_body_that_is_too_long_is_refused_whether_it_says_so_or_not(serve: Ser
     assert post(iter([b"x" * 600, b"x" * 600]))[0] == 413
 
 
-def test_the_connection_that_waits_longest_makes_room_and_a_request_under_way_does_not(serve: Serve, connect: Connect) -> None:
+def test_the_connection_that_waits_longest_makes_room_and_a_request_under_way_does_not(
+    serve: Serve, connect: Connect
+) -> None:
     server = serve(Bounds(connections=8))
     idle = [connect(server) for _ in range(8)]
     half = connect(server)
@@ -219,7 +219,11 @@ server.stop()
 
 def test_a_process_with_few_descriptors_answers_beside_three_hundred_who_say_nothing() -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", STARVED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", STARVED],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     url = process.stdout.readline().strip()
