@@ -18,6 +18,12 @@ from exporters.node.holding import Basis, Holding
 from exporters.node.kubelet.podresources import device
 
 LIMIT = 65536
+CARDS = 256
+"""More than any machine has, MIG slices counted."""
+FILES = 4096
+"""More jobs than ever share a machine; the rest is not read."""
+TOLD = 20
+"""Names that are told of what was set aside; the rest is one line."""
 ENDED = ".ended"
 
 _GPUS = re.compile(r"[0-9]{1,4}(?:-[0-9]{1,4})?")
@@ -68,11 +74,13 @@ def parse_gpus(text: str) -> tuple[tuple[str, str], ...]:
     for part in filter(None, text.split(",")):
         if _GPUS.fullmatch(part):
             first, _, last = part.partition("-")
-            found += [(str(index), "") for index in range(int(first), int(last or first) + 1)]
+            found += [(str(index), "") for index in range(int(first), min(int(last or first), int(first) + CARDS) + 1)]
         elif any(one := device(part)):
             found.append(one)
         else:
             raise SpoolError(f"gpus={part[:60]!r} is neither an index nor a UUID")
+        if len(found) > CARDS:
+            raise SpoolError(f"gpus={text[:60]!r} names more than {CARDS} cards")
     if not found:
         raise SpoolError("gpus= names no card")
     return tuple(dict.fromkeys(found))
@@ -87,9 +95,8 @@ def read_spool(folder: str, boot: str, uuids: Mapping[str, str]) -> tuple[list[H
     """
     found: list[Holding] = []
     aside: list[tuple[str, str, str]] = []
-    for name in names(folder):
-        if name.startswith(".") or name.endswith(ENDED):
-            continue
+    running = [name for name in names(folder) if not name.startswith(".") and not name.endswith(ENDED)]
+    for name in running[:FILES]:
         try:
             record = parse(_read(f"{folder}/{name}"))
         except FileNotFoundError:
@@ -101,7 +108,16 @@ def read_spool(folder: str, boot: str, uuids: Mapping[str, str]) -> tuple[list[H
             found += [
                 Holding("slurm", record.job, Basis.SPOOL, gpu, uuid or uuids.get(gpu, "")) for gpu, uuid in record.gpus
             ]
-    return found, aside
+    if len(running) > FILES:
+        aside.append((Basis.SPOOL.value, "files", f"{len(running)} files, of which {FILES} are read"))
+    return found, _some(aside)
+
+
+def _some(aside: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """What is told of it: each is a series, and who can make files here could make as many as he likes."""
+    if len(aside) <= TOLD:
+        return aside
+    return [*aside[:TOLD], (Basis.SPOOL.value, "others", f"{len(aside) - TOLD} more, the last {aside[-1][1]}")]
 
 
 def _read(path: str) -> str:

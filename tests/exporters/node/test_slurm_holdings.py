@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tracemalloc
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import exporters.node.slurm
 from exporters.node.cgroups import allowed_cards, find_parents, read_jobs
 from exporters.node.holders import Holders
 from exporters.node.holding import Basis, Holding
-from exporters.node.spool import LIMIT, SpoolError, parse, read_spool
+from exporters.node.spool import FILES, LIMIT, TOLD, SpoolError, parse, parse_gpus, read_spool
 
 SCRIPTS = Path(exporters.node.slurm.__path__[0])
 BOOT = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -216,6 +217,29 @@ def test_hostile_and_broken_files_are_set_aside_and_the_others_are_read(spool: P
         "link", "fifo", "folder", "cut", "no-end", "no-card", "no-job", "binary", "huge", "open",
     } == {name for _, name, _ in aside}  # fmt: skip
     assert all(reason for _, _, reason in aside)
+
+
+@pytest.mark.parametrize("gpus", ["0-9999", ",".join(["0-9999"] * 9000), ",".join(str(n) for n in range(300))])
+def test_more_cards_than_a_machine_has_are_refused_without_counting_them_up(gpus: str) -> None:
+    tracemalloc.start()
+    with pytest.raises(SpoolError, match="more than 256 cards"):
+        parse_gpus(gpus)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 1 << 20
+
+
+def test_files_that_somebody_pours_in_are_neither_all_read_nor_all_named(spool: Path) -> None:
+    run("prolog.sh", spool, JOB)
+    for n in range(FILES + 100):
+        (spool / f"junk{n:05}").touch()
+
+    found, aside = read_spool(str(spool), BOOT, {})
+
+    assert {"4711"} == {h.owner for h in found}
+    assert TOLD + 1 == len(aside)
+    assert "files, of which" in aside[-1][2] or "more, the last files" in aside[-1][2]
 
 
 @given(st.text(alphabet="job=gpusend,-0129\n@x ", max_size=60))

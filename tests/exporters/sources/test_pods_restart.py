@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from exporters.sources.base import SourceError
 from exporters.sources.kubernetes.pods import Pods
+from exporters.sources.kubernetes.watch.resume import LIMIT
 from tests.exporters.sources.pods_world import FINAL, names, until
 from tests.lab.kube_fake import NODE_PATH, POD_PATH, KubeFake, node, pod
 
@@ -114,6 +116,37 @@ def test_a_resume_file_of_another_cluster_is_refused(make_pods: Callable[..., Po
 
     with pytest.raises(SourceError, match="is of cluster 'other', not 'k'"):
         make_pods(resume_file=resume).poll(1.0)
+
+
+def test_a_resume_file_is_our_own_users_alone_and_no_link_is_followed(
+    make_pods: Callable[..., Pods], tmp_path: Path
+) -> None:
+    resume, elsewhere = tmp_path / "resume.json", tmp_path / "elsewhere"
+    elsewhere.write_text("precious")
+    (tmp_path / "resume.json.new").symlink_to(elsewhere)
+    pods = make_pods(resume_file=resume)
+    pods.poll(1.0)
+    pods.close()
+    mode = resume.stat().st_mode & 0o777
+    link = tmp_path / "link.json"
+    link.symlink_to(resume)
+
+    assert (mode, elsewhere.read_text()) == (0o600, "precious")
+    with pytest.raises(SourceError, match=r"link\.json cannot be read"):
+        make_pods(resume_file=link).poll(1.0)
+
+
+def test_a_resume_file_that_is_too_large_or_no_file_is_refused_unread(
+    make_pods: Callable[..., Pods], tmp_path: Path
+) -> None:
+    huge, pipe = tmp_path / "huge.json", tmp_path / "pipe"
+    with huge.open("wb") as file:
+        file.truncate(LIMIT + 1)
+    os.mkfifo(pipe)
+
+    for path, says in ((huge, "more than"), (pipe, "not a plain file")):
+        with pytest.raises(SourceError, match=says):
+            make_pods(resume_file=path).poll(1.0)
 
 
 def test_a_resume_file_that_cannot_be_written_is_said_and_the_rest_goes_on(

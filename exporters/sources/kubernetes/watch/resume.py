@@ -6,7 +6,9 @@ still remembers. The file is written whole to a neighbour and renamed: a crash l
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from exporters.sources.base import SourceError
 from exporters.sources.kubernetes.watch.entries import Kept
 
 FORMAT = 1
+LIMIT = 1 << 30
+"""Bytes: some kB for each pod that holds or lately held cards, so that this is more than any cluster has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ def load(path: Path, cluster: str) -> tuple[Resume, str]:
     Raises `SourceError` when the file belongs to another cluster or cannot be read at all.
     """
     try:
-        content = path.read_bytes()
+        content = _read(path)
     except FileNotFoundError:
         return Resume(cluster), ""
     except OSError as e:
@@ -62,11 +66,25 @@ def load(path: Path, cluster: str) -> tuple[Resume, str]:
 
 
 def save(path: Path, resume: Resume) -> None:
-    """Write the resume point. Raises OSError when it cannot be kept."""
+    """Write the resume point, readable by our own user alone. Raises OSError when it cannot be kept."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f"{path.name}.new")
-    with fresh.open("wb") as file:
+    fresh.unlink(missing_ok=True)  # what a crash left, or a link that somebody laid there
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "wb") as file:
         file.write(_ADAPTER.dump_json(resume))
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)
+
+
+def _read(path: Path) -> bytes:
+    """The file's content. Raises OSError, also where it is a link, no plain file, or larger than `LIMIT`."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is not a plain file")
+        if status.st_size > LIMIT:
+            raise OSError(errno.EFBIG, f"it has {status.st_size} bytes, more than {LIMIT}")
+        return file.read(LIMIT)
