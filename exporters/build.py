@@ -47,5 +47,8 @@ def describe(config: Config) -> str:
     lines = [f"site {config.site}, billing months in {config.time_zone}"]
     lines += [line for registered in SOURCES for line in registered.describe(config)]
     lines.append(f"projects: {len({p.project for p in config.projects})}, everything else is unmapped")
+    free = sorted({f"{k}={v}" for p in config.projects if not p.label_namespaces for k, v in p.labels.items()})
+    if free:
+        lines.append(f"labels: whoever makes a pod chooses by {', '.join(free)} who pays (projects.label_namespaces)")
     lines.append(f"ledger: {config.ledger!r}" if config.ledger else "ledger: none, live only")
     return "\n".join(lines)

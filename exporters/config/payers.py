@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import date
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from exporters.config.section import Section
 from exporters.config.values import Duration, Price
@@ -24,14 +25,28 @@ class MachineRules(Section):
 
 
 class Project(Section):
-    """Who pays: Slurm accounts and Kubernetes namespaces or labels, while ``valid_from <= day < valid_to``."""
+    """Who pays: Slurm accounts and Kubernetes namespaces or labels, while ``valid_from <= day < valid_to``.
+
+    Labels are believed in ``label_namespaces``, and everywhere without any: whoever makes a pod writes its labels.
+    """
 
     project: str = Field(min_length=1)
     accounts: tuple[str, ...] = ()
     namespaces: tuple[str, ...] = ()
     labels: dict[str, str] = Field(default_factory=dict)
+    label_namespaces: tuple[str, ...] = ()
     valid_from: date | None = None
     valid_to: date | None = None
+
+    @model_validator(mode="after")
+    def _something_is_bound(self) -> Self:
+        if self.label_namespaces and not self.labels:
+            raise ValueError("label_namespaces says where labels are believed, and there are no labels here")
+        return self
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """As before where labels are bound to nothing: the ledger keeps what its days were booked with in this form."""
+        return (pair for pair in super().__repr_args__() if pair != ("label_namespaces", ()))
 
 
 class Ledger(Section):

@@ -100,7 +100,8 @@ class Config(Section):
             valid = (moment(p.valid_from), moment(p.valid_to))
             rules += [ProjectRule(p.project, "account", a, *valid) for a in p.accounts]
             rules += [ProjectRule(p.project, "namespace", n, *valid) for n in p.namespaces]
-            rules += [ProjectRule(p.project, "label", f"{k}={v}", *valid) for k, v in p.labels.items()]
+            bound = frozenset(p.label_namespaces)
+            rules += [ProjectRule(p.project, "label", f"{k}={v}", *valid, bound) for k, v in p.labels.items()]
         try:
             return ProjectMap.of(rules)
         except ProjectMapError as e:

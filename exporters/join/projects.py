@@ -1,7 +1,8 @@
 """Who pays: a map from Slurm accounts and Kubernetes namespaces and labels to projects, with validity dates.
 
 What maps to nothing is project ``unmapped``: visible, never dropped. A pod's label goes before its namespace, since a
-namespace is the wider net. A Slurm account may be written ``cluster/account`` to bind it to one cluster, likewise a
+namespace is the wider net. Whoever makes a pod chooses its labels, and with them who pays: a label may be bound to the
+namespaces in which it is believed, and the bound rule goes before the free one. A Slurm account may be written ``cluster/account`` to bind it to one cluster, likewise a
 namespace; the bound rule goes before the free one. Letter case of an account says nothing: slurmdbd keeps all account
 and cluster names in lower case, whatever an administrator typed (sacctmgr(1)).
 """
@@ -30,7 +31,8 @@ class ProjectMapError(Exception):
 class ProjectRule:
     """``value`` of ``kind`` belongs to ``project`` over ``[valid_from, valid_to)`` epoch seconds (None = open).
 
-    ``kind`` is ``account`` (Slurm), ``namespace`` or ``label`` (Kubernetes, written ``key=value``).
+    ``kind`` is ``account`` (Slurm), ``namespace`` or ``label`` (Kubernetes, written ``key=value``). A label is believed
+    in ``namespaces`` (``cluster/namespace`` binds one to a cluster); without any, in all of them.
     """
 
     project: str
@@ -38,6 +40,7 @@ class ProjectRule:
     value: str
     valid_from: int | None = None
     valid_to: int | None = None
+    namespaces: frozenset[str] = frozenset()
 
     @property
     def interval(self) -> tuple[int, int]:
@@ -52,7 +55,19 @@ class ProjectRule:
             "…" if t is None else datetime.fromtimestamp(t, UTC).date().isoformat()
             for t in (self.valid_from, self.valid_to)
         ]
-        return f"{self.kind} {self.value!r} -> {self.project!r} ({days[0]} to {days[1]})"
+        where = f" in {', '.join(sorted(self.namespaces))}" if self.namespaces else ""
+        return f"{self.kind} {self.value!r}{where} -> {self.project!r} ({days[0]} to {days[1]})"
+
+    def believed(self, job: Job) -> bool:
+        """Whether it speaks of this job's namespace. Not asked of accounts and namespaces: they are looked up."""
+        bound = self.namespaces
+        return not bound or job.account in bound or f"{job.key.cluster}/{job.account}" in bound
+
+    def rivals(self, other: ProjectRule) -> bool:
+        """Whether both may speak of one job at one moment, and neither goes before the other."""
+        (a, b), (start, end) = self.interval, other.interval
+        same = bool(self.namespaces & other.namespaces) or not (self.namespaces or other.namespaces)
+        return same and max(a, start) < min(b, end)
 
 
 @dataclass(frozen=True)
@@ -71,11 +86,10 @@ class ProjectMap:
                 raise ProjectMapError(f"{rule}: valid_from is not before valid_to, so it never applies")
             value = rule.value.lower() if rule.kind == "account" else rule.value
             for other in indexed[rule.kind, value]:
-                a, b = other.interval
-                if max(a, start) < min(b, end) and other.project != rule.project:
+                if rule.rivals(other) and other.project != rule.project:
                     raise ProjectMapError(f"{other} and {rule} overlap: give them validity dates that do not")
             indexed[rule.kind, value].append(rule)
-        return cls({k: tuple(v) for k, v in indexed.items()})
+        return cls({k: tuple(sorted(v, key=lambda rule: not rule.namespaces)) for k, v in indexed.items()})
 
     def project(self, job: Job, at: float) -> str:
         """The project that pays for this job at this moment, or ``unmapped``."""
@@ -88,7 +102,7 @@ class ProjectMap:
         for wanted in tries:
             for rule in self.rules.get(wanted, ()):
                 start, end = rule.interval
-                if start <= at < end:
+                if start <= at < end and rule.believed(job):
                     return rule.project
         return UNMAPPED
 

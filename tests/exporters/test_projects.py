@@ -79,6 +79,30 @@ def test_of_two_labels_that_map_the_first_key_in_the_alphabet_decides() -> None:
     assert "b" == payer(kube("ns", team="x", cost="y"), *rules)
 
 
+def bound(project: str, *namespaces: str) -> ProjectRule:
+    return ProjectRule(project, "label", "team=nlp", namespaces=frozenset(namespaces))
+
+
+def test_a_label_is_believed_where_it_is_bound_to_and_elsewhere_the_namespace_decides() -> None:
+    rules = (bound("nlp", "jupyter", "prod/notebooks"), rule("web", "namespace", "web"))
+    asked = [("jupyter", "prod"), ("notebooks", "prod"), ("notebooks", "test"), ("web", "prod")]
+
+    assert ["nlp", "nlp", UNMAPPED, "web"] == [payer(kube(n, c, team="nlp"), *rules) for n, c in asked]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_bound_label_goes_before_a_free_one_in_whatever_order_they_are_written(turned: bool) -> None:
+    rules = (bound("everywhere"), bound("here", "jupyter"))[:: -1 if turned else 1]
+
+    assert ["here", "everywhere"] == [payer(kube(n, team="nlp"), *rules) for n in ("jupyter", "web")]
+
+
+def test_one_label_of_two_projects_needs_namespaces_apart() -> None:
+    assert "b" == payer(kube("y", team="nlp"), bound("a", "x"), bound("b", "y"))
+    with pytest.raises(ProjectMapError, match=r"in x, y -> 'a'.*in y, z -> 'b'.*overlap"):
+        ProjectMap.of([bound("a", "x", "y"), bound("b", "y", "z")])
+
+
 def test_labels_are_nothing_to_slurm() -> None:
     job = slurm("vis")
 
