@@ -2,9 +2,10 @@
 
 What maps to nothing is project ``unmapped``: visible, never dropped. A pod's label goes before its namespace, since a
 namespace is the wider net. Whoever makes a pod chooses its labels, and with them who pays: a label may be bound to the
-namespaces in which it is believed, and the bound rule goes before the free one. A Slurm account may be written ``cluster/account`` to bind it to one cluster, likewise a
-namespace; the bound rule goes before the free one. Letter case of an account says nothing: slurmdbd keeps all account
-and cluster names in lower case, whatever an administrator typed (sacctmgr(1)).
+namespaces in which it is believed, and the bound rule goes before the free one. A Slurm account may be written
+``cluster/account`` to bind it to one cluster, likewise a namespace; the bound rule goes before the free one. Letter
+case of an account says nothing: slurmdbd keeps all account and cluster names in lower case, whatever an administrator
+typed (sacctmgr(1)).
 """
 
 from __future__ import annotations

@@ -16,6 +16,8 @@ import pytest
 from meterbridge import main
 
 UNITS = sorted(Path("packaging/systemd").glob("*.service"))
+UNIT_TEXTS = {file.stem: file.read_text() for file in UNITS}
+INSTALL = Path("docs/install.md").read_text()
 CONTAINERFILE = Path("Containerfile").read_text()
 
 
@@ -58,12 +60,31 @@ def test_the_image_has_the_versions_that_are_tested_and_no_tools_of_development(
 
 @pytest.mark.parametrize("file", UNITS, ids=lambda f: f.stem)
 def test_a_unit_starts_a_command_that_there_is(file: Path) -> None:
-    words = shlex.split(unit(file)["Service"]["ExecStart"])
+    words = [word for word in shlex.split(unit(file)["Service"]["ExecStart"]) if word != "$OPTIONS"]  # empty at first
     command = main.commands[words[1]]
     context = click.Context(main, **main.context_settings)  # as click makes it: a command remembers its first one
     command.make_context(words[1], words[2:], parent=context, resilient_parsing=False)
 
     assert "/opt/meterbridge/.venv/bin/meterbridge" == words[0]
+
+
+@pytest.mark.parametrize("file", UNITS, ids=lambda f: f.stem)
+def test_a_unit_always_comes_back_reloads_and_has_descriptors(file: Path) -> None:
+    service = unit(file)["Service"]
+
+    assert ("always", "/bin/kill -HUP $MAINPID") == (service["Restart"], service["ExecReload"])
+    assert int(service["LimitNOFILE"]) >= 1024
+
+
+def test_what_a_unit_listens_on_is_loopback_and_the_way_to_open_it_asks_for_a_password() -> None:
+    (written,) = re.findall(r"^echo 'OPTIONS=(.+)' >/etc/default/meterbridge-node$", INSTALL, re.MULTILINE)
+    node = main.commands["node"]
+    context = node.make_context("node", shlex.split(written), parent=click.Context(main, **main.context_settings))
+
+    assert "/etc/default/meterbridge-node" in UNIT_TEXTS["meterbridge-node"]
+    assert context.params["config_file"] is not None
+    assert "127.0.0.1:9812" == next(p.default for p in node.params if p.name == "listen")
+    assert not any("0.0.0.0" in text for text in UNIT_TEXTS.values())
 
 
 @pytest.mark.parametrize("file", UNITS, ids=lambda f: f.stem)

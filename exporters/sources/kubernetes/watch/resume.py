@@ -71,7 +71,7 @@ def save(path: Path, resume: Resume) -> None:
     fresh = path.with_name(f"{path.name}.new")
     fresh.unlink(missing_ok=True)  # what a crash left, or a link that somebody laid there
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "wb") as file:
+    with os.fdopen(descriptor, "wb") as file:
         file.write(_ADAPTER.dump_json(resume))
         file.flush()
         os.fsync(file.fileno())
@@ -81,7 +81,7 @@ def save(path: Path, resume: Resume) -> None:
 def _read(path: Path) -> bytes:
     """The file's content. Raises OSError, also where it is a link, no plain file, or larger than `LIMIT`."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with open(descriptor, "rb") as file:
+    with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "it is not a plain file")
