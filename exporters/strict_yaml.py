@@ -5,12 +5,12 @@ The line of an error is not shown since it may hold a password; its number is.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 import yaml
 from yaml.constructor import ConstructorError
-from yaml.nodes import MappingNode, ScalarNode
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 
 class YamlError(Exception):
@@ -74,3 +74,23 @@ def read(text: str) -> Any:
         raise YamlError(str(e)) from None
     except RecursionError:
         raise YamlError("nested too deeply") from None
+
+
+Path = tuple[str | int, ...]
+"""Where something is in a document: keys of mappings, and places in lists."""
+
+
+def lines(text: str) -> dict[Path, int]:
+    """The line of everything in a document that `read` could read; of what has a key, that of its key."""
+    node = yaml.compose(text, _Loader)
+    return {} if node is None else dict(_lines(node, (), node.start_mark.line + 1))
+
+
+def _lines(node: Node, path: Path, line: int) -> Iterator[tuple[Path, int]]:
+    yield path, line
+    if isinstance(node, MappingNode):
+        for key, value in node.value:
+            yield from _lines(value, (*path, str(key.value)), key.start_mark.line + 1)
+    elif isinstance(node, SequenceNode):
+        for n, value in enumerate(node.value):
+            yield from _lines(value, (*path, n), value.start_mark.line + 1)

@@ -61,13 +61,19 @@ def test_every_command_and_option_says_what_it_does(name: str) -> None:
 def keys(section: type[config.Section], prefix: str = "") -> Iterator[str]:
     """Every key of the settings, with dots; a section's own name is a heading, not a key."""
     for name, field in section.model_fields.items():
-        parts = [field.annotation, *get_args(field.annotation)]
-        inner = [p for p in parts if isinstance(p, type) and not isinstance(p, types.GenericAlias)]
-        sections = [p for p in inner if issubclass(p, config.Section)]
+        sections = [*_sections(field.annotation)]
         if sections:
             yield from keys(sections[0], f"{prefix}{name}.")
-        else:
+        if not sections or any("dict" in str(part) for part in get_args(field.annotation)):  # one or the other
             yield f"{prefix}{name}"
+
+
+def _sections(kind: object) -> Iterator[type[config.Section]]:
+    """The sections that a type is made of."""
+    if isinstance(kind, type) and not isinstance(kind, types.GenericAlias) and issubclass(kind, config.Section):
+        yield kind
+    for inner in get_args(kind):
+        yield from _sections(inner)
 
 
 def test_every_setting_is_documented() -> None:
@@ -82,9 +88,10 @@ def test_every_documented_setting_is_there() -> None:
 
 
 def test_the_example_of_the_settings_is_one() -> None:
-    (example,) = blocks("configure.md", "yaml")
+    example, *parts = blocks("configure.md", "yaml")
 
     site = config.parse(example)
+    assert [] == [part for part in parts if not config.parse(part).model_fields_set]
     assert ["vision", "nlp"] == [p.project for p in site.projects]
 
 

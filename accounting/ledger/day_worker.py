@@ -36,6 +36,7 @@ class Site:
     ``borders`` are the moments at which it may change who pays (None: nobody knows, and ``projects`` is asked often).
     ``projects`` may only look at a job's scheduler, cluster, account and labels. ``settings`` is a text that changes
     whenever they may answer otherwise for other reasons than what the ledger says; without it every day is read.
+    ``changes`` are the moments at which prices change: a node-day ends there, so that each has one price.
     """
 
     resolver: Resolver
@@ -43,6 +44,7 @@ class Site:
     present: Resolver | None = None
     borders: Borders | None = None
     settings: str = ""
+    changes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from functools import partial
+from itertools import pairwise
 from typing import Literal
 from uuid import uuid4
 
@@ -17,14 +18,15 @@ from accounting.evidence.fingerprints import DayInputs
 from accounting.garbage import uncollected
 from accounting.ledger.booking import Done, OutdatedError, Posted, book_day
 from accounting.ledger.day_worker import Range, Site, Worker, shared_worker
+from accounting.model import DAY
 from accounting.reconcile.rule import Rules
 from accounting.reconcile.sweep.engines import Engine as Workers
 from accounting.reconcile.sweep.engines import One, engine
-from accounting.store.calendar import segments
+from accounting.store.calendar import OPEN, segments
 from accounting.store.database import LedgerError, read
 from accounting.store.readers import readers
 from accounting.store.staging import writing
-from accounting.store.tables import claims
+from accounting.store.tables import claims, node_days, periods
 
 __all__ = ["AS_FITS", "Range", "ReconcileReport", "Site", "Work", "day_inputs", "reconcile_range"]
 
@@ -91,7 +93,7 @@ def day_inputs(
     With ``unless`` a day is not read that was booked by those rules and of which nothing has changed since: then it is
     told what is booked, without the capacity.
     """
-    days = [(a, min(b, end)) for a, b in segments(start, end, zone)]
+    days = [(a, min(b, end)) for a, b in node_days_of(ledger, start, end, zone, site.changes)]
     if not days:
         return
     range_ = Range(site, unless or Rules(), days, zone)
@@ -104,6 +106,26 @@ def day_inputs(
             found = some.map(partial(_inputs, token=uuid4().hex, range_=range_), todo)
             for day, (_, unchanged) in marks.items():
                 yield from _booked_inputs(ledger, worker, day) if unchanged else next(found)
+
+
+def node_days_of(ledger: Engine, start: int, end: int, zone: tzinfo, changes: Collection[int]) -> list[Day]:
+    """All node-days that touch ``[start, end)``, whole: UTC days, cut where a month begins or a price changes.
+
+    A day that was ever cut stays so: what it comes to is the same, and it is booked under its beginning. In a closed
+    month, whose prices are those that it was closed with, no new cut is made.
+    """
+    natural = list(segments(start, end, zone))
+    if not natural:
+        return []
+    first, last = natural[0][0], natural[-1][1]
+    c, p = node_days.c, periods.c
+    with read(ledger) as connection:
+        query = select(c.start_at).where(c.start_at >= first, c.start_at < last, c.start_at % DAY != 0).distinct()
+        booked = {*connection.scalars(query)}
+        closed = [(a, b) for a, b in connection.execute(select(p.start_at, p.end_at).where(p.state != OPEN))]
+    new = {at for at in changes if first < at < last and not any(a <= at < b for a, b in closed)}
+    cuts = sorted({*(a for a, _ in natural), *booked, *new, last})
+    return list(pairwise(cuts))
 
 
 def _booked_inputs(ledger: Engine, worker: Worker, day: Day) -> list[DayInputs]:
@@ -145,7 +167,8 @@ def reconcile_range(
     by every later call, so a service that runs often leaves it out. The books are the same to the byte, wherever the
     ``work`` is done.
     """
-    days = [(a, min(b, now)) for a, b in segments(start, min(end, now), zone) if unfinished or b <= now]
+    cut = node_days_of(ledger, start, min(end, now), zone, site.changes)
+    days = [(a, min(b, now)) for a, b in cut if unfinished or b <= now]
     counts: Counter[str] = Counter()
     if days:
         range_ = Range(site, rules, days, zone, None if machines is None else frozenset(machines))

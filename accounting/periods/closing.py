@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, select
 
-from accounting.rates.rating import Rates
+from accounting.rates.rating import Factor, PriceRule, Rates, When
 from accounting.statements.notes import Terms
 from accounting.store.calendar import OPEN, SEALED
 from accounting.store.database import read
@@ -36,18 +36,20 @@ class ClosedWith:
 
     def text(self) -> str:
         """One canonical line of JSON."""
-        return compact(
-            {
-                "amount": str(self.amount),
-                "capacity": self.capacity,
-                "charged": self.charged,
-                "currency": self.rates.currency,
-                "default": None if self.rates.default is None else str(self.rates.default),
-                "gpu_hour": {model: str(price) for model, price in self.rates.gpu_hour.items()},
-                "hold_from": dict(self.terms.hold_from),
-                "time_zone": self.terms.time_zone,
-            }
-        )
+        told = {
+            "amount": str(self.amount),
+            "capacity": self.capacity,
+            "charged": self.charged,
+            "currency": self.rates.currency,
+            "default": None if self.rates.default is None else str(self.rates.default),
+            "gpu_hour": {model: str(price) for model, price in self.rates.gpu_hour.items()},
+            "hold_from": dict(self.terms.hold_from),
+            "time_zone": self.terms.time_zone,
+        }
+        for name, rules in (("prices", self.rates.more), ("factors", self.rates.factors)):
+            if rules:
+                told[name] = [_rule_text(rule) for rule in rules]
+        return compact(told)
 
 
 def closed_with_of(text: str) -> ClosedWith | None:
@@ -56,14 +58,33 @@ def closed_with_of(text: str) -> ClosedWith | None:
         return None
     told: Mapping[str, Any] = json.loads(text)
     default = told["default"]
-    prices = {model: Decimal(price) for model, price in told["gpu_hour"].items()}
+    flat = {model: Decimal(price) for model, price in told["gpu_hour"].items()}
+    prices = tuple(PriceRule(*_rule_of(r), su=_decimal(r["su"])) for r in told.get("prices", ()))
+    factors = tuple(Factor(*_rule_of(r), name=r["name"]) for r in told.get("factors", ()))
     return ClosedWith(
-        Rates(prices, told["currency"], None if default is None else Decimal(default)),
+        Rates(flat, told["currency"], _decimal(default), prices, factors),
         Terms(told["time_zone"], told["hold_from"]),
         told["capacity"],
         told["charged"],
         Decimal(told["amount"]),
     )
+
+
+def _rule_text(rule: PriceRule | Factor) -> Mapping[str, Any]:
+    """A rule; what it gives as it was set."""
+    more = {"name": rule.name} if isinstance(rule, Factor) else {"su": None if rule.su is None else str(rule.su)}
+    when = {name: value if isinstance(value, str) else list(value) for name, value in rule.when.items()}
+    span = {"valid_from": rule.valid_from, "valid_to": rule.valid_to}
+    return {"key": rule.key, "when": when, "worth": str(rule.worth), **span, **more}
+
+
+def _rule_of(told: Mapping[str, Any]) -> tuple[Decimal, When, str, int, int]:
+    when = {name: value if isinstance(value, str) else tuple(value) for name, value in told["when"].items()}
+    return Decimal(told["worth"]), when, told["key"], told["valid_from"], told["valid_to"]
+
+
+def _decimal(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)
 
 
 @dataclass(frozen=True, slots=True)

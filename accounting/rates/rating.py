@@ -1,16 +1,17 @@
-"""Rates: what a GPU-hour costs, as a table of rules, and money for a quantity.
+"""Rates: what a GPU-hour costs, as tables of dated rules, and money for a quantity.
 
 A rule names columns of a usage and what they must be (`SEEN`); of the rules that fit a usage the one that names most
-columns gives its price (`accounting.rates.pricing`, which is the only one to ask).
+columns gives its price (`accounting.rates.pricing`, which is the only one to ask). A rule may be valid for some time
+only: it is the time of use that counts, whenever a month is looked at or closed.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from accounting.rates.iso4217 import CURRENCIES, MINOR_DIGITS
 from exporters.errors import EXIT_USAGE, OperatorError
 from exporters.model import MILLI_PER_GPU
 
@@ -18,21 +19,31 @@ MILLIGPU_SECONDS_PER_HOUR = 3600 * MILLI_PER_GPU
 """milliGPU-seconds in one GPU-hour."""
 
 GPU_MODEL = "gpu_model"
-SEEN = ("project", "scheduler", "cluster", "account", "partition", "qos", "user", GPU_MODEL)
+NAMESPACE, QUEUE = "namespace", "queue"
+SEEN = (
+    "project",
+    "scheduler",
+    "cluster",
+    "account",
+    "partition",
+    NAMESPACE,
+    QUEUE,
+    "qos",
+    "user",
+    GPU_MODEL,
+)
 """The columns of a usage that a rule may look at.
 
 ``account`` is the Slurm account or the Kubernetes namespace, ``partition`` the Slurm partition or the queue, ``user``
-the Slurm user or who a pod's label names. Letter case matters in all of them but ``gpu_model``.
+the Slurm user or who a pod's label names; ``namespace`` and ``queue`` are those of Kubernetes alone, empty for Slurm.
+Letter case matters in all of them but ``gpu_model``.
 """
 
-_MINOR_DIGITS = {
-    **dict.fromkeys("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0),
-    **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3),
-    **dict.fromkeys("CLF UYW".split(), 4),
-}
-"""ISO 4217's currencies whose minor unit is not a hundredth, and its decimals."""
+SU_DIGITS = 6
+"""Decimals of service units."""
 
-_CURRENCY = re.compile(r"[A-Z]{3}")
+BEGINNING, FOREVER = 0, 1 << 62
+"""From when a rule without ``valid_from`` is valid, and until when one without ``valid_to``."""
 
 
 class RatingError(OperatorError):
@@ -41,43 +52,92 @@ class RatingError(OperatorError):
     exit_code = EXIT_USAGE
 
 
-@dataclass(frozen=True, slots=True)
-class PriceRule:
-    """A price per GPU-hour for the usages whose columns (of `SEEN`) are what ``when`` says; of all, when it is empty.
+When = Mapping[str, str | tuple[str, ...]]
+"""What columns of a usage must be: a value, or one of several."""
 
-    ``key`` is where it is set, for whoever has to mend it. Raises `RatingError` for a column that there is not.
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What applies to the usages whose columns (of `SEEN`) are what ``when`` says; to all, when it is empty.
+
+    ``key`` is where it is set, for whoever has to mend it. It is valid for what is used in ``[valid_from, valid_to)``,
+    epoch seconds. Raises `RatingError` for a column that there is not.
     """
 
-    price: Decimal
-    when: Mapping[str, str] = field(default_factory=dict)
+    worth: Decimal
+    when: When = field(default_factory=dict)
     key: str = ""
+    valid_from: int = BEGINNING
+    valid_to: int = FOREVER
 
     def __post_init__(self) -> None:
         if odd := [name for name in self.when if name not in SEEN]:
             raise RatingError(f"{self.key}: {', '.join(odd)} is no column that a price depends on: {', '.join(SEEN)}")
 
+    @property
+    def terms(self) -> tuple[Decimal | None, ...]:
+        """What it gives: two rules that give the same are no contradiction."""
+        return (self.worth,)
+
+    def valid_at(self, moment: int) -> bool:
+        """Whether it is valid for what is used then."""
+        return self.valid_from <= moment < self.valid_to
+
+    def valid_in(self, start: int, end: int) -> bool:
+        """Whether it is valid for something that is used in ``[start, end)``."""
+        return self.valid_from < min(end, self.valid_to) and self.valid_to > start
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRule(Rule):
+    """A price per GPU-hour: ``worth`` in money, and ``su`` in service units, None where nothing is counted in them."""
+
+    su: Decimal | None = None
+
+    @property
+    def terms(self) -> tuple[Decimal | None, ...]:
+        """Money and service units."""
+        return (self.worth, self.su)
+
+    @property
+    def price(self) -> Decimal:
+        """Money per GPU-hour."""
+        return self.worth
+
+
+@dataclass(frozen=True, slots=True)
+class Factor(Rule):
+    """What a price is multiplied by: ``worth``. Of the factors of one ``name`` the most specific one counts; factors of
+    different names are all multiplied.
+    """
+
+    name: str = ""
+
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """A flat price per GPU-hour for each GPU model, in one currency (the settings' section ``rates``).
+    """The prices of a time, in one currency: flat ones for each GPU model, and any other rules.
 
-    ``gpu_hour`` maps a GPU model (letter case does not matter) to its price; ``default`` is the price of every model
-    not listed, None when such a model is an error. ``currency`` is an ISO 4217 code.
+    ``gpu_hour`` maps a GPU model (letter case does not matter) to its price per GPU-hour; ``default`` is the price of
+    every model not listed, None when such a model is an error (the settings' section ``rates``). ``currency`` is an
+    ISO 4217 code. ``more`` are the prices of rate cards, and ``factors`` what prices are multiplied by.
     Raises `RatingError` for a price that is negative, not finite or not a `Decimal`.
     """
 
     gpu_hour: Mapping[str, Decimal]
     currency: str = "EUR"
     default: Decimal | None = None
+    more: tuple[PriceRule, ...] = ()
+    factors: tuple[Factor, ...] = ()
 
     def __post_init__(self) -> None:
-        if not _CURRENCY.fullmatch(self.currency):
+        if self.currency not in CURRENCIES:
             raise RatingError(f"rates.currency: {self.currency!r} is no ISO 4217 code (three capitals: EUR)")
         if self.default is not None:
-            _check_price("rates.default", self.default)
+            check_price("rates.default", self.default)
         folded: set[str] = set()
         for model, price in self.gpu_hour.items():
-            _check_price(f"rates.gpu_hour.{model}", price)
+            check_price(f"rates.gpu_hour.{model}", price)
             if model.casefold() in folded:
                 raise RatingError(f"rates.gpu_hour.{model}: the same model twice, in other letter case; keep one")
             folded.add(model.casefold())
@@ -87,12 +147,23 @@ class Rates:
         """What these prices are to `accounting.rates.pricing`: every rule by which a price is chosen."""
         by_model = [PriceRule(p, {GPU_MODEL: model}, f"rates.gpu_hour.{model}") for model, p in self.gpu_hour.items()]
         other = [] if self.default is None else [PriceRule(self.default, {}, "rates.default")]
-        return (*by_model, *other)
+        return (*by_model, *other, *self.more)
+
+    @property
+    def changes(self) -> tuple[int, ...]:
+        """The moments at which a price begins or ends, in order."""
+        dated = [moment for rule in (*self.rules, *self.factors) for moment in (rule.valid_from, rule.valid_to)]
+        return tuple(sorted({*dated} - {BEGINNING, FOREVER}))
+
+    @property
+    def in_service_units(self) -> bool:
+        """Whether something is counted in service units."""
+        return any(rule.su is not None for rule in self.rules)
 
     @property
     def minor_digits(self) -> int:
         """Decimals of the currency: 2 for EUR, 0 for JPY, 3 for KWD."""
-        return _MINOR_DIGITS.get(self.currency, 2)
+        return MINOR_DIGITS.get(self.currency, 2)
 
     @property
     def zero(self) -> Decimal:
@@ -108,8 +179,14 @@ def money(amount: Decimal, minor_digits: int) -> str:
     return f"{amount:f}"
 
 
-def _check_price(key: str, price: Decimal) -> None:
+def check_price(key: str, price: Decimal) -> None:
+    """Raise `RatingError` for what is no price."""
     if not isinstance(price, Decimal):
         raise RatingError(f"{key}: {price!r} is a {type(price).__name__}; money is Decimal, never float")
     if not price.is_finite() or price < 0:
         raise RatingError(f"{key}: {price} is no price; it must be 0 or more")
+
+
+def parts(changes: Iterable[int], start: int, end: int) -> Sequence[int]:
+    """Where the parts of ``[start, end)`` begin throughout each of which no price changes; the first is ``start``."""
+    return [start, *sorted({moment for moment in changes if start < moment < end})]

@@ -99,7 +99,7 @@ def usable(config: Config) -> None:
     if config.service.tokens_file:
         TokenFile(config.service.tokens_file)
     WebGuard(config.service.config_file)
-    book.rates(config)
+    book.changes(config)
 
 
 def service(config: Config, clock: Callable[[], float] = time.time) -> Service:

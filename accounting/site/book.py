@@ -22,6 +22,7 @@ from accounting.intake.history import IntakeReport, ingest_history
 from accounting.intake.live.live_recorder import LedgerRecorder
 from accounting.ledger.reconcile_range import AS_FITS, ReconcileReport, Site, Work, reconcile_range
 from accounting.periods.closing import period_states
+from accounting.rates.card_files import rate_cards
 from accounting.rates.rating import Rates
 from accounting.reconcile.rule import Rules
 from accounting.statements import Basis, Statement, Terms, beancount
@@ -85,9 +86,14 @@ def rules(config: Config) -> Rules:
     return Rules(config.model_names, int(config.link_grace))
 
 
-def rates(config: Config) -> Rates:
-    """The prices of the settings."""
-    return Rates(dict(config.rates.gpu_hour), config.rates.currency, config.rates.default)
+def rates(config: Config, period: Period) -> Rates:
+    """The prices of a month, as the settings have them now. Raises `accounting.rates.rating.RatingError`."""
+    return rate_cards(config, zone(config)).of(period.name, period.start, period.end)
+
+
+def changes(config: Config) -> Sequence[int]:
+    """The moments at which prices change. Raises `accounting.rates.rating.RatingError`."""
+    return rate_cards(config, zone(config)).changes
 
 
 def terms(config: Config) -> Terms:
@@ -109,7 +115,9 @@ def machines(config: Config, engine: Engine) -> Machines:
 def site(config: Config, engine: Engine) -> Site:
     """Which machines the ledger's nodes are, when they are there, and who pays."""
     places, projects = machines(config, engine), config.project_map()
-    return Site(places.resolve, projects.project, places.stays, projects.borders, _settings(config))
+    return Site(
+        places.resolve, projects.project, places.stays, projects.borders, _settings(config), tuple(changes(config))
+    )
 
 
 def _settings(config: Config) -> str:
@@ -248,11 +256,13 @@ class Prices:
 def prices(config: Config, engine: Engine, period: Period) -> Prices:
     """The prices and terms of a month. What a month was closed with never changes, whatever the settings say."""
     closed = {s.name: s.closed_with for s in period_states(engine) if not s.is_open}
-    earlier = {name: kept.rates if kept else rates(config) for name, kept in closed.items() if name < period.name}
+    before = {name: kept for name, kept in closed.items() if name < period.name}
+    where = zone(config)
+    earlier = {n: kept.rates if kept else rates(config, period_named(n, where)) for n, kept in before.items()}
     own = closed.get(period.name)
     if own is not None:
         return Prices(own.rates, own.terms, closed=True, earlier=earlier)
-    return Prices(rates(config), terms(config), period.name in closed, earlier)
+    return Prices(rates(config, period), terms(config), period.name in closed, earlier)
 
 
 def statement(config: Config, engine: Engine, period: Period, at: Prices | None = None) -> Statement:
@@ -286,11 +296,10 @@ def explain(config: Config, line_id: str, name: str | None, *, escape: bool) -> 
         months = [name] if name else list(reversed(month_names(engine)))
         for month in months:
             period = period_named(month, zone(config))
-            found = line_named(engine, period, line_id)
+            found = line_named(engine, period, line_id, prices(config, engine, period).cards)
             if found is not None:
-                used, corrects = found
-                about = period_named(corrects, zone(config)) if corrects else period
-                chain = explain_usage(engine, about.start, about.end, used, month if corrects else "")
+                start, end = found.spans[0][0], found.spans[-1][1]
+                chain = explain_usage(engine, start, end, found.usage, month if found.corrects else "", found.spans)
                 return render(chain, escape=escape)
     raise LedgerError(
         f"no line {line_id} in {', '.join(months) or 'an empty ledger'}; line_id is the CSV's last column"

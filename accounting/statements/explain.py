@@ -78,9 +78,11 @@ class Explanation:
     holdings: tuple[tuple[str, HoldingStretch], ...] = ()
 
 
-def explain_usage(engine: Engine, start: int, end: int, usage: Usage, booked_in: str = "") -> Explanation:
+def explain_usage(
+    engine: Engine, start: int, end: int, usage: Usage, booked_in: str = "", parts: Sequence[tuple[int, int]] = ()
+) -> Explanation:
     """Everything behind one usage of the node-days that begin in ``[start, end)``
-    (`accounting.statements.month.line_named`).
+    (`accounting.statements.month.line_named`), or only in these ``parts`` of it.
 
     With ``booked_in`` it is the corrections of these node-days that were booked in that month.
     Of a job's records, all versions are told, as far as they touch that time.
@@ -88,7 +90,11 @@ def explain_usage(engine: Engine, start: int, end: int, usage: Usage, booked_in:
     with read(engine) as connection:
         job_id, job = _job(connection, usage.job)
         linked_id, _ = _job(connection, usage.linked)
-        days = tuple(_days(connection, start, end, usage, (job_id, linked_id), booked_in))
+        days = tuple(
+            day
+            for day in _days(connection, start, end, usage, (job_id, linked_id), booked_in)
+            if not parts or any(a <= day.start < b for a, b in parts)
+        )
         return Explanation(
             usage,
             days,

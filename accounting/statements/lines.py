@@ -19,18 +19,19 @@ What else is known of jobs is asked for by id when it is needed: see `accounting
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
-from accounting.rates.pricing import priced, seen_by
-from accounting.rates.rating import Rates, RatingError, money
+from accounting.rates.pricing import PART, SINCE, priced, seen_by
+from accounting.rates.rating import NAMESPACE, QUEUE, SEEN, Rates, RatingError, money
 from accounting.statements.categories import categories, mapped, ordered
 from accounting.statements.compose import Statement, totalled
 from accounting.statements.jobs import JOB, Words
-from accounting.statements.usage import MEASURES
+from accounting.statements.usage import GROUP, MEASURES
 from accounting.store.ahead import ahead
+from exporters.model import Disposition, Scheduler
 
 NAME_BYTES = 10
 """Bytes of the digest that name a line."""
@@ -49,6 +50,11 @@ class Cards:
     own: Rates
     earlier: Mapping[str, Rates]
 
+    @property
+    def changes(self) -> Mapping[str, Sequence[int]]:
+        """When prices change in the closed months."""
+        return {month: rates.changes for month, rates in self.earlier.items()}
+
 
 def stated(
     usages: pl.DataFrame, words: Words, cards: Cards, billing_period: str, there: pl.DataFrame | None = None
@@ -60,6 +66,7 @@ def stated(
     Raises `RatingError` as `rated` does, and for two usages that would be the same line: a caller that hands over one
     usage twice must not make anybody pay twice.
     """
+    there = _since(there, words, cards, billing_period)
     usages = named(rated(usages, words, cards, billing_period), words, billing_period, there)
     lines = usages[_order(usages, words)]
     del usages  # there may be millions
@@ -101,17 +108,71 @@ def rated(usages: pl.DataFrame, words: Words, cards: Cards, billing_period: str)
                 f"{cards.own.currency} cannot be added to it: set rates.currency back to {then.currency}"
             )
         parts.append(_priced(part, words, [then, cards.own] if month else [then]))
-    return pl.concat(parts)
+    made = pl.concat(parts, how="diagonal")
+    return made.with_columns(pl.col(SINCE).fill_null(0)) if SINCE in made.columns else made
+
+
+def _since(there: pl.DataFrame | None, words: Words, cards: Cards, billing_period: str) -> pl.DataFrame | None:
+    """Lines of closed months as they are named there: with the part of the month since which their price is so."""
+    if there is None or PART not in there.columns:
+        return there
+    held = pl.lit(1, pl.Int64).alias("held")
+    nothing = [pl.lit(0, pl.Int64).alias(name) for name in ("charged", "start", "end")]
+    return rated(there.with_columns(held, *nothing), words, cards, billing_period)
 
 
 def _priced(usages: pl.DataFrame, words: Words, cards: list[Rates]) -> pl.DataFrame:
-    asked = [name for name in JOB if name in seen_by(*cards)]
-    known = pl.concat([usages, words(usages["job"]).select(asked)], how="horizontal") if asked else usages
-    found = priced(known, cards, lambda job: "/".join(words(pl.Series([job], dtype=pl.Int64)).row(0)[:3])).drop(asked)
+    part = pl.col(PART).fill_null(0) if PART in usages.columns else pl.lit(0, pl.Int64).alias(PART)
+    usages = usages.with_columns(part) if cards[0].changes else usages.drop(PART, strict=False)
+    facts = _facts(usages["job"], words, seen_by(*cards))
+    known = pl.concat([usages, facts], how="horizontal") if facts.width else usages
+    made = priced(known, cards, lambda job: "/".join(words(pl.Series([job], dtype=pl.Int64)).row(0)[:3]), _together)
     digits = cards[0].minor_digits
-    texts = [money(rule.price, digits) for rates in cards for rule in rates.rules]
+    texts = [money(one.price, digits) for one in made.found]
     prices = pl.Series([*texts, money(cards[0].zero, digits)], dtype=pl.Categorical)
+    found = made.usages.drop(facts.columns, strict=False)
     return found.with_columns(unit_price=prices.gather(found["rule"].fill_null(len(texts)))).drop("rule")
+
+
+def parts_of(line: pl.DataFrame, words: Words, cards: Cards) -> list[int]:
+    """The parts of its month that a line is about, each by the change that it begins with: those that have its price.
+
+    ``line`` is one row of what `named` gives. A line that has no price is about the whole month.
+    """
+    month = str(line["corrects"][0])
+    then = cards.earlier[month] if month else cards.own
+    begins = [0, *then.changes]
+    if SINCE not in line.columns or line["disposition"][0] != Disposition.CHARGED.value:
+        return begins
+    parts = line.select(*GROUP, "corrects", "charged", "held", "start", "end", mine=SINCE)
+    parts = parts.join(pl.DataFrame({PART: begins}), how="cross")
+    facts = _facts(parts["job"], words, seen_by(then, cards.own))
+    found = priced(pl.concat([parts, facts], how="horizontal") if facts.width else parts, [then, cards.own])
+    return found.usages.filter(pl.col(SINCE) == pl.col("mine"))[PART].to_list()
+
+
+_OF_KUBERNETES = {NAMESPACE: "account", QUEUE: "partition"}
+"""What is told of Kubernetes alone, and the words that tell it."""
+
+
+def _facts(jobs: pl.Series, words: Words, seen: Collection[str]) -> pl.DataFrame:
+    """What prices depend on of jobs, of all that is known of them in words."""
+    named = [name for name in SEEN if name in seen and (name in JOB or name in _OF_KUBERNETES)]
+    if not named:
+        return pl.DataFrame()
+    there = pl.col("scheduler").cast(pl.String) == Scheduler.KUBERNETES.value
+    own = {n: pl.when(there).then(pl.col(of).cast(pl.String)).otherwise(pl.lit("")) for n, of in _OF_KUBERNETES.items()}
+    return words(jobs).select(own.get(name, pl.col(name)).alias(name) for name in named)
+
+
+def _together(parts: pl.DataFrame) -> pl.DataFrame:
+    """Usages of a month's parts, added up where they have one price."""
+    key = ["corrects", *GROUP, "rule", SINCE]
+    sums = [pl.col(name).sum() for name in ("charged", "held")]
+    sums += [pl.when(pl.col(n).count() > 0).then(pl.col(n).sum()).alias(n) for n in MEASURES if n in parts.columns]
+    spans = [pl.col("start").min(), pl.col("end").max()]
+    found = parts.sort(PART).group_by(key, maintain_order=True).agg(*sums, *spans)
+    return found.filter((pl.col("corrects") == "") | (pl.col("charged") != 0) | (pl.col("held") != 0))
 
 
 def _about(lines: pl.DataFrame, words: Words, billing_period: str) -> pl.DataFrame:
@@ -127,9 +188,15 @@ def _text(of: pl.Series, lines: pl.DataFrame, own: pl.Series, linked: pl.Series)
 
     So a late record changes a line's amount but not its name, and the order of lines does not matter. ``of`` is the
     framed month, and the one that a correction corrects; ``own`` and ``linked`` are the `_key` of the lines' jobs.
+    Where a month has another price than at its beginning, the line has another name.
     """
     few = {name: mapped(lines[name], framed) for name in ("project", "gpu_model", "disposition")}
-    text = pl.concat_str(of, few["project"], own, few["gpu_model"], few["disposition"], linked)
+    about = [of, few["project"], own, few["gpu_model"], few["disposition"], linked]
+    if SINCE in lines.columns:
+        since = lines[SINCE].cast(pl.String)
+        told = pl.concat_str(since.str.len_chars().cast(pl.String), pl.lit(":"), since, pl.lit(","))
+        about.append(pl.select(pl.when(lines[SINCE] > 0).then(told).otherwise(pl.lit(""))).to_series())
+    text = pl.concat_str(about)
     return pl.select(text.cast(pl.Binary)).to_series()
 
 
@@ -209,8 +276,11 @@ def _corrected(lines: pl.DataFrame, there: pl.DataFrame, words: Words) -> pl.Ser
     """
     later = lines.with_row_index("at").filter(pl.col("corrects") != "")
     texts = ("corrects", "project", "gpu_model", "disposition")
-    one = later.select("at", "job", "linked", *(pl.col(name).cast(pl.String) for name in texts))
-    other = there.select("job", "linked", *(pl.col(name).cast(pl.String) for name in texts))
+    since, since_there = (
+        pl.col(SINCE) if SINCE in some.columns else pl.lit(0, pl.Int64).alias(SINCE) for some in (lines, there)
+    )
+    one = later.select("at", "job", "linked", since, *(pl.col(name).cast(pl.String) for name in texts))
+    other = there.select("job", "linked", since_there, *(pl.col(name).cast(pl.String) for name in texts))
     pairs = one.join(other, on=("corrects", "job", "gpu_model"), suffix="_there")
     same = pl.col("disposition") == pl.col("disposition_there")
     pairs = pairs.filter((pl.col("job") > 0) | same)
@@ -221,15 +291,16 @@ def _corrected(lines: pl.DataFrame, there: pl.DataFrame, words: Words) -> pl.Ser
             ~same,
             pl.col("project") != pl.col("project_there"),
             pl.col("linked") != pl.col("linked_there"),
+            pl.col(SINCE) != pl.col(f"{SINCE}_there"),
+            f"{SINCE}_there",
             "project_there",
             "disposition_there",
             "linked_text",
         )
         .unique("at", keep="first", maintain_order=True)
     )
-    of = nearest.select(
-        *(pl.col(f"{name}_there").alias(name) for name in ("project", "disposition", "linked")), "gpu_model", "job"
-    )
+    theirs = (pl.col(f"{name}_there").alias(name) for name in ("project", "disposition", "linked", SINCE))
+    of = nearest.select(*theirs, "gpu_model", "job")
     month = mapped(nearest["corrects"], framed)
     about = _text(month, of, _key(words(of["job"])), _key(words(of["linked"])))
     names = nearest.select("at").with_columns(corrected=_digests(about))

@@ -12,11 +12,20 @@ from sqlalchemy import Engine, select
 
 from accounting.garbage import uncollected
 from accounting.model import Usage
-from accounting.rates.pricing import seen_by
+from accounting.rates.pricing import PART, seen_by
 from accounting.statements.compose import Statement
 from accounting.statements.jobs import JOB, Asked, Known, known
-from accounting.statements.lines import Cards, line_bytes, named, rated, stated
-from accounting.statements.usage import GROUP, charged_kinds, corrections, measured, reason_of, standing, standing_like
+from accounting.statements.lines import Cards, line_bytes, named, parts_of, rated, stated
+from accounting.statements.usage import (
+    GROUP,
+    charged_kinds,
+    corrections,
+    measured,
+    parts_between,
+    reason_of,
+    standing,
+    standing_like,
+)
 from accounting.store.calendar import Period
 from accounting.store.columns import Columns, columns
 from accounting.store.database import read
@@ -30,8 +39,8 @@ def month_statement(engine: Engine, period: Period, cards: Cards) -> Statement:
     Raises `accounting.rates.rating.RatingError` for a model without a price.
     """
     with _reading(engine) as ledger:
-        usages = _usages(ledger, period, measurements=True)
-        there = _lines_there(ledger, usages)
+        usages = _usages(ledger, period, cards, measurements=True)
+        there = _lines_there(ledger, usages, cards)
         words = _words(ledger, usages, there)
     return stated(usages, words, cards, period.name, there)
 
@@ -72,7 +81,7 @@ class Sums:
 def _rated(engine: Engine, period: Period, cards: Cards) -> pl.DataFrame:
     """The usages of a month with their prices; what is known of jobs is read where a price depends on it."""
     with _reading(engine) as ledger:
-        usages = _usages(ledger, period)
+        usages = _usages(ledger, period, cards)
         words = _words(ledger, usages) if seen_by(cards.own, *cards.earlier.values()) & {*JOB} else Asked(engine)
         return rated(usages, words, cards, period.name)
 
@@ -83,15 +92,28 @@ def refuse_unpriced(engine: Engine, period: Period, cards: Cards) -> None:
         _rated(engine, period, cards)
         return
     with _reading(engine) as ledger:
-        for usages in (_own(charged_kinds(ledger, period.start, period.end)), corrections(ledger, period.name)):
+        own = _own(charged_kinds(ledger, period.start, period.end, cards.own.changes))
+        for usages in (own, corrections(ledger, period.name, cards.changes)):
             rated(usages, Asked(engine), cards, period.name)
 
 
-def line_named(engine: Engine, period: Period, line_id: str) -> tuple[Usage, str] | None:
-    """What a line of a month is about, by the line's name, and the month that it corrects; None when there is none."""
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A line by its name: what it is about, the month that it corrects, and when the time begins and ends that it is
+    about: one stretch of the month for each part of it that has the line's price.
+    """
+
+    usage: Usage
+    corrects: str
+    spans: tuple[tuple[int, int], ...]
+
+
+def line_named(engine: Engine, period: Period, line_id: str, cards: Cards) -> Named | None:
+    """What a line of a month is about, by the line's name; None when there is none."""
     with _reading(engine) as ledger:
-        usages = _usages(ledger, period)
+        usages = _usages(ledger, period, cards)
         words = _words(ledger, usages)
+        usages = rated(usages, words, cards, period.name)
         found = named(usages, words, period.name).filter(pl.col("line") == line_bytes(line_id))
         if not found.height:
             return None
@@ -109,7 +131,11 @@ def line_named(engine: Engine, period: Period, line_id: str) -> tuple[Usage, str
             linked=_key(linked),
             reason=reason_of(ledger, period, row),
         )
-        return usage, row["corrects"]
+        about = _spans(ledger)[row["corrects"]] if row["corrects"] else (period.start, period.end)
+        begins = parts_of(found.head(1), words, cards)
+        then = cards.earlier[row["corrects"]] if row["corrects"] else cards.own
+        spans = [(a, b) for a, b, part in parts_between(*about, then.changes) if part in begins]
+        return Named(usage, row["corrects"], tuple(spans))
 
 
 def _key(words: Mapping[str, str]) -> JobKey | None:
@@ -127,25 +153,32 @@ def _own(usages: pl.DataFrame) -> pl.DataFrame:
     return usages.with_columns(corrects=pl.lit("", pl.Categorical))
 
 
-def _usages(ledger: Columns, period: Period, *, measurements: bool = False) -> pl.DataFrame:
+def _usages(ledger: Columns, period: Period, cards: Cards, *, measurements: bool = False) -> pl.DataFrame:
     """The usages of a month, and those of corrections."""
-    own, later = standing(ledger, period.start, period.end), corrections(ledger, period.name)
-    if measurements and (told := measured(ledger, own, period.start, period.end)).height:
-        own = own.join(told, on=GROUP, how="left")
+    changes = cards.own.changes
+    own = standing(ledger, period.start, period.end, changes=changes)
+    later = corrections(ledger, period.name, cards.changes)
+    if measurements and (told := measured(ledger, own, period.start, period.end, changes)).height:
+        own = own.join(told, on=(*GROUP, PART) if changes else GROUP, how="left")
     return pl.concat([_own(own), later], how="diagonal") if later.height else _own(own)
 
 
-def _lines_there(ledger: Columns, usages: pl.DataFrame) -> pl.DataFrame | None:
+def _lines_there(ledger: Columns, usages: pl.DataFrame, cards: Cards) -> pl.DataFrame | None:
     """The lines of closed months that corrections may be about, with their month as ``corrects``."""
     later = usages.filter(pl.col("corrects") != "")
     if not later.height:
         return None
+    spans, found = _spans(ledger), []
+    for (month,), part in later.group_by("corrects"):
+        there = standing_like(ledger, part, *spans[str(month)], cards.changes.get(str(month), ()))
+        found.append(there.with_columns(corrects=pl.lit(month, pl.Categorical)))
+    return pl.concat(found, how="diagonal")
+
+
+def _spans(ledger: Columns) -> Mapping[str, tuple[int, int]]:
+    """When each month begins and ends."""
     n = periods.c
-    spans = {name: (a, b) for name, a, b in ledger.connection.execute(select(n.name, n.start_at, n.end_at))}
-    return pl.concat(
-        standing_like(ledger, part, *spans[str(month)]).with_columns(corrects=pl.lit(month, pl.Categorical))
-        for (month,), part in later.group_by("corrects")
-    )
+    return {name: (a, b) for name, a, b in ledger.connection.execute(select(n.name, n.start_at, n.end_at))}
 
 
 def _words(ledger: Columns, *usages: pl.DataFrame | None) -> Known:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from importlib.resources import files
+from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, StrictUndefined
 
-from accounting.rates.rating import Rates, money
+from accounting.rates.rating import BEGINNING, FOREVER, GPU_MODEL, Rates, Rule, money
 from accounting.statements.compose import Statement
+from accounting.statements.csvtext import printable
 from accounting.statements.hours import hours_text, micro_hours, seconds_text
 from exporters.model import Disposition
 
@@ -65,6 +68,7 @@ def notes_text(statement: Statement, rates: Rates, terms: Terms, basis: Basis | 
     own = [t for t in statement.totals if not t.corrects]
     sums = {word: sum(t.quantity for t in own if t.disposition is word) for word in Disposition}
     capacity = seconds_text(sum(sums.values()))
+    earlier = sorted(basis.corrected.items())
     yield template.render(
         period=statement.billing_period,
         words=[(w.value, seconds_text(sums[w]).rjust(len(capacity)), _MEANINGS[w]) for w in Disposition],
@@ -72,16 +76,42 @@ def notes_text(statement: Statement, rates: Rates, terms: Terms, basis: Basis | 
         terms=terms,
         hold_from=[(cluster, HOLD_FROM[word]) for cluster, word in sorted(terms.hold_from.items())],
         rates=rates,
-        prices=_prices(rates),
+        prices=_prices(rates, terms.time_zone),
+        factors=_factors(rates, terms.time_zone),
         closed=basis.closed,
         corrections=seconds_text(statement.capacity - sum(sums.values())),
         recovered=[(*place, hours_text(micro_hours(held))) for place, held in sorted(basis.recovered.items())],
-        corrected=[(month, _prices(basis.corrected[month])) for month in sorted(basis.corrected)],
+        corrected=[(month, _prices(then, terms.time_zone), _factors(then, terms.time_zone)) for month, then in earlier],
     )
 
 
-def _prices(rates: Rates) -> list[tuple[str, str]]:
+def _prices(rates: Rates, zone: str) -> list[tuple[str, str]]:
+    """For what there is which price, in words."""
     prices = [(model, money(price, rates.minor_digits)) for model, price in sorted(rates.gpu_hour.items())]
     if rates.default is not None:
         prices.append(("any other model", money(rates.default, rates.minor_digits)))
+    for rule in rates.more:
+        told = [] if rule.su is None else [f"{rule.su:f} SU"]
+        told += [money(rule.worth, rates.minor_digits)] if rule.worth or rule.su is None else []
+        prices.append((_about(rule, zone), ", ".join(told)))
     return prices
+
+
+def _factors(rates: Rates, zone: str) -> list[tuple[str, str]]:
+    """What is multiplied, and by how much."""
+    return [(f"{factor.name}: {_about(factor, zone)}", f"times {factor.worth:f}") for factor in rates.factors]
+
+
+def _about(rule: Rule, zone: str) -> str:
+    """What a rule is about, and when it is valid."""
+    words = []
+    for name, wanted in rule.when.items():
+        value = wanted if isinstance(wanted, str) else " or ".join(wanted)
+        words.append(printable(value if [*rule.when] == [GPU_MODEL] else f"{name} {value}"))
+    told = ", ".join(words) or "everything else"
+    ends = ((" from ", rule.valid_from, BEGINNING), (" until ", rule.valid_to, FOREVER))
+    return told + "".join(word + _moment(at, zone) for word, at, never in ends if at != never)
+
+
+def _moment(at: int, zone: str) -> str:
+    return datetime.fromtimestamp(at, ZoneInfo(zone)).isoformat(timespec="seconds")

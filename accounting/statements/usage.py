@@ -11,7 +11,9 @@ disposition), ``start`` and ``end`` (first and last second).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,8 @@ from sqlalchemy import BigInteger, ColumnElement, Float, Select, cast, func, lit
 
 from accounting.ledger.booking import CORRECTION
 from accounting.model import CAPACITY, DAY
+from accounting.rates.pricing import PART
+from accounting.rates.rating import parts
 from accounting.store.calendar import Period
 from accounting.store.columns import Columns, among
 from accounting.store.tables import node_days, periods, postings, telemetry, transactions
@@ -50,52 +54,89 @@ _KEYS = (
 _AMOUNTS = (_P.quantity.label("charged"), _P.held, _P.start_at.label("start"), _P.end_at.label("end"))
 
 
-def standing(ledger: Columns, start: int, end: int, *more: ColumnElement[bool]) -> pl.DataFrame:
+def standing(
+    ledger: Columns, start: int, end: int, *more: ColumnElement[bool], changes: Sequence[int] = ()
+) -> pl.DataFrame:
     """What stands for the node-days that begin in ``[start, end)``, of the postings for which ``more`` is true too.
 
     ``charged`` over the six dispositions sums to the capacity. Corrections booked elsewhere are not in it, so a closed
-    month's usage never changes: see `corrections`.
+    month's usage never changes: see `corrections`. With ``changes`` (moments at which prices change) there is a row for
+    each part of the month between them, and a column ``part``: the change with which it begins, 0 for the first.
     """
     query = _standing(*_KEYS, *_AMOUNTS).where(*more)
-    days = ((a, min(a + DAY, end)) for a in range(start, end, DAY))
-    return _summed(ledger, (query.where(_D.start_at >= a, _D.start_at < b) for a, b in days), GROUP)
+    found = []
+    for a, b, part in parts_between(start, end, changes):
+        days = ((day, min(day + DAY, b)) for day in range(a, b, DAY))
+        some = _summed(ledger, (query.where(_D.start_at >= day, _D.start_at < to) for day, to in days), GROUP)
+        found.append(some.with_columns(pl.lit(part, pl.Int64).alias(PART)) if changes else some)
+    return pl.concat(found)
 
 
-def charged_kinds(ledger: Columns, start: int, end: int) -> pl.DataFrame:
+def parts_between(start: int, end: int, changes: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    """The parts of a month: from when to when, and the change with which each begins."""
+    begins = parts(changes, start, end)
+    for a, b in pairwise((*begins, end)):
+        yield a, b, 0 if a == start else a
+
+
+def charged_kinds(ledger: Columns, start: int, end: int, changes: Sequence[int] = ()) -> pl.DataFrame:
     """The projects and GPU models of what stands charged, each with a job: what `standing` has, without quantities."""
     job = cast(func.coalesce(func.min(_P.job_id), 0), BigInteger).label("job")
-    query = _standing(_P.project, _P.model.label("gpu_model"), job, literal(0, BigInteger).label("charged"))
-    query = query.where(_D.start_at >= start, _D.start_at < end, _P.account == Disposition.CHARGED.value)
-    found = _frame(ledger, query.group_by(_P.project, _P.model))
-    return found.with_columns(disposition=pl.lit(Disposition.CHARGED.value, WORDS))
+    nothing = [literal(0, BigInteger).label(name) for name in ("linked", "charged", "held", "start", "end")]
+    query = _standing(_P.project, _P.model.label("gpu_model"), job, *nothing)
+    query = query.where(_P.account == Disposition.CHARGED.value).group_by(_P.project, _P.model)
+    found = []
+    for a, b, part in parts_between(start, end, changes):
+        some = _frame(ledger, query.where(_D.start_at >= a, _D.start_at < b))
+        found.append(some.with_columns(pl.lit(part, pl.Int64).alias(PART)) if changes else some)
+    return pl.concat(found).with_columns(disposition=pl.lit(Disposition.CHARGED.value, WORDS))
 
 
-def corrections(ledger: Columns, period: str) -> pl.DataFrame:
+def corrections(
+    ledger: Columns, period: str, changes: Mapping[str, Sequence[int]] = MappingProxyType({})
+) -> pl.DataFrame:
     """Corrections booked in a period, by the closed period that each corrects (``corrects``). Amounts may be negative.
 
-    What comes to nothing is left out.
+    What comes to nothing is left out. ``changes`` are the moments at which the prices of closed months change, by
+    month: where there are some, there is a column ``part`` as in `standing`.
     """
-    found = _summed(
-        ledger, [_correcting(period, _CORRECTED.name.label("corrects"), *_KEYS, *_AMOUNTS)], ("corrects", *GROUP)
-    )
+    group = ("corrects", *GROUP)
+    if not any(changes.values()):
+        found = _summed(ledger, [_correcting(period, _CORRECTED.name.label("corrects"), *_KEYS, *_AMOUNTS)], group)
+        return found.filter((pl.col("charged") != 0) | (pl.col("held") != 0))
+    when = _T.start_at.label("day")
+    days = _frame(ledger, _correcting(period, _CORRECTED.name.label("corrects"), when, *_KEYS, *_AMOUNTS))
+    begins = np.array([0, *sorted({moment for some in changes.values() for moment in some})], np.int64)
+    at = np.searchsorted(begins, days["day"].to_numpy(), side="right") - 1
+    own = days.with_columns(pl.Series(PART, begins[at]))
+    first = {month: min(some, default=0) for month, some in changes.items()}
+    of_month = pl.col("corrects").cast(pl.String).replace_strict(first, default=0, return_dtype=pl.Int64)
+    # the last change before the day may be one of an earlier month
+    own = own.with_columns(pl.when((of_month > 0) & (pl.col(PART) >= of_month)).then(PART).otherwise(0).alias(PART))
+    found = own.group_by(*group, PART, maintain_order=True).agg(*_SUMS)
     return found.filter((pl.col("charged") != 0) | (pl.col("held") != 0))
 
 
-def standing_like(ledger: Columns, later: pl.DataFrame, start: int, end: int) -> pl.DataFrame:
+def standing_like(
+    ledger: Columns, later: pl.DataFrame, start: int, end: int, changes: Sequence[int] = ()
+) -> pl.DataFrame:
     """What stands for the node-days that begin in ``[start, end)`` about the jobs of corrections, and about nobody.
 
     About nobody there are as many postings as node-days: only what is as in ``later`` is told of it.
     """
     jobs = later.filter(pl.col("job") > 0)["job"].unique().sort().to_list()
     mine = among(_P.job_id, jobs, ledger.connection.dialect.name)
-    found = standing(ledger, start, end, mine) if jobs else later.head(0)
+    found = standing(ledger, start, end, mine, changes=changes) if jobs else later.head(0)
     nobody = later.filter(pl.col("job") == 0)
     there = []
     for row in nobody.iter_rows(named=True):
         like = (_P.project == row["project"], _P.model == row["gpu_model"], _P.account == row["disposition"])
         query = _standing(_P.id).where(_D.start_at >= start, _D.start_at < end, _P.job_id.is_(None), *like)
         there.append(ledger.connection.execute(query.limit(1)).first() is not None)
-    return pl.concat([found.select(GROUP), nobody.filter(pl.Series(there, dtype=pl.Boolean)).select(GROUP)])
+    like_it = nobody.filter(pl.Series(there, dtype=pl.Boolean)).select(GROUP)
+    if not changes:
+        return pl.concat([found.select(GROUP), like_it])
+    return pl.concat([found.select(*GROUP, PART), like_it.with_columns(pl.lit(0, pl.Int64).alias(PART))])
 
 
 def reasons(ledger: Columns, start: int, end: int) -> pl.DataFrame:
@@ -157,27 +198,29 @@ def _coded(table: Any) -> pl.DataFrame:
 
 def _summed(ledger: Columns, queries: Iterable[Select[Any]], group: Sequence[str]) -> pl.DataFrame:
     """The rows of some queries, added up by group."""
-    parts = [_coded(table) for table in ledger.tables(queries)]
-    return pl.concat(parts).lazy().group_by(group).agg(*_SUMS).collect(engine="streaming")
+    tables = [_coded(table) for table in ledger.tables(queries)]
+    return pl.concat(tables).lazy().group_by(group).agg(*_SUMS).collect(engine="streaming")
 
 
-def measured(ledger: Columns, usages: pl.DataFrame, start: int, end: int) -> pl.DataFrame:
-    """`GROUP` and `MEASURES` of the rows of `standing` of which something was measured."""
+def measured(ledger: Columns, usages: pl.DataFrame, start: int, end: int, changes: Sequence[int] = ()) -> pl.DataFrame:
+    """`GROUP` and `MEASURES` of the rows of `standing` of which something was measured; ``part`` where they have it."""
+    group = (*GROUP, PART) if changes else GROUP
     total = [cast(func.sum(_M[name]), Float).label(name) for name in MEASURES]
     query = select(_M.job_id.label("job"), *total).where(_M.start_at >= start, _M.start_at < end)
     by_job = _frame(ledger, query.group_by(_M.job_id))
     if not by_job.height:
-        return usages.head(0).select(GROUP).with_columns(pl.lit(0.0).alias(name) for name in MEASURES)
-    rows = usages.select(GROUP).join(by_job, on="job", how="semi")
+        return usages.head(0).select(group).with_columns(pl.lit(0.0).alias(name) for name in MEASURES)
+    rows = usages.select(group).join(by_job, on="job", how="semi")
     alone = pl.len().over("job") == 1
     one = rows.filter(alone).join(by_job, on="job")
     several = rows.filter(~alone)
-    shared = _shared(ledger, several, start, end) if several.height else one.head(0)
+    shared = _shared(ledger, several, start, end, changes) if several.height else one.head(0)
     return pl.concat([one, shared.select(one.columns)])
 
 
-def _shared(ledger: Columns, rows: pl.DataFrame, start: int, end: int) -> pl.DataFrame:
+def _shared(ledger: Columns, rows: pl.DataFrame, start: int, end: int, changes: Sequence[int]) -> pl.DataFrame:
     """What was measured of jobs with several rows, by what each row held on that machine and day."""
+    group = (*GROUP, PART) if changes else GROUP
     place = ("job", "unit", "machine", "day")
     of_jobs = rows["job"].unique().sort().to_list()
     dialect = ledger.connection.dialect.name
@@ -186,7 +229,12 @@ def _shared(ledger: Columns, rows: pl.DataFrame, start: int, end: int) -> pl.Dat
         _standing(*_KEYS, _P.unit, _D.machine, _D.start_at.label("day"), _P.quantity, _P.held)
         .where(_D.start_at >= start, _D.start_at < end, among(_P.job_id, of_jobs, dialect)),
     )  # fmt: skip
-    weights = held.group_by(*GROUP, "unit", "machine", "day").agg(
+    if changes:  # what is measured is kept by days that no change of a price cuts
+        begins = np.array([0, *changes], np.int64)
+        at = begins[np.searchsorted(begins, held["day"].to_numpy(), side="right") - 1]
+        day = pl.max_horizontal(pl.col("day") - pl.col("day") % DAY, pl.lit(start, pl.Int64))
+        held = held.with_columns(pl.Series(PART, at), day.alias("day"))
+    weights = held.group_by(*group, "unit", "machine", "day").agg(
         pl.max_horizontal(pl.col("quantity").sum(), pl.col("held").sum()).alias("weight")
     )
     told = _frame(
@@ -194,7 +242,7 @@ def _shared(ledger: Columns, rows: pl.DataFrame, start: int, end: int) -> pl.Dat
         select(_M.job_id.label("job"), _M.unit, _M.machine, _M.start_at.label("day"), *(_M[n] for n in MEASURES))
         .where(_M.start_at >= start, _M.start_at < end, among(_M.job_id, of_jobs, dialect)),
     )  # fmt: skip
-    order = [pl.col(n).cast(pl.String) if n not in ("job", "linked") else pl.col(n) for n in GROUP]
+    order = [pl.col(n).cast(pl.String) if n not in ("job", "linked", PART) else pl.col(n) for n in group]
     first = rows.sort(order).unique("job", keep="first", maintain_order=True).with_columns(weight=pl.lit(1))
     found = pl.concat(
         [
@@ -206,8 +254,8 @@ def _shared(ledger: Columns, rows: pl.DataFrame, start: int, end: int) -> pl.Dat
     total = pl.col("weight").sum().over(place)
     whole = pl.when(total == 0).then(1).otherwise(total)
     found = found.with_columns(pl.col(name) * pl.col("weight") / whole for name in MEASURES).sort(*place, *order)
-    kinds = found.select(GROUP).unique(maintain_order=True).with_row_index("kind")
-    number = found.select(GROUP).join(kinds, on=GROUP, how="left", maintain_order="left")["kind"].to_numpy()
+    kinds = found.select(group).unique(maintain_order=True).with_row_index("kind")
+    number = found.select(group).join(kinds, on=group, how="left", maintain_order="left")["kind"].to_numpy()
     # added up in one order, since floats tell the order: the same ledger gives the same bytes
     sums = (pl.Series(name, np.bincount(number, found[name].to_numpy(), kinds.height)) for name in MEASURES)
     return kinds.drop("kind").with_columns(sums)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import date
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from exporters.config.section import Section
-from exporters.config.values import Duration, Price
+from exporters.config.values import Duration, Moment, Paths, Price
 from exporters.masking import masked
 
 
@@ -68,9 +68,35 @@ class Ledger(Section):
         return [("url", masked(self.url)), ("gap", self.gap), ("settle", self.settle)]
 
 
+class DatedPrices(Section):
+    """Prices per GPU model and hour of what is used while ``valid_from <= time < valid_to``, in the site's zone."""
+
+    valid_from: Moment | None = None
+    valid_to: Moment | None = None
+    price: dict[str, Price] = Field(min_length=1)
+
+
+def _kind(value: object) -> str:
+    return "[dated]" if isinstance(value, (list, tuple)) else "[flat]"
+
+
 class Rates(Section):
-    """A price per GPU model and hour, exact decimals. ``default`` prices the models that are not listed."""
+    """A price per GPU model and hour, exact decimals. ``default`` prices the models that are not listed.
+
+    ``gpu_hour`` maps models to prices, or is a list of such maps with dates. Or ``cards`` names files of rate cards, or
+    folders of them (``*.yaml``), and there are no prices here.
+    """
 
     currency: str = Field(default="EUR", pattern=r"^[A-Z]{3}$")
-    gpu_hour: dict[str, Price] = Field(default_factory=dict)
+    gpu_hour: Annotated[
+        Annotated[dict[str, Price], Tag("[flat]")] | Annotated[tuple[DatedPrices, ...], Tag("[dated]")],
+        Discriminator(_kind),
+    ] = Field(default_factory=dict)
     default: Price | None = None
+    cards: Paths = ()
+
+    @model_validator(mode="after")
+    def _one_or_the_other(self) -> Rates:
+        if self.cards and (self.gpu_hour or self.default is not None or "currency" in self.model_fields_set):
+            raise ValueError("cards say all prices and their currency: move gpu_hour, default and currency into a card")
+        return self

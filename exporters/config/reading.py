@@ -36,7 +36,7 @@ def parse(text: str, name: str = "config") -> Config:
         config = Config.model_validate(data)
         config.project_map()
     except ValidationError as e:
-        raise ConfigError("\n".join(f"{name}: {_sentence(error)}" for error in e.errors())) from None
+        raise ConfigError("\n".join(f"{name}: {sentence(error)}" for error in e.errors())) from None
     except ConfigError as e:
         raise ConfigError(f"{name}: {e}") from None
     return config
@@ -54,23 +54,29 @@ _PLAIN = {
 """What pydantic says in Python's words, in YAML's."""
 
 
-def _sentence(error: Any) -> str:
-    """One validation error for people: where, what, and the nearest valid key for an unknown one."""
-    where = ".".join(str(p) for p in error["loc"] if p != "[key]") or "the file"
+def sentence(error: Any, root: type[Section] = Config) -> str:
+    """One validation error of a file for people: where, what, and the nearest valid key for an unknown one."""
+    where = ".".join(str(p) for p in error["loc"] if not str(p).startswith("[")) or "the file"
     if error["type"] != "extra_forbidden":
         return f"{where}: {_PLAIN.get(error['type']) or error['msg'].removeprefix('Value error, ')}"
     key = str(error["loc"][-1])
-    valid = sorted(_section(error["loc"][:-1]).model_fields)
+    valid = sorted(_section(error["loc"][:-1], root).model_fields)
     near = difflib.get_close_matches(key, valid, n=1, cutoff=0.5)
     return f"{where}: unknown key" + (f"; did you mean {near[0]}?" if near else f"; known here: {', '.join(valid)}")
 
 
-def _section(loc: tuple[Any, ...]) -> type[Section]:
+def _section(loc: tuple[Any, ...], root: type[Section]) -> type[Section]:
     """The section class at a location of the file."""
-    here: type[Section] = Config
+    here = root
     for part in loc:
         if isinstance(part, str) and part in here.model_fields:
-            kind = here.model_fields[part].annotation
-            inner = [a for a in (kind, *get_args(kind)) if isinstance(a, type) and issubclass(a, Section)]
+            inner = _sections(here.model_fields[part].annotation)
             here = inner[0] if inner else here
     return here
+
+
+def _sections(kind: Any) -> list[type[Section]]:
+    """The section classes that a type is made of."""
+    if isinstance(kind, type) and issubclass(kind, Section):
+        return [kind]
+    return [found for inner in get_args(kind) for found in _sections(inner)]

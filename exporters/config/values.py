@@ -6,6 +6,7 @@ Each type's parser raises ValueError with a sentence for the operator; pydantic 
 from __future__ import annotations
 
 import re
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated
 
@@ -58,4 +59,8 @@ def _no_truth(value: object) -> object:
 Duration = Annotated[float, BeforeValidator(seconds), Field(gt=0, allow_inf_nan=False)]
 Size = Annotated[int, BeforeValidator(size), Field(gt=0)]
 Command = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(words), Field(min_length=1)]
+Paths = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(words)]
+"""One path, or a list of them."""
+Moment = datetime | date
+"""A day, which begins at midnight, or a time; in the site's time zone where it names none."""
 Price = Annotated[Decimal, BeforeValidator(decimal), Field(ge=0)]

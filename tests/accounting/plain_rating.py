@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 from accounting.rates.rating import MILLIGPU_SECONDS_PER_HOUR, PriceRule, Rates, RatingError
-from exporters.model import Disposition, JobKey
+from exporters.model import Disposition, JobKey, Scheduler
 from tests.accounting.plain_lines import Line, Usage
 
 _PERIOD = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
@@ -107,7 +107,10 @@ def line_order(line: Line) -> tuple[str, bool, str, tuple[str, str], int, str, s
 def fitting(usage: Usage, rates: Rates) -> list[PriceRule]:
     """The rules that fit a usage, with the most columns last."""
     job = usage.job
+    of_pods = job is not None and job.scheduler is Scheduler.KUBERNETES
     told = {
+        "namespace": usage.account if of_pods else "",
+        "queue": usage.partition if of_pods else "",
         "project": usage.project,
         "scheduler": job.scheduler.value if job else "",
         "cluster": job.cluster if job else "",

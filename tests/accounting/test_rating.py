@@ -98,9 +98,9 @@ def test_amounts_are_those_of_each_by_itself_with_128_bits_and_without(
     table = pl.DataFrame({"charged": quantities}).with_columns(disposition=pl.lit("charged"), gpu_model=pl.lit("H100"))
     expected = [plain_rating.minor_units(q, price, rates.minor_digits) for q in quantities]
 
-    assert expected == priced(table.with_columns(job=0), [rates])["minor"].to_list()
+    assert expected == priced(table.with_columns(job=0), [rates]).usages["minor"].to_list()
     with mock.patch.object(pricing, "_MOST", 1):
-        assert expected == priced(table.with_columns(job=0), [rates])["minor"].to_list()
+        assert expected == priced(table.with_columns(job=0), [rates]).usages["minor"].to_list()
 
 
 @pytest.mark.parametrize(("currency", "digits"), [("EUR", 2), ("JPY", 0), ("KWD", 3), ("CLF", 4), ("USD", 2)])
@@ -179,6 +179,8 @@ _VALUES: Mapping[str, Sequence[str]] = {
     "account": ("a", "b"), "partition": ("gpu", "long"), "qos": ("high", ""), "user": ("ada", "lin"),
     "gpu_model": ("H100", "a100"),
 }  # fmt: skip
+_OF_PODS: Mapping[str, Sequence[str]] = {"namespace": _VALUES["account"], "queue": _VALUES["partition"]}
+"""What a pod's account and partition are called as well; a job of Slurm has neither."""
 
 
 @given(st.data())
@@ -188,7 +190,9 @@ def test_any_rules_give_the_prices_that_they_give_one_by_one(data: st.DataObject
     shapes = [tuple(order[:n]) for n in range(len(order) + 1)]
     rules = [PriceRule(Decimal(999))]
     for number, names in enumerate(data.draw(st.lists(st.sampled_from(shapes[1:]), unique=True, max_size=4))):
-        for values in data.draw(st.lists(st.tuples(*(st.sampled_from(_VALUES[n]) for n in names)), unique=True)):
+        for values in data.draw(
+            st.lists(st.tuples(*(st.sampled_from({**_VALUES, **_OF_PODS}[n]) for n in names)), unique=True)
+        ):
             rules.append(PriceRule(Decimal(number * 100 + len(rules)), dict(zip(names, values, strict=True))))
     usages = []
     for n in range(data.draw(st.integers(0, 5))):
@@ -289,10 +293,12 @@ def test_lines_are_named_as_each_by_itself(usages: list[Usage]) -> None:
 
 
 def of_cards(cards: Sequence[Rates], *usages: Mapping[str, object]) -> list[tuple[int | None, int]]:
-    """The place of the rule and the minor units of usages of one GPU-hour."""
+    """The place of the rule among those of all cards, and the minor units, of usages of one GPU-hour."""
     usual = {"disposition": "charged", "charged": GPU_HOUR, "job": 0, "gpu_model": "h100", "partition": "gpu"}
-    found = priced(pl.DataFrame([{**usual, **usage} for usage in usages]), cards)
-    return list(zip(found["rule"].to_list(), found["minor"].to_list(), strict=True))
+    made = priced(pl.DataFrame([{**usual, **usage} for usage in usages]), cards)
+    rules = [rule for rates in cards for rule in rates.rules]
+    places = [None if n is None else rules.index(made.found[n].rule) for n in made.usages["rule"]]
+    return list(zip(places, made.usages["minor"].to_list(), strict=True))
 
 
 def test_of_two_cards_the_first_that_has_a_price_counts_whatever_the_letters_of_the_model() -> None:

@@ -46,9 +46,13 @@ def charges(rows: Rows) -> list[tuple[str, Decimal, Decimal, Decimal]]:
 
 
 def test_add_a_rate(tree: Tree) -> None:
-    tree.insert("accounting/rates/rating.py", AS_MANY_COLUMNS, before="        return (*by_model, *other)\n")
+    tree.insert(
+        "accounting/rates/rating.py", AS_MANY_COLUMNS, before="        return (*by_model, *other, *self.more)\n"
+    )
     tree.replace(
-        "accounting/rates/rating.py", "return (*by_model, *other)", "return (*by_partition, *by_model, *other)"
+        "accounting/rates/rating.py",
+        "return (*by_model, *other, *self.more)",
+        "return (*by_partition, *by_model, *other, *self.more)",
     )
 
     twice = asked(tree)

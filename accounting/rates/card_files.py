@@ -1,0 +1,214 @@
+"""Rate cards from files: YAML, strict; every error names file, line and key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, ValidationError
+
+from accounting.rates.rate_cards import Card, RateCards
+from accounting.rates.rating import BEGINNING, FOREVER, GPU_MODEL, Factor, PriceRule, Rates, RatingError
+from accounting.rates.senseless import Names, refuse_senseless
+from exporters.config import Config, Section
+from exporters.config.payers import Rates as Settings
+from exporters.config.reading import sentence
+from exporters.config.values import Moment, Price, words
+from exporters.strict_yaml import YamlError, lines, read
+
+_Values = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(words), Field(min_length=1)]
+
+
+class When(Section):
+    """What a usage must be: one value for each key, or a list of which any will do."""
+
+    project: _Values | None = None
+    scheduler: _Values | None = None
+    cluster: _Values | None = None
+    account: _Values | None = None
+    partition: _Values | None = None
+    namespace: _Values | None = None
+    queue: _Values | None = None
+    qos: _Values | None = None
+    user: _Values | None = None
+    gpu_model: _Values | None = None
+
+
+class DatedRule(Section):
+    """What prices and factors have in common."""
+
+    when: When = When()
+    valid_from: Moment | None = None
+    valid_to: Moment | None = None
+
+
+class PriceEntry(DatedRule):
+    """A price per GPU-hour, in money or in service units, or both."""
+
+    gpu_hour: Price | None = None
+    su: Price | None = None
+
+
+class FactorEntry(DatedRule):
+    """What a price is multiplied by. Of the factors of one name the most specific one counts."""
+
+    name: str = Field(min_length=1)
+    factor: Price
+
+
+class CardEntry(Section):
+    """Prices while ``valid_from <= time of use < valid_to``."""
+
+    name: str = Field(min_length=1)
+    currency: str
+    valid_from: Moment | None = None
+    valid_to: Moment | None = None
+    su_price: Price | None = None
+    prices: tuple[PriceEntry, ...] = Field(min_length=1)
+    factors: tuple[FactorEntry, ...] = ()
+
+
+class CardFile(Section):
+    """A file of rate cards."""
+
+    cards: tuple[CardEntry, ...] = Field(min_length=1)
+
+
+def rate_cards(config: Config, zone: tzinfo) -> RateCards:
+    """All prices of a site, from its settings, or from the files that these name.
+
+    Days begin at midnight in ``zone``. Raises `RatingError` with a line for each thing that is wrong.
+    """
+    settings = config.rates
+    if not settings.cards:
+        return _of_settings(settings, zone)
+    files = [file for name in settings.cards for file in _files(Path(name))]
+    found = [card for file in files for card in _of_file(file, zone)]
+    _refuse(found, config)
+    return RateCards(tuple(sorted(found, key=lambda card: (card.valid_from, card.valid_to))))
+
+
+def _refuse(cards: Sequence[Card], config: Config) -> None:
+    names = Names(
+        {p.project for p in config.projects},
+        {*(c.cluster for c in config.slurm), *(c.cluster for c in config.kubernetes)},
+    )
+    if wrong := [told for card in cards for told in refuse_senseless(card, names)]:
+        raise RatingError("\n".join(wrong))
+
+
+def _of_settings(settings: Settings, zone: tzinfo) -> RateCards:
+    """Flat prices, or lists of them with dates."""
+    if isinstance(settings.gpu_hour, dict):
+        flat = Rates(dict(settings.gpu_hour), settings.currency, settings.default)
+        return RateCards((Card("rates", flat),))
+    rules = []
+    for n, entry in enumerate(settings.gpu_hour):
+        span = _moment(entry.valid_from, zone, BEGINNING), _moment(entry.valid_to, zone, FOREVER)
+        for model, price in entry.price.items():
+            rules.append(PriceRule(price, {GPU_MODEL: model}, f"rates.gpu_hour.{n}.price.{model}", *span))
+    card = Card("rates", Rates({}, settings.currency, settings.default, tuple(rules)))
+    if wrong := [*refuse_senseless(card, Names())]:
+        raise RatingError("\n".join(wrong))
+    return RateCards((card,))
+
+
+def _files(path: Path) -> list[Path]:
+    """A file, or those of a folder that end in ``.yaml``, in the order of their names."""
+    if not path.is_dir():
+        return [path]
+    found = sorted(path.glob("*.yaml"))
+    if not found:
+        raise RatingError(f"{path}: there is no rate card in this folder: a card is a file NAME.yaml")
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A file being read: where something is, for people."""
+
+    path: Path
+    lines: dict[tuple[str | int, ...], int]
+
+    def key(self, *where: str | int) -> str:
+        """File, line and key."""
+        line = next((self.lines[where[:n]] for n in range(len(where), -1, -1) if where[:n] in self.lines), 1)
+        return f"{self.path}: line {line}: {'.'.join(map(str, where)) or 'the file'}"
+
+
+def _of_file(path: Path, zone: tzinfo) -> list[Card]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as e:
+        raise RatingError(f"{path}: cannot be read: {e}") from e
+    try:
+        data = read(text)
+        where = _Text(path, lines(text))
+    except YamlError as e:
+        raise RatingError(f"{path}: not valid YAML: {e}") from None
+    if not isinstance(data, dict):
+        raise RatingError(f"{path}: must be a mapping with the key cards")
+    try:
+        file = CardFile.model_validate(data)
+    except ValidationError as e:
+        raise RatingError("\n".join(_told(error, where) for error in e.errors())) from None
+    return [_card(entry, n, where, zone) for n, entry in enumerate(file.cards)]
+
+
+def _told(error: Any, where: _Text) -> str:
+    """One error of a file: file, line, key, and what is wrong."""
+    said = sentence(error, CardFile).partition(": ")[2]
+    return f"{where.key(*error['loc'])}: {said}"
+
+
+def _card(entry: CardEntry, n: int, where: _Text, zone: tzinfo) -> Card:
+    at = ("cards", n)
+    span = _moment(entry.valid_from, zone, BEGINNING), _moment(entry.valid_to, zone, FOREVER)
+    try:
+        prices = tuple(_price(p, where.key(*at, "prices", m), zone, span, entry) for m, p in enumerate(entry.prices))
+        factors = tuple(
+            Factor(f.factor, _when(f.when), where.key(*at, "factors", m), *_span(f, zone, span), name=f.name)
+            for m, f in enumerate(entry.factors)
+        )
+        return Card(where.key(*at), Rates({}, entry.currency, None, prices, factors), *span)
+    except RatingError as e:
+        told = str(e)
+        raise RatingError(
+            told if told.startswith(f"{where.path}: ") else f"{where.key(*at, 'currency')}: {told}"
+        ) from e
+
+
+def _price(price: PriceEntry, key: str, zone: tzinfo, span: tuple[int, int], card: CardEntry) -> PriceRule:
+    money = _money(price, card.su_price, key)
+    return PriceRule(money, _when(price.when), key, *_span(price, zone, span), su=price.su)
+
+
+def _money(price: PriceEntry, su_price: Decimal | None, key: str) -> Decimal:
+    """Money per GPU-hour: as it is set, else that of its service units."""
+    if price.gpu_hour is None and price.su is None:
+        raise RatingError(f"{key}: a price needs gpu_hour (money), or su (service units)")
+    if price.gpu_hour is not None:
+        return price.gpu_hour
+    return Decimal(0) if su_price is None or price.su is None else price.su * su_price
+
+
+def _when(when: When) -> dict[str, str | tuple[str, ...]]:
+    found = {name: getattr(when, name) for name in When.model_fields}
+    return {name: some[0] if len(some) == 1 else some for name, some in found.items() if some is not None}
+
+
+def _span(rule: DatedRule, zone: tzinfo, card: tuple[int, int]) -> tuple[int, int]:
+    """When a rule is valid: as its card, where it does not say."""
+    return _moment(rule.valid_from, zone, card[0]), _moment(rule.valid_to, zone, card[1])
+
+
+def _moment(told: Moment | None, zone: tzinfo, otherwise: int) -> int:
+    """Epoch seconds of a day's first second, or of a time; in the site's zone where it names none."""
+    if told is None:
+        return otherwise
+    at = told if isinstance(told, datetime) else datetime(told.year, told.month, told.day)
+    return int((at if at.tzinfo else at.replace(tzinfo=zone)).timestamp())
