@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Select, Text, and_, case, cast, func, literal, select
 
 from accounting.arrays import Flags, Ints
-from accounting.evidence.claim_rows import NAMES, NEVER, Codes, Rows, Said
-from accounting.evidence.exact_splits import splits_of, with_split
+from accounting.evidence.claim_rows import NEVER, Codes, Rows, Said
 from accounting.evidence.fingerprints import claim_digest
+from accounting.evidence.hypotheses.exact_splits import seen_split, splits_of
 from accounting.store.columns import Columns, among
 from accounting.store.rows import claim_of, claim_values, compact
 from accounting.store.tables import claims, jobs, records, splits
@@ -66,6 +66,7 @@ class Reader:
         self._payer: Ints = np.empty(0, dtype=np.int64)
         self._kind: Ints = np.empty(0, dtype=np.int64)
         self._slurm: Flags = np.empty(0, dtype=bool)
+        self._assumed: Flags = np.empty(0, dtype=bool)
 
     def read(self, tables: Columns, query: Select[Any]) -> Rows:
         """The claims of a query that is made from `QUERY`."""
@@ -89,6 +90,7 @@ class Reader:
             self._payer = np.append(self._payer, self.payers.of([s[:4] for s in new]))
             self._kind = np.append(self._kind, self.kinds.of([(s.model, s.profile) for s in new]))
             self._slurm = np.append(self._slurm, [s.scheduler == Scheduler.SLURM.value for s in new])
+            self._assumed = np.append(self._assumed, [s.assumed for s in new])
         return found
 
     def payer(self, rows: Rows) -> Ints:
@@ -102,6 +104,10 @@ class Reader:
     def slurm(self, rows: Rows) -> Flags:
         """Which are of Slurm's jobs."""
         return self._slurm[rows.said]
+
+    def assumed(self, rows: Rows) -> Flags:
+        """Of which the share of their node was guessed."""
+        return self._assumed[rows.said]
 
     def clusters(self, rows: Rows) -> list[str]:
         """The cluster of each one's job."""
@@ -138,7 +144,7 @@ class Reader:
     def exact(self, tables: Columns, rows: Rows) -> Rows:
         """Put what was seen live (share and cards per node) in the place of what history had to assume.
 
-        The rule is that of `accounting.evidence.exact_splits`.
+        The rule is that of `accounting.evidence.hypotheses.exact_splits`.
         """
         connection = tables.connection
         if not len(rows) or connection.execute(select(splits.c.id).limit(1)).first() is None:
@@ -146,19 +152,38 @@ class Reader:
         seen = splits_of(connection, np.unique(rows.job[self.slurm(rows)]).tolist())
         some = np.flatnonzero(np.isin(rows.job, [*seen]))
         changed: dict[int, Claim] = {}
+        more: list[tuple[int, int, Claim]] = []
+        gone: list[int] = []
         for which in _by_record(tables, rows.id[some], some):
             before = [self.claim(rows, n) for n in which]
-            told = seen[int(rows.job[which[0]])]
-            after = next((s for split in told if (s := with_split(before, split))), before)
-            changed |= {n: claim for n, was, claim in zip(which, before, after, strict=True) if claim != was}
-        return self._with(rows, changed) if changed else rows
+            after = seen_split(before, seen[int(rows.job[which[0]])])
+            places = {(c.node, c.unit): n for n, c in zip(which, before, strict=True)}
+            number = {c.node: int(rows.node[n]) for n, c in zip(which, before, strict=True)}
+            for claim in after:
+                n = places.pop((claim.node, claim.unit), None)
+                if n is None:
+                    more.append((which[0], number[claim.node], claim))
+                else:
+                    changed[n] = claim
+            gone += places.values()
+        kept = np.ones(len(rows) + len(more), dtype=bool)
+        kept[gone] = False
+        changed = {n: claim for n, claim in changed.items() if claim != self.claim(rows, n)}
+        return self.replaced(rows, changed, more).keep(kept)
 
-    def _with(self, rows: Rows, changed: Mapping[int, Claim]) -> Rows:
-        """Rows of which some are other claims, of the same jobs on the same nodes."""
-        found = Rows(*(getattr(rows, name).copy() for name in NAMES))
-        for n, claim in changed.items():
+    def replaced(self, rows: Rows, changed: Mapping[int, Claim], more: Sequence[tuple[int, int, Claim]]) -> Rows:
+        """Rows of which some are other claims, of the same jobs on the same nodes, and further claims.
+
+        ``more`` are rows of the same runs, the numbers of their nodes, and the claims.
+        """
+        if not changed and not more:
+            return rows
+        found = rows.take(np.append(np.arange(len(rows)), np.array([like for like, _, _ in more], dtype=np.int64)))
+        news = {len(rows) + n: claim for n, (_, _, claim) in enumerate(more)}
+        found.node[len(rows) :] = [node for _, node, _ in more]
+        for n, claim in {**changed, **news}.items():
             unit, milligpu, start, end, model, profile, *cards, keys, assumed, basis, native = claim_values(claim)
-            said = self._said.items[rows.said[n]]._replace(model=model, profile=profile, assumed=assumed, basis=basis)
+            said = self._said.items[found.said[n]]._replace(model=model, profile=profile, assumed=assumed, basis=basis)
             found.said[n] = self._numbers([said])[0]
             found.milligpu[n], found.start[n], found.end[n] = milligpu, start, FOREVER if end is None else end
             found.told[n] = np.frombuffer(claim_digest(claim), dtype=">u8")

@@ -21,6 +21,7 @@ from accounting.evidence.claim_reader import Reader
 from accounting.evidence.claim_rows import Rows, joined
 from accounting.evidence.day_claims import Days, inside
 from accounting.evidence.fingerprints import STILL_HELD, inputs_digest, node_number, number_of, place_text
+from accounting.evidence.hypotheses.assumed_splits import fitted, with_shares
 from accounting.evidence.key_ties import tied_rows
 from accounting.evidence.known_cards import unit_of
 from accounting.evidence.node_facts import Facts
@@ -104,10 +105,11 @@ class SiteDay:
 def site_day(tables: Columns, world: World, days: Days, a: int, b: int) -> SiteDay:
     """Everything about the node-days over ``[a, b)``."""
     reader = world.reader
-    held = reader.exact(tables, days.read(tables, a, b))
+    held = fitted(reader, reader.exact(tables, days.read(tables, a, b)), world.capacity, a, b)
     on = placed(held, b, world.resolver, reader.nodes, reader.machines)
     on = on.keep(inside(on.rows, a, b))
-    beyond = placed(tied_rows(tables, reader, held, a, b), b, world.resolver, reader.nodes, reader.machines)
+    tied = with_shares(reader, tied_rows(tables, reader, held, a, b))
+    beyond = placed(tied, b, world.resolver, reader.nodes, reader.machines)
     beyond = beyond.take(np.isin(beyond.machine, np.unique(on.machine)))
     pools, keys = _capacity(world, a, b)
     claimed = {(pair >> 32, pair & 0xFFFFFFFF) for pair in np.unique((on.machine << 32) | on.rows.node).tolist()}

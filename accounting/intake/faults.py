@@ -59,7 +59,8 @@ def _claim_fault(claim: Claim, holder: JobKey, now: int) -> str:
     start, end = claim.start, claim.end
     if claim.job is not holder and claim.job != holder:
         return f"the claim is of another job, {claim.job}"
-    if not 0 < claim.milligpu <= MOST_MILLIGPU:
+    least = 0 if claim.split_assumed else 1  # none may have been dealt to a node of the run
+    if not least <= claim.milligpu <= MOST_MILLIGPU:
         return f"{claim.milligpu} milliGPU cannot be held on one machine"
     if end is not None and end < start:
         return f"ends before it starts: {start} to {end}; correct it in the scheduler"

@@ -29,7 +29,7 @@ from exporters.join.pools import allot, pool_of
 from exporters.join.projects import UNMAPPED
 from exporters.model import Claim, Disposition, JobKey, LinkKind
 
-VERSION = 2
+VERSION = 3
 """Version of these rules. Any change that may change a posting raises it, so that node-days are reconciled anew."""
 
 REMAINDER = "remainder of the external job beyond its pods"

@@ -13,12 +13,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, tzinfo
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection, Engine, select
 
 from accounting.evidence.capacity import stretches
-from accounting.evidence.exact_splits import splits_of, with_split
 from accounting.evidence.fingerprints import (
     STILL_HELD,
     claim_digest,
@@ -28,6 +27,7 @@ from accounting.evidence.fingerprints import (
     number_of,
     place_text,
 )
+from accounting.evidence.hypotheses.exact_splits import seen_split, splits_of
 from accounting.evidence.known_cards import unit_of
 from accounting.evidence.node_facts import Facts, load_facts
 from accounting.evidence.questions import Projects, Resolver
@@ -41,15 +41,8 @@ from accounting.store.database import read
 from accounting.store.rows import CLAIM_COLUMNS, JOB_COLUMNS, claim_of, job_of
 from accounting.store.tables import claims, jobs, nodes, postings, records, rejects
 from accounting.store.tables import node_days as booked
-from exporters.model import Claim, Job, JobKey, LinkKind, NodeKey, Scheduler
-
-
-class Held(NamedTuple):
-    """A claim, the job that holds it, and a digest of what is known of it."""
-
-    claim: Claim
-    job: Job
-    told: bytes
+from exporters.model import Claim, JobKey, LinkKind, NodeKey, Scheduler
+from tests.accounting.naive_splits import Held, fitted
 
 
 def every_claim(connection: Connection) -> list[Held]:
@@ -71,12 +64,11 @@ def every_claim(connection: Connection) -> list[Held]:
         of[record, number].append(Held(claim, job, bytes(meaning)))
     found = []
     for (_, number), several in of.items():
-        exact = [h.claim for h in several]
-        if several[0].job.key.scheduler is Scheduler.SLURM:
-            splits = splits_of(connection, [number]).get(number, [])
-            exact = next((s for split in splits if (s := with_split(exact, split))), exact)
-        for h, claim in zip(several, exact, strict=True):
-            found.append(h if claim == h.claim else Held(claim, h.job, claim_digest(claim)))
+        exact, job = [h.claim for h in several], several[0].job
+        if job.key.scheduler is Scheduler.SLURM:
+            exact = seen_split(exact, splits_of(connection, [number]).get(number, []))
+        told = {h.claim: h.told for h in several}
+        found += [Held(claim, job, told.get(claim) or claim_digest(claim)) for claim in exact]
     return found
 
 
@@ -137,8 +129,13 @@ def _day(
     present: Resolver,
 ) -> Iterator[NodeDay]:
     known = every_claim(connection)
-    here = [h for h in known if overlaps(h.claim, a, b)]
-    beyond = [h for h in known if not overlaps(h.claim, a, b) and any(tied(h.claim, other.claim) for other in here)]
+    facts = load_facts(connection, min(span[0], a), span[1])
+    size = {key: stretches(node, min(span[0], a), span[1]) for key, node in facts.nodes.items()}
+    size = {key: [s for s in there if s.start < b and s.end > a] for key, there in size.items()}
+    before = [h for h in known if overlaps(h.claim, a, b)]
+    beyond = [h for h in known if not overlaps(h.claim, a, b) and any(tied(h.claim, other.claim) for other in before)]
+    beyond = [h for h in beyond if h.claim.milligpu or not h.claim.split_assumed]
+    here = [Held(c, h.job, h.told if c == h.claim else claim_digest(c)) for c, h in fitted(before, size, a, b)]
     on: dict[str, list[Held]] = defaultdict(list)
     of: dict[str, set[NodeKey]] = defaultdict(set)
     for h in here:
@@ -151,10 +148,8 @@ def _day(
         for machine, piece in on_machines(h.claim, resolver, b):
             if machine in busy:
                 on[machine].append(h._replace(claim=piece))
-    facts = load_facts(connection, min(span[0], a), span[1])
     had: dict[str, list[CapacityStretch]] = defaultdict(list)
-    for key, node in facts.nodes.items():
-        there = [s for s in stretches(node, min(span[0], a), span[1]) if s.start < b and s.end > a]
+    for key, there in size.items():
         for machine, first, last in present(key, a, b) if there else ():
             of[machine].add(key)
             for s in there:

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from accounting.evidence import key_ties
 from accounting.evidence.claim_reader import QUERY, Reader
-from accounting.evidence.exact_splits import with_split
+from accounting.evidence.hypotheses.exact_splits import seen_split, with_split
 from accounting.evidence.key_ties import tied_rows
 from accounting.evidence.node_facts import node_keys
 from accounting.intake.live.live_recorder import LedgerRecorder
@@ -159,6 +159,47 @@ def test_of_a_node_with_several_models_rows_are_found_by_model_and_profile() -> 
     assert found is not None
     assert [("h100", ()), ("a100", (3, 4, 5))] == [(c.model, c.indices) for c in found], "one number for three cards"
     assert with_split([replace(c, model="l4") for c in claims], rows) is None
+
+
+def test_types_that_history_dealt_to_the_wrong_nodes_are_where_they_were_seen() -> None:
+    claims = [
+        replace(held(1, 1, T0, T0 + 9, 2, assumed=True, model="a100"), unit="1/a100"),
+        replace(held(1, 2, T0, T0 + 9, 1, assumed=True, model="a100"), unit="1/a100"),
+        replace(held(1, 2, T0, T0 + 9, 1, assumed=True, model="v100"), unit="1/v100"),
+    ]
+    rows = [["gn01", "v100", "", 1000, [2], []], ["gn02", "a100", "", 3000, [0, 1, 3], []]]
+
+    found = seen_split(claims, [rows])
+
+    assert [("gn01", "1/v100", "v100", 1000, (2,), False), ("gn02", "1/a100", "a100", 3000, (0, 1, 3), False)] == [
+        (c.node.name, c.unit, c.model, c.milligpu, c.indices, c.split_assumed) for c in found
+    ]
+    assert claims == seen_split(claims, [[["gn01", "v100", "", 2000, [], []], ["gn02", "a100", "", 2000, [], []]]])
+
+
+def test_types_that_history_did_not_tell_are_those_that_were_seen() -> None:
+    claims = [held(1, n, T0, T0 + 9, 3, assumed=True, model="") for n in (1, 2)]
+    rows = [["gn01", "a100", "", 2000, [], []], ["gn01", "v100", "", 1000, [], []], ["gn02", "a100", "", 3000, [], []]]
+
+    found = seen_split(claims, [rows])
+
+    assert [("gn01", "a100", 2000), ("gn01", "v100", 1000), ("gn02", "a100", 3000)] == [
+        (c.node.name, c.model, c.milligpu) for c in found
+    ]
+    assert 3 == len({(c.unit, c.node) for c in found}), "a claim is known by its unit and node"
+
+
+def test_of_a_run_that_was_seen_on_some_of_its_nodes_the_rest_is_a_guess_for_the_others() -> None:
+    claims = [held(1, n, T0, T0 + 9, 4, assumed=True) for n in (1, 2, 3)]
+    whole = [[f"gn0{n}", "h100", "", 4000, [], []] for n in (1, 2, 3)]
+    part = [["gn02", "h100", "", 7000, [], []]]
+
+    assert [("gn02", 7000, False), ("gn01", 3000, True), ("gn03", 2000, True)] == [
+        (c.node.name, c.milligpu, c.split_assumed) for c in seen_split(claims, [part])
+    ]
+    assert [False] * 3 == [c.split_assumed for c in seen_split(claims, [part, whole])], "all of it says more"
+    assert claims == seen_split(claims, [[["gn02", "h100", "", 13_000, [], []]]])
+    assert claims == seen_split(claims, [[["gn09", "h100", "", 1000, [], []]]])
 
 
 @pytest.mark.parametrize(

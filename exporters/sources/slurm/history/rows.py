@@ -218,7 +218,9 @@ def _placed(cluster: str, tres: str, node_count: str, node_list: str) -> Placed:
     if not cards:
         shared = gres.shared_in(gres.parse_tres(tres))
         return Placed(len(nodes), (), f"{shared} is not metered" if shared else "no gpu")
-    return Placed(len(nodes), runs.parts_on(cluster, list(zip(nodes, runs.deal(cards, len(nodes)), strict=True))))
+    # a node to which none is dealt may have given some all the same: that it was the run's is not forgotten
+    hands = [hand or [gres.Cards(cards[0].type, 0)] for hand in runs.deal(cards, len(nodes))]
+    return Placed(len(nodes), runs.parts_on(cluster, list(zip(nodes, hands, strict=True))))
 
 
 @lru_cache(maxsize=1024)

@@ -1,0 +1,1 @@
+"""What a record cannot tell and somebody had to guess, and what is known instead."""
