@@ -102,7 +102,7 @@ class DayColumns:
             rows.end,
             keys,
             [tuple(m.capacity) for m in machines],
-            tuple(dict.fromkeys(s for m in machines for s in m.coverage)),
+            [tuple(m.coverage) for m in machines],
             Names(_Jobs(day, self.holder), self.units, day.projects, reader.kinds.items, clusters),
             _Claims(day, self.rows),
             {(scheduler, cluster): second for m in machines for scheduler, cluster, second in m.known_until},

@@ -26,7 +26,7 @@ from exporters.model import Claim, JobKey, LinkKind, Scheduler
 def columns_of(
     claims: Mapping[str, Iterable[Claim]],
     capacity: Mapping[str, Sequence[CapacityStretch]],
-    coverage: Sequence[CoverageStretch],
+    coverage: Mapping[str, Sequence[CoverageStretch]],
     projects: Mapping[JobKey, str],
     known_until: Mapping[tuple[Scheduler, str], int] | None = None,
     rulings: Mapping[str, Sequence[Ruling]] | None = None,
@@ -84,7 +84,7 @@ def columns_of(
             ).astype(np.int32),
         ),
         [tuple(capacity.get(name, ())) for name in machines],
-        tuple(coverage),
+        [tuple(coverage.get(name, ())) for name in machines],
         Names(jobs.values, units.values, names.values, models.values, clusters.values),
         lambda which: [rows[n] for n in which.tolist()],
         dict(known_until or {}),

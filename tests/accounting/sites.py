@@ -38,7 +38,7 @@ def sites(draw: st.DrawFn) -> Site:
         columns_of(
             {f"n{n}": day.claims for n, day in enumerate(drawn_out)},
             {f"n{n}": day.capacity for n, day in enumerate(drawn_out)},
-            drawn_out[0].coverage,
+            {f"n{n}": day.coverage for n, day in enumerate(drawn_out)},
             {job: project for day in drawn_out for job, project in day.projects},
             {(scheduler, cluster): second for scheduler, cluster, second in drawn_out[0].known_until},
             {f"n{n}": draw(_rulings(day)) for n, day in enumerate(drawn_out)},

@@ -79,7 +79,7 @@ def test_the_order_of_claims_does_not_matter(site: Site, rng: random.Random) -> 
     shuffled = columns_of(
         {name: rng.sample(claims[name], len(claims[name])) for name in rng.sample([*claims], len(claims))},
         {name: columns.capacity[n] for n, name in enumerate(columns.machines)},
-        columns.coverage,
+        {name: columns.coverage[n] for n, name in enumerate(columns.machines)},
         {columns.names.jobs[job]: columns.names.projects[project] for job, project in projects.items()},
     )
 
@@ -158,7 +158,9 @@ def test_what_nests_and_fits_never_needs_the_scalar_rules(monkeypatch: pytest.Mo
         CoverageStretch(FIRST + 6 * hour, FIRST + 3 * DAY, SLURM, "hpc1"),
         CoverageStretch(FIRST, FIRST + 3 * DAY, KUBE, "prod"),
     ]
-    site = Site(columns_of({"gn09": claims}, {"gn09": capacity}, coverage, {}), (FIRST, FIRST + 3 * DAY), Rules())
+    site = Site(
+        columns_of({"gn09": claims}, {"gn09": capacity}, {"gn09": coverage}, {}), (FIRST, FIRST + 3 * DAY), Rules()
+    )
     postings, _ = swept(site)
 
     assert {at: list(reconcile(day, Rules()).postings) for at, day in node_days(site).items()} == postings
@@ -167,12 +169,31 @@ def test_what_nests_and_fits_never_needs_the_scalar_rules(monkeypatch: pytest.Mo
     assert {"charged", "reserved", "idle", "down", "unknown", "capacity", ""} == accounts
 
 
+def test_what_is_not_known_of_one_machine_is_known_of_another_of_its_cluster() -> None:
+    hour = 3600
+    capacity = {
+        name: [CapacityStretch(FIRST, FIRST + DAY, SLURM, "hpc1", name, "h100", 8000, up=True)]
+        for name in ("gn09", "gn10")
+    }
+    coverage = {
+        "gn09": [CoverageStretch(FIRST, FIRST + hour, SLURM, "hpc1")],
+        "gn10": [CoverageStretch(FIRST, FIRST + DAY, SLURM, "hpc1")],
+    }
+    site = Site(columns_of({}, capacity, coverage, {}), (FIRST, FIRST + DAY), Rules())
+    postings, _ = swept(site)
+
+    assert {at: list(reconcile(day, Rules()).postings) for at, day in node_days(site).items()} == postings
+    assert {("unknown", 23 * hour * 8000), ("idle", hour * 8000), ("capacity", -DAY * 8000)} == {
+        (p.account, p.quantity) for (machine, _), found in postings.items() for p in found if machine == "gn09"
+    }
+
+
 def test_only_the_seconds_in_doubt_are_left_to_the_scalar_rules(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = watch_windows(monkeypatch)
     claims = [run(1, 6000, FIRST, FIRST + 5000), run(2, 6000, FIRST + 4000, FIRST + 9000), run(3, 1000, FIRST, None)]
     capacity = [CapacityStretch(FIRST, FIRST + DAY, SLURM, "hpc1", "gn09", "h100", 8000, up=True)]
     coverage = [CoverageStretch(FIRST, FIRST + DAY, SLURM, "hpc1")]
-    site = Site(columns_of({"gn09": claims}, {"gn09": capacity}, coverage, {}), (FIRST, FIRST + DAY), Rules())
+    site = Site(columns_of({"gn09": claims}, {"gn09": capacity}, {"gn09": coverage}, {}), (FIRST, FIRST + DAY), Rules())
     postings, _ = swept(site)
 
     assert {at: list(reconcile(day, Rules()).postings) for at, day in node_days(site).items()} == postings
@@ -189,7 +210,7 @@ def test_a_site_in_many_chunks_is_the_site_in_one(monkeypatch: pytest.MonkeyPatc
 
 def test_a_machine_that_had_nothing_is_there_too() -> None:
     capacity = [CapacityStretch(FIRST, FIRST + DAY, SLURM, "hpc1", "gn09", "h100", 8000, up=True)]
-    site = Site(columns_of({}, {"gn09": capacity}, [], {}), (FIRST, FIRST + DAY), Rules())
+    site = Site(columns_of({}, {"gn09": capacity}, {}, {}), (FIRST, FIRST + DAY), Rules())
     postings, unplaced = swept(site)
 
     assert {at: list(reconcile(day, Rules()).postings) for at, day in node_days(site).items()} == postings
@@ -211,7 +232,7 @@ def test_a_claim_on_another_clusters_node_is_refused() -> None:
     claim = replace(run(1, 1000), node=NodeKey(KUBE, "prod", "gn09"))
 
     with pytest.raises(ValueError, match="claim of job slurm/hpc1/1@0 is on node kubernetes/prod/gn09"):
-        columns_of({"gn09": [claim]}, {}, [], {})
+        columns_of({"gn09": [claim]}, {}, {}, {})
 
 
 def test_a_period_without_a_second_is_refused() -> None:
@@ -249,7 +270,7 @@ def one_day(claims: Sequence[Claim], rulings: Sequence[Ruling] = ()) -> tuple[li
     day = NodeDay(
         "gn09", FIRST, FIRST + DAY, tuple(claims), capacity, coverage, tuple(projects.items()), rulings=tuple(rulings)
     )
-    columns = columns_of({"gn09": claims}, {"gn09": capacity}, coverage, projects, rulings={"gn09": rulings})
+    columns = columns_of({"gn09": claims}, {"gn09": capacity}, {"gn09": coverage}, projects, rulings={"gn09": rulings})
     postings, _ = swept(Site(columns, (FIRST, FIRST + DAY), Rules()))
     return list(reconcile(day, Rules()).postings), postings["gn09", FIRST // DAY]
 

@@ -36,7 +36,7 @@ def both(
         CapacityStretch(FIRST, FIRST + 2 * DAY, KUBE, "prod", "gn09", "NVIDIA-H100", 8000, up=True),
     ]
     coverage = [CoverageStretch(FIRST, FIRST + 2 * DAY, s, c) for s, c in ((SLURM, "hpc1"), (KUBE, "prod"))]
-    columns = columns_of({"gn09": claims}, {"gn09": capacity}, coverage, {}, holdings={"gn09": holdings})
+    columns = columns_of({"gn09": claims}, {"gn09": capacity}, {"gn09": coverage}, {}, holdings={"gn09": holdings})
     site = Site(columns, (FIRST, FIRST + 2 * DAY), RULES)
     asked: list[NodeDay] = watch_windows(monkeypatch)
     postings, _ = swept(site)

@@ -95,7 +95,7 @@ def month(nodes: int, seed: int = 1) -> Columns:
             target.astype(np.int32),
         ),
         [_capacity(n) for n in range(nodes)],
-        _coverage(),
+        [_coverage()] * nodes,
         Names(
             _Lazy(len(holder), lambda code: texts.job_key(int(holder[code]))),
             _Lazy(len(job), texts.unit),

@@ -73,7 +73,9 @@ def _places(connection: Connection, site: Columns) -> None:
                  s.start, end, basis)
             )  # fmt: skip
     insert_many(connection, capacity, [c.name for c in capacity.columns], seen)
-    spans = [(("sacct", "history") if s.scheduler is Scheduler.SLURM else ("pods", "live"), s) for s in site.coverage]
+    spans = [
+        (("sacct", "history") if s.scheduler is Scheduler.SLURM else ("pods", "live"), s) for s in site.coverage[0]
+    ]
     told = [
         (n, source, s.scheduler.value, s.cluster, kind, s.start, s.end)
         for n, ((source, kind), s) in enumerate(spans, start=1)

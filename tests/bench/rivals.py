@@ -38,14 +38,14 @@ def _states(site: Columns, period: tuple[int, int]) -> list[tuple[int, int, int,
     """What is free on a machine, and in a lender, and when: day by day, as all is told by day."""
     found = []
     days = {*range(period[0] // DAY * DAY + DAY, period[1], DAY)}
-    covered = {t for s in site.coverage for t in (s.start, s.end)}
+    covered = {t for s in site.coverage[0] for t in (s.start, s.end)}
     for m, capacity in enumerate(site.capacity):
         borders = sorted({*period, *days, *(t for t in covered if period[0] < t < period[1])} | {
             t for s in capacity for t in (s.start, s.end) if period[0] < t < period[1]
         })  # fmt: skip
         for a, b in pairwise(borders):
             here = [s for s in capacity if s.start <= a < s.end]
-            read = {(s.scheduler, s.cluster) for s in site.coverage if s.start <= a < s.end}
+            read = {(s.scheduler, s.cluster) for s in site.coverage[0] if s.start <= a < s.end}
             unread = [s for s in here if (s.scheduler, s.cluster) not in read]
             down = [s for s in here if s.scheduler == "slurm" and not s.up]
             slurm_unread = any(s.scheduler == "slurm" for s in unread)

@@ -60,6 +60,13 @@ class _Situation(NamedTuple):
     covered: frozenset[tuple[Scheduler, str]]
 
 
+class _Known(NamedTuple):
+    """When who can be read changes, and who can be then."""
+
+    changes: list[int]
+    covered: list[frozenset[tuple[Scheduler, str]]]
+
+
 class _State(NamedTuple):
     """What follows from a situation: codes as in `TimeCells`, or of a lender's free cards."""
 
@@ -87,18 +94,13 @@ class Timeline:
         self.states: list[_State] = []
         self.seen: list[_Seen] = []
         self.lenders: dict[tuple[int, str, str], _State] = {}
-        borders = {t for s in site.coverage for t in (s.start, s.end)}
-        self.readable = [-1, *sorted(_inside(borders, period))]  # when who can be read changes, and who can then
-        self.covered = [
-            frozenset((s.scheduler, s.cluster) for s in site.coverage if s.start <= max(t, period[0]) < s.end)
-            for t in self.readable
-        ]
+        self.readable: dict[tuple[CoverageStretch, ...], _Known] = {}
 
     def cells(self, first: int, last: int) -> TimeCells:
         """The cells of machines ``first`` to ``last - 1``, which are counted from 0."""
         rows: list[tuple[int, int, int, int]] = []
         for m in range(first, last):
-            for a, b, situation in self._stretches(self.site.capacity[m]):
+            for a, b, situation in self._stretches(self.site.capacity[m], self._known(self.site.coverage[m])):
                 if rows and rows[-1][0] == m - first and rows[-1][3] == situation:
                     rows[-1] = (m - first, rows[-1][1], b, situation)
                 else:
@@ -110,7 +112,23 @@ class Timeline:
         start = self.period[0]
         return by_day(table[:, 0], table[:, 1] - start, table[:, 2] - start, table[:, 3], states, start % DAY)
 
-    def _stretches(self, capacity: Sequence[CapacityStretch]) -> list[tuple[int, int, int]]:
+    def _known(self, coverage: Sequence[CoverageStretch]) -> _Known:
+        """Who could be read of a machine, and when; most machines of a cluster have the same."""
+        told = tuple(coverage)
+        found = self.readable.get(told)
+        if found is None:
+            borders = {t for s in told for t in (s.start, s.end)}
+            changes = [-1, *sorted(_inside(borders, self.period))]
+            found = self.readable[told] = _Known(
+                changes,
+                [
+                    frozenset((s.scheduler, s.cluster) for s in told if s.start <= max(t, self.period[0]) < s.end)
+                    for t in changes
+                ],
+            )
+        return found
+
+    def _stretches(self, capacity: Sequence[CapacityStretch], known: _Known) -> list[tuple[int, int, int]]:
         """A machine's time, cut wherever what is told or readable changes, with the numbers of the situations.
 
         Of nodes' names only matters which are the same, so situations of different machines are equal but for names.
@@ -123,9 +141,9 @@ class Timeline:
         borders = _inside((t for s in capacity for t in (s.start, s.end)), self.period)
         numbers: dict[int, int] = {}
         found = []
-        for a, b in pairwise(sorted(borders.union(self.readable[1:], self.period))):
+        for a, b in pairwise(sorted(borders.union(known.changes[1:], self.period))):
             here = tuple(t for start, end, t in told if start <= a < end)
-            plain = self._number(_Situation(here, self.covered[bisect_right(self.readable, a) - 1]))
+            plain = self._number(_Situation(here, known.covered[bisect_right(known.changes, a) - 1]))
             if plain not in numbers:
                 numbers[plain] = len(self.seen)
                 self.seen.append(_Seen(plain, nodes))

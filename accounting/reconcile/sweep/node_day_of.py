@@ -69,7 +69,7 @@ class NodeDayCutter:
             b,
             tuple(claims),
             tuple(s for s in site.capacity[number] if s.start < b and s.end > a),
-            tuple(s for s in site.coverage if s.start < b and s.end > a),
+            tuple(s for s in site.coverage[number] if s.start < b and s.end > a),
             tuple(projects.items()),
             tuple((*place, second) for place, second in sorted(self.known_until(end).items())),
             tuple(r for r in site.rulings.get(number, ()) if projects.keys() >= set(r.parties)),

@@ -107,7 +107,8 @@ class Columns:
     that is still held ends at `FOREVER`. ``project`` is who pays (one project per job over the period that is swept:
     sweep the stretches between two changes of the project map one by one). ``slurm`` says whose claim it is, and
     ``cluster`` which cluster's. ``node`` is the code of a Slurm claim's NodeName, -1 for pods; ``native`` the code of
-    the claim's native id, -1 when no key on the site names it. ``capacity`` is by machine, ``coverage`` the site's.
+    the claim's native id, -1 when no key on the site names it. ``capacity`` and ``coverage`` are by machine: of one
+    that was seen in the hands of a run that no record tells, less is known than of another of its cluster.
     ``known_until`` and ``rulings`` (by machine) are as in `NodeDay`. ``claims`` returns the claims behind rows.
     ``seen`` are the cards that claims are known to hold, and ``holdings`` returns what was seen of the cards of one
     machine's units within a stretch of epoch seconds, clipped to it (None: nothing was seen anywhere).
@@ -128,7 +129,7 @@ class Columns:
     end: Ints
     keys: Keys
     capacity: Sequence[Sequence[CapacityStretch]]
-    coverage: Sequence[CoverageStretch]
+    coverage: Sequence[Sequence[CoverageStretch]]
     names: Names
     claims: Callable[[Ints], Sequence[Claim]]
     known_until: Mapping[tuple[Scheduler, str], int] = field(default_factory=dict)

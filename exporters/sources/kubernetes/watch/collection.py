@@ -30,6 +30,9 @@ WATCH_SECONDS = 60
 CATCH_UP_SECONDS = 5
 """How long a watch lasts that replays an earlier life: on a quiet server its end is the end of the replay."""
 
+_SPREAD = random.Random()  # noqa: S311 (spreads the retries of many clients, guards nothing)
+"""Its own: whoever seeds the process's generator gets the same numbers, whatever a watch's thread does meanwhile."""
+
 SILENCE = 15.0
 """How much longer than its time a watch may stay silent before it counts as broken."""
 
@@ -163,7 +166,7 @@ class Reflector(Generic[T]):
 
     def _delay(self) -> float:
         longest = LONGEST_PAUSE if self.refused else min(LONGEST_PAUSE, self._pause * 2 ** min(self._failures - 1, 10))
-        return longest * random.uniform(0.5, 1.0)  # noqa: S311 (spreads the retries of many clients, guards nothing)
+        return longest * _SPREAD.uniform(0.5, 1.0)
 
     def _failed(self, error: ApiError) -> None:
         if self._optional and error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN):
