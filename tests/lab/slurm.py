@@ -42,7 +42,8 @@ class SlurmLab:
 
     ``environment`` is what a client command needs to talk to this cluster; `run` uses it. ``cluster`` is its name.
     ``extra`` are further lines for slurm.conf, ``enforce`` is AccountingStorageEnforce. ``suite`` is the Debian suite
-    whose Slurm it is; without it, this machine's.
+    whose Slurm it is; without it, this machine's. ``beside`` is a lab whose slurmdbd keeps this cluster, too; that must
+    be up, and end later.
     """
 
     def __init__(
@@ -58,11 +59,13 @@ class SlurmLab:
         enforce: str = "associations,limits,qos",
         extra: Sequence[str] = (),
         suite: Suite | None = None,
+        beside: SlurmLab | None = None,
     ) -> None:
         if os.geteuid() != 0:
             raise PermissionError("the Slurm lab must run as root: slurmd starts jobs for other users")
         self.root = root
         self.suite = suite
+        self.beside = beside
         self.cluster = cluster
         self.users = tuple(users)
         self.groups = tuple(groups) if groups is not None else (NodeGroup(nodes, {gpu_type: gpus}),)
@@ -74,9 +77,9 @@ class SlurmLab:
             root=root,
             cluster=cluster,
             host=socket.gethostname().split(".")[0],
-            munge_socket=self._munge_folder / "socket",
+            munge_socket=self._munge_folder / "socket" if beside is None else beside.layout.munge_socket,
             ctld_port=ctld,
-            dbd_port=dbd,
+            dbd_port=dbd if beside is None else beside.layout.dbd_port,
             slurmd_ports=dict(zip(names, slurmds, strict=True)),
             database_port=self.database.port,
             groups=self.groups,
@@ -141,14 +144,16 @@ class SlurmLab:
     def start(self) -> None:
         """Bring everything up and wait until every node is idle."""
         slurm_files.write(self.layout, self.database, self.users, self.release)
-        self._start_munge()
-        self.database.start()
-        self._start_accounting()
+        if self.beside is None:
+            self._start_munge()
+            self.database.start()
+            self.start_accounting()
         self.run("sacctmgr", "-i", "add", "cluster", self.cluster)
         self._start("slurmctld", "slurmctld", "-D", "-c").ready(lambda: self._answers("scontrol", "ping"))
-        for name in self.node_names:
+        there = [name for group in self.groups for name in group.names if group.state != "CLOUD"]
+        for name in there:
             self.start_node(name, wait=False)
-        for name in self.node_names:
+        for name in there:
             self._daemons[name].ready(lambda name=name: self.node_states()[name] == "idle")
 
     def stop(self) -> None:
@@ -159,7 +164,8 @@ class SlurmLab:
         for daemon in self._daemons.values():
             daemon.stop(patience=2)
         sweep("SLURM_CONF", str(self.layout.conf), self.root)
-        self.database.stop()
+        if self.beside is None:
+            self.database.stop()
         shutil.rmtree(self.root, ignore_errors=True)
 
     def start_node(self, name: str, *, wait: bool = True) -> None:
@@ -179,6 +185,22 @@ class SlurmLab:
     def start_controller(self) -> None:
         """Start slurmctld again from its saved state."""
         self._start("slurmctld", "slurmctld", "-D").ready(lambda: self._answers("scontrol", "ping"))
+
+    def stop_accounting(self) -> None:
+        """Stop slurmdbd: sacct gets no answer, and slurmctld keeps what it has to tell."""
+        self._daemons.pop("slurmdbd").stop()
+
+    def start_accounting(self) -> None:
+        """Start slurmdbd; once in a while its first talk with a new-born MariaDB fails, and it ends."""
+        for patience in (2, 1, 0):
+            daemon = self._start("slurmdbd", "slurmdbd", "-D")
+            try:
+                daemon.ready(lambda: self._answers("sacctmgr", "-n", "show", "cluster"))
+            except RuntimeError:
+                if not patience:
+                    raise
+            else:
+                return
 
     # -- use -----------------------------------------------------------------------------
 
@@ -284,18 +306,6 @@ class SlurmLab:
         env = {**os.environ, **self.environment}
         done = subprocess.run(self.command(*command), env=env, capture_output=True, check=False, timeout=30)
         return done.returncode == 0 and b"DOWN" not in done.stdout
-
-    def _start_accounting(self) -> None:
-        """Start slurmdbd; once in a while its first talk with a new-born MariaDB fails, and it ends."""
-        for patience in (2, 1, 0):
-            daemon = self._start("slurmdbd", "slurmdbd", "-D")
-            try:
-                daemon.ready(lambda: self._answers("sacctmgr", "-n", "show", "cluster"))
-            except RuntimeError:
-                if not patience:
-                    raise
-            else:
-                return
 
     def _start_munge(self) -> None:
         folder = self._munge_folder

@@ -12,7 +12,8 @@ class NodeGroup:
     """Equal nodes: ``count`` of them, named ``<prefix>01`` and so on.
 
     ``gpus`` is GPU type -> cards per node: ``{"h100": 8}``, ``{"a100": 4, "1g.10gb": 7}`` (a MIG profile as a gres
-    type), ``{}`` for a node without. ``partitions`` names further partitions than ``all`` that hold them.
+    type), ``{}`` for a node without. ``partitions`` names further partitions than ``all`` that hold them. ``state`` is
+    how they begin: ``CLOUD`` are not there until they are wanted.
     """
 
     count: int
@@ -22,6 +23,7 @@ class NodeGroup:
     memory_mb: int = 512_000
     partitions: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
+    state: str = "UNKNOWN"
 
     @property
     def names(self) -> list[str]:
@@ -129,7 +131,7 @@ def slurm_conf(layout: Layout) -> str:
         "SlurmdDebug=info",
     ]
     for group in layout.groups:
-        options = f"CPUs={group.cpus} RealMemory={group.memory_mb} State=UNKNOWN"
+        options = f"CPUs={group.cpus} RealMemory={group.memory_mb} State={group.state}"
         options += f" Gres={group.gres}" if group.gpus else ""
         options += f" Feature={','.join(group.features)}" if group.features else ""
         lines += [

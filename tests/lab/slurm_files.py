@@ -19,8 +19,9 @@ FIRST_UID = 62001
 def write(layout: Layout, database: MariaDB, users: Sequence[str], release: tuple[int, int]) -> None:
     """Write everything below ``layout.root``, which must be open to the users that jobs run as."""
     etc = layout.conf.parent
-    for folder in (etc, layout.state / "ctld", layout.log, layout.devices, layout.munge_socket.parent):
+    for folder in (etc, layout.state / "ctld", layout.log, layout.devices):
         folder.mkdir(parents=True)
+    layout.munge_socket.parent.mkdir(parents=True, exist_ok=True)
     layout.root.chmod(0o755)
     for folder in layout.root.parents:
         if not folder.stat().st_mode & stat.S_IXOTH:
