@@ -102,7 +102,7 @@ def day_inputs(
             worker = Worker(connection, range_)
             marks = {day: (b"", False) if unless is None else worker.mark(connection, *day) for day in days}
         todo = [day for day, (_, unchanged) in marks.items() if not unchanged]
-        with readers(ledger, much=len(todo) > FEW and much(ledger)) as some:
+        with readers(ledger, much=len(todo) > FEW and much(ledger), loading=[__name__]) as some:
             found = some.map(partial(_inputs, token=uuid4().hex, range_=range_), todo)
             for day, (_, unchanged) in marks.items():
                 yield from _booked_inputs(ledger, worker, day) if unchanged else next(found)
@@ -199,7 +199,7 @@ def _working(ledger: Engine, range_: Range, work: Work) -> Iterator[Iterator[Don
     todo = [(day, mark) for day, (mark, unchanged) in marks.items() if not unchanged]
     few = len(todo) <= FEW or range_.machines is not None
     if work.engine == "pool" or (not work.engine and not few and much(ledger)):
-        with readers(ledger, much=True, number=work.workers) as beside:
+        with readers(ledger, much=True, number=work.workers, loading=[__name__]) as beside:
             found = beside.map(partial(_day, token=uuid4().hex, range_=range_), todo)
             yield _in_order(ledger, worker, marks, found)
         return

@@ -46,7 +46,8 @@ def rederived(ledger: Engine, site: Site, rules: Rules, zone: tzinfo, within: Pe
     """
     with read(ledger) as connection:
         runs = _apart(_days(connection, within))
-    with uncollected(), readers(ledger, much=any(len(run) > FEW for run in runs) and much(ledger)) as some:
+    several = any(len(run) > FEW for run in runs) and much(ledger)
+    with uncollected(), readers(ledger, much=several, loading=[__name__]) as some:
         for days in runs:
             of_day = partial(_of_day, token=uuid4().hex, range_=Range(site, rules, days, zone))
             for found in some.map(of_day, days):

@@ -74,7 +74,8 @@ def seal(engine: Engine, name: str, *, now: int, zone: tzinfo) -> bytes:
         booked = connection.execute(
             select(func.count()).select_from(transactions).where(_T.period == name)
         ).scalar_one()
-        with readers(engine, much=booked >= _MUCH) as some:  # they see what this one sees: nobody else can write
+        # they see what this one sees: nobody else can write
+        with readers(engine, much=booked >= _MUCH, loading=[booked_text.__module__]) as some:
             made = digest(some, connection, name, before)
         news = {"state": SEALED, "seal": made, "sealed_at": now}
         connection.execute(update(periods).where(_N.name == name).values(news))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -70,15 +70,21 @@ class Beside:
 
 
 @contextmanager
-def readers(ledger: Engine, *, much: bool, number: int = 0) -> Iterator[Readers]:
-    """``number`` processes (0: one per processor) where there is ``much`` to do: to start them takes a while."""
+def readers(ledger: Engine, *, much: bool, number: int = 0, loading: Sequence[str] = ()) -> Iterator[Readers]:
+    """``number`` processes (0: one per processor) where there is ``much`` to do: to start them takes a while.
+
+    They come from one that has loaded the modules ``loading``, those of the functions that are going to be mapped: so
+    that is done once, and the memory it takes is shared.
+    """
     number = number or cpu_count() or 1
     if not much:
         yield Here(ledger)
         return
     address = ledger.url.render_as_string(hide_password=False)
     try:
-        with ProcessPoolExecutor(number, get_context("spawn"), initializer=_begin, initargs=(address,)) as pool:
+        context = get_context("forkserver")
+        context.set_forkserver_preload([__name__, *loading])
+        with ProcessPoolExecutor(number, context, initializer=_begin, initargs=(address,)) as pool:
             yield Beside(pool, number)
     except BrokenProcessPool as error:
         raise LedgerError(

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -167,9 +166,17 @@ def stages(folder: Path) -> dict[str, Any]:
 
 
 def cpu() -> float:
-    """CPU seconds of this process and of those that it started and that have ended."""
-    used = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    return sum(u.ru_utime + u.ru_stime for u in used)
+    """CPU seconds of this process and of all below it, also of those that have ended."""
+    return sum(map(used, family(os.getpid())))
+
+
+def used(pid: int) -> float:
+    """CPU seconds of a process, and of those below it that have ended and that it has waited for."""
+    try:
+        told = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return sum(map(int, told[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def one_more(config: Config) -> int:
