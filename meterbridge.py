@@ -25,6 +25,7 @@ VERBS = {
     "dashboards": "dashboards.commands:dashboards",
     "demo": "demo.command:demo",
     "disputes": "accounting.commands.disputes:disputes",
+    "doctor": "accounting.commands.doctor:doctor",
     "explain": "accounting.commands.explain:explain",
     "export": "accounting.commands.export:export",
     "exporter": "exporters.commands.exporter:exporter",
@@ -44,8 +45,9 @@ VERBS = {
 """What is typed, and where it is written: module, colon, command. Only the module of what is typed is loaded."""
 
 EPILOG = """\b
-Exit codes: 0 done; 1 an invariant does not hold (check), some input was rejected (ingest --strict), or a month is
-not settled (settle, close); 2 wrong usage or settings; 3 a source, the ledger or a file could not be read or written.
+Exit codes: 0 done; 1 an invariant does not hold (check), something is wrong (doctor), some input was rejected
+(ingest --strict), or a month is not settled (settle, close); 2 wrong usage or settings; 3 a source, the ledger
+or a file could not be read or written.
 """
 
 

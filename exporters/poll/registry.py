@@ -29,7 +29,7 @@ from exporters.join.site_picture import Reading
 from exporters.meters.fabric_meter import FabricMeter
 from exporters.meters.meter import Meter
 from exporters.meters.roster import Roster
-from exporters.model import Claim, Job, JobKey, LinkKind, Snapshot
+from exporters.model import Claim, Job, JobKey, LinkKind, NodeKey, Snapshot
 from exporters.poll.memory import tidy
 from exporters.poll.poller import STALE_AFTER, Polled
 from exporters.poll.recorder_queue import Handover
@@ -245,6 +245,11 @@ class Collector:
     def view(self) -> View | None:
         """The last join; None before the first."""
         return self._view
+
+    def nodes(self) -> list[NodeKey]:
+        """Every node that a source told of lately, as its own scheduler names it."""
+        with self._lock:
+            return sorted({n.key for p in self._polled if p.snapshot is not None for n in p.snapshot.nodes})
 
     def ready(self) -> bool:
         """True once every source was read at least once and joined: before that, a missing job proves nothing."""
