@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from exporters.commands.options import config_option
 from exporters.errors import EXIT_BREACH, OperatorError
+
+
+@contextmanager
+def quiet(log: logging.Logger) -> Iterator[None]:
+    """Let a logger say nothing for a while."""
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 @click.command()
@@ -33,19 +46,18 @@ def doctor(
     Asks every source once as the exporter does, reads how far the ledger is, and changes nothing. Exits 1 when
     something is wrong; what is only worth a look does not count.
     """
-    logging.getLogger("exporters").setLevel(logging.CRITICAL)  # what it would say is among the findings
-
     from accounting.doctor import finding
     from accounting.doctor.examine import examine
     from exporters.config import load
 
-    found = examine(
-        load(config_file),
-        prometheus_url=prometheus_url,
-        prometheus_token=prometheus_token,
-        grafana_url=grafana_url,
-        grafana_token=os.environ.get("GRAFANA_TOKEN", ""),
-    )
+    with quiet(logging.getLogger("exporters")):  # what it would say is among the findings
+        found = examine(
+            load(config_file),
+            prometheus_url=prometheus_url,
+            prometheus_token=prometheus_token,
+            grafana_url=grafana_url,
+            grafana_token=os.environ.get("GRAFANA_TOKEN", ""),
+        )
     click.echo(finding.as_json(found) if as_json else finding.as_text(found))
     wrong = sum(f.level is finding.Level.WRONG for f in found)
     if wrong:
