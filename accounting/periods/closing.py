@@ -25,7 +25,8 @@ from accounting.store.tables import periods
 class ClosedWith:
     """The prices and terms of a closed month. ``capacity`` and ``charged`` are milliGPU-seconds, corrections included.
 
-    ``amount`` is what its statement came to.
+    ``amount`` is what its statement came to. ``facts`` is a digest over what is kept of its jobs
+    (`accounting.statements.known.kept`), empty where prices do not look at it.
     """
 
     rates: Rates
@@ -33,6 +34,7 @@ class ClosedWith:
     capacity: int
     charged: int
     amount: Decimal
+    facts: str = ""
 
     def text(self) -> str:
         """One canonical line of JSON."""
@@ -46,6 +48,8 @@ class ClosedWith:
             "hold_from": dict(self.terms.hold_from),
             "time_zone": self.terms.time_zone,
         }
+        if self.facts:
+            told["facts"] = self.facts
         for name, rules in (("prices", self.rates.more), ("factors", self.rates.factors)):
             if rules:
                 told[name] = [_rule_text(rule) for rule in rules]
@@ -67,6 +71,7 @@ def closed_with_of(text: str) -> ClosedWith | None:
         told["capacity"],
         told["charged"],
         Decimal(told["amount"]),
+        told.get("facts", ""),
     )
 
 

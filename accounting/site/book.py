@@ -29,7 +29,7 @@ from accounting.statements import Basis, Statement, Terms, beancount
 from accounting.statements import write_statement as write_files
 from accounting.statements.explain import explain_usage, render
 from accounting.statements.files import write_atomic
-from accounting.statements.jobs import Asked
+from accounting.statements.known.jobs import Asked
 from accounting.statements.lines import Cards
 from accounting.statements.month import line_named, month_statement
 from accounting.store.calendar import Period, period_at, period_named

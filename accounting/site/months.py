@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Connection, Engine, func, select
 
 from accounting.ledger.disputes import Dispute, disputes, reach, rule
 from accounting.ledger.reconcile_range import ReconcileReport, day_inputs
@@ -18,7 +18,8 @@ from accounting.rates.rating import RatingError, money
 from accounting.site import book
 from accounting.site.rereading import read_again
 from accounting.statements.hours import hours_text, micro_hours
-from accounting.statements.month import month_sums, refuse_unpriced
+from accounting.statements.known.kept import keep
+from accounting.statements.month import facts_to_keep, month_sums, refuse_unpriced
 from accounting.store.calendar import Period, close, period_named
 from accounting.store.database import LedgerError, read
 from accounting.store.tables import node_days
@@ -76,14 +77,22 @@ def close_month(config: Config, name: str, now: int, *, force: bool = False) -> 
         todo = [] if force else [o for o in _settle(config, engine, period, now) if o.must]
         if todo:
             raise NotSettledError(name, todo)
-        close(engine, name, now=now, zone=zone, closed_with=lambda: _closed_with(config, engine, period).text())
+
+        def closed_with(connection: Connection) -> str:
+            at = book.prices(config, engine, period)
+            kept, _ = facts_to_keep(engine, period, at.cards)
+            keep(connection, name, kept)
+            return _closed_with(config, engine, period).text()
+
+        close(engine, name, now=now, zone=zone, closed_with=closed_with)
         return period_state(engine, name).closed_with
 
 
 def _closed_with(config: Config, engine: Engine, period: Period) -> ClosedWith:
     at = book.prices(config, engine, period)
     sums = month_sums(engine, period, at.cards)
-    return ClosedWith(at.rates, at.terms, sums.capacity, sums.charged, sums.amount)
+    _, facts = facts_to_keep(engine, period, at.cards)
+    return ClosedWith(at.rates, at.terms, sums.capacity, sums.charged, sums.amount, facts)
 
 
 def seal_month(config: Config, name: str, now: int) -> str:
@@ -122,6 +131,8 @@ def amounts_hold(config: Config, engine: Engine) -> list[Breach]:
         again = _closed_with(config, engine, period_named(state.name, book.zone(config)))
         if again != state.closed_with:
             told = f"closed with {state.closed_with.amount}, now {again.amount} {again.rates.currency}"
+            if again.facts != state.closed_with.facts:
+                told += ": what was kept of its jobs was changed"
             found.append(Breach("a closed period rates to the same cents", f"period {state.name}", told))
     return found
 

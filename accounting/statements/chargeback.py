@@ -136,7 +136,7 @@ def cells(statement: Statement, first: int, count: int, name: Callable[[str], st
 def whole_lines(statement: Statement, first: int, count: int) -> pl.DataFrame:
     """Some lines of a statement with all that is known of each.
 
-    The columns are those of `accounting.statements.lines` and of `accounting.statements.jobs.JOB`, those of
+    The columns are those of `accounting.statements.lines` and of `accounting.statements.known.jobs.JOB`, those of
     `accounting.statements.measurements`, and ``billing_period``, ``currency``, ``amount``, ``linked_record`` (the other
     job, as people write it), ``line_id`` and ``corrected`` (names of lines as they are printed).
     """

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from accounting.statements.categories import categories
 from accounting.statements.hours import apportion, micro_hours
-from accounting.statements.jobs import Words
+from accounting.statements.known.jobs import Words
 from exporters.model import Disposition
 
 Ints = NDArray[np.int64]

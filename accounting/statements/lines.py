@@ -13,25 +13,27 @@
     line          the line's name, ten bytes (`line_text` prints it)
     gpu_seconds … `accounting.statements.usage.MEASURES`, null where nothing was measured
 
-What else is known of jobs is asked for by id when it is needed: see `accounting.statements.jobs`.
+What else is known of jobs is asked for by id when it is needed: see `accounting.statements.known.jobs`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import polars as pl
 
 from accounting.rates.pricing import PART, SINCE, priced, seen_by
-from accounting.rates.rating import NAMESPACE, QUEUE, SEEN, Rates, RatingError, money
+from accounting.rates.rating import Rates, RatingError, money
 from accounting.statements.categories import categories, mapped, ordered
 from accounting.statements.compose import Statement, totalled
-from accounting.statements.jobs import JOB, Words
+from accounting.statements.known.facts import asked, facts_of
+from accounting.statements.known.jobs import Words
+from accounting.statements.known.kept import nothing_kept, overlaid
 from accounting.statements.usage import GROUP, MEASURES
 from accounting.store.ahead import ahead
-from exporters.model import Disposition, Scheduler
+from exporters.model import Disposition
 
 NAME_BYTES = 10
 """Bytes of the digest that name a line."""
@@ -49,6 +51,13 @@ class Cards:
 
     own: Rates
     earlier: Mapping[str, Rates]
+    kept: pl.DataFrame = field(default_factory=nothing_kept, compare=False)
+    """What was said of jobs when months were closed (`accounting.statements.known.kept`)."""
+
+    @property
+    def seen(self) -> frozenset[str]:
+        """The columns of a usage that some price depends on."""
+        return seen_by(self.own, *self.earlier.values())
 
     @property
     def changes(self) -> Mapping[str, Sequence[int]]:
@@ -107,7 +116,8 @@ def rated(usages: pl.DataFrame, words: Words, cards: Cards, billing_period: str)
                 f"rates.currency: {billing_period} corrects {month}, which was closed in {then.currency}, and "
                 f"{cards.own.currency} cannot be added to it: set rates.currency back to {then.currency}"
             )
-        parts.append(_priced(part, words, [then, cards.own] if month else [then]))
+        months_ = [month, billing_period] if month else [billing_period]
+        parts.append(_priced(part, words, [then, cards.own] if month else [then], cards.kept, months_))
     made = pl.concat(parts, how="diagonal")
     return made.with_columns(pl.col(SINCE).fill_null(0)) if SINCE in made.columns else made
 
@@ -121,10 +131,13 @@ def _since(there: pl.DataFrame | None, words: Words, cards: Cards, billing_perio
     return rated(there.with_columns(held, *nothing), words, cards, billing_period)
 
 
-def _priced(usages: pl.DataFrame, words: Words, cards: list[Rates]) -> pl.DataFrame:
+def _priced(
+    usages: pl.DataFrame, words: Words, cards: list[Rates], kept: pl.DataFrame, months: Sequence[str]
+) -> pl.DataFrame:
     part = pl.col(PART).fill_null(0) if PART in usages.columns else pl.lit(0, pl.Int64).alias(PART)
     usages = usages.with_columns(part) if cards[0].changes else usages.drop(PART, strict=False)
-    facts = _facts(usages["job"], words, seen_by(*cards))
+    facts = facts_of(usages["job"], words, asked(seen_by(*cards)))
+    facts = overlaid(facts, usages["job"], kept, months)
     known = pl.concat([usages, facts], how="horizontal") if facts.width else usages
     made = priced(known, cards, lambda job: "/".join(words(pl.Series([job], dtype=pl.Int64)).row(0)[:3]), _together)
     digits = cards[0].minor_digits
@@ -134,7 +147,7 @@ def _priced(usages: pl.DataFrame, words: Words, cards: list[Rates]) -> pl.DataFr
     return found.with_columns(unit_price=prices.gather(found["rule"].fill_null(len(texts)))).drop("rule")
 
 
-def parts_of(line: pl.DataFrame, words: Words, cards: Cards) -> list[int]:
+def parts_of(line: pl.DataFrame, words: Words, cards: Cards, billing_period: str) -> list[int]:
     """The parts of its month that a line is about, each by the change that it begins with: those that have its price.
 
     ``line`` is one row of what `named` gives. A line that has no price is about the whole month.
@@ -146,23 +159,10 @@ def parts_of(line: pl.DataFrame, words: Words, cards: Cards) -> list[int]:
         return begins
     parts = line.select(*GROUP, "corrects", "charged", "held", "start", "end", mine=SINCE)
     parts = parts.join(pl.DataFrame({PART: begins}), how="cross")
-    facts = _facts(parts["job"], words, seen_by(then, cards.own))
+    facts = facts_of(parts["job"], words, asked(seen_by(then, cards.own)))
+    facts = overlaid(facts, parts["job"], cards.kept, [month or billing_period, billing_period])
     found = priced(pl.concat([parts, facts], how="horizontal") if facts.width else parts, [then, cards.own])
     return found.usages.filter(pl.col(SINCE) == pl.col("mine"))[PART].to_list()
-
-
-_OF_KUBERNETES = {NAMESPACE: "account", QUEUE: "partition"}
-"""What is told of Kubernetes alone, and the words that tell it."""
-
-
-def _facts(jobs: pl.Series, words: Words, seen: Collection[str]) -> pl.DataFrame:
-    """What prices depend on of jobs, of all that is known of them in words."""
-    named = [name for name in SEEN if name in seen and (name in JOB or name in _OF_KUBERNETES)]
-    if not named:
-        return pl.DataFrame()
-    there = pl.col("scheduler").cast(pl.String) == Scheduler.KUBERNETES.value
-    own = {n: pl.when(there).then(pl.col(of).cast(pl.String)).otherwise(pl.lit("")) for n, of in _OF_KUBERNETES.items()}
-    return words(jobs).select(own.get(name, pl.col(name)).alias(name) for name in named)
 
 
 def _together(parts: pl.DataFrame) -> pl.DataFrame:

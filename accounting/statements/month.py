@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import polars as pl
@@ -12,9 +12,11 @@ from sqlalchemy import Engine, select
 
 from accounting.garbage import uncollected
 from accounting.model import Usage
-from accounting.rates.pricing import PART, seen_by
+from accounting.rates.pricing import PART
 from accounting.statements.compose import Statement
-from accounting.statements.jobs import JOB, Asked, Known, known
+from accounting.statements.known.facts import asked, looked_at
+from accounting.statements.known.jobs import Asked, Known, known
+from accounting.statements.known.kept import digest_of, kept_in, nothing_kept, to_keep
 from accounting.statements.lines import Cards, line_bytes, named, parts_of, rated, stated
 from accounting.statements.usage import (
     GROUP,
@@ -39,6 +41,7 @@ def month_statement(engine: Engine, period: Period, cards: Cards) -> Statement:
     Raises `accounting.rates.rating.RatingError` for a model without a price.
     """
     with _reading(engine) as ledger:
+        cards = _with_kept(ledger, period, cards)
         usages = _usages(ledger, period, cards, measurements=True)
         there = _lines_there(ledger, usages, cards)
         words = _words(ledger, usages, there)
@@ -81,20 +84,40 @@ class Sums:
 def _rated(engine: Engine, period: Period, cards: Cards) -> pl.DataFrame:
     """The usages of a month with their prices; what is known of jobs is read where a price depends on it."""
     with _reading(engine) as ledger:
+        cards = _with_kept(ledger, period, cards)
         usages = _usages(ledger, period, cards)
-        words = _words(ledger, usages) if seen_by(cards.own, *cards.earlier.values()) & {*JOB} else Asked(engine)
+        words = _words(ledger, usages) if asked(cards.seen) else Asked(engine)
         return rated(usages, words, cards, period.name)
 
 
 def refuse_unpriced(engine: Engine, period: Period, cards: Cards) -> None:
     """Raise `accounting.rates.rating.RatingError` when something that is charged in a month has no price."""
-    if seen_by(cards.own, *cards.earlier.values()) & {*JOB}:
+    if asked(cards.seen):
         _rated(engine, period, cards)
         return
     with _reading(engine) as ledger:
         own = _own(charged_kinds(ledger, period.start, period.end, cards.own.changes))
         for usages in (own, corrections(ledger, period.name, cards.changes)):
             rated(usages, Asked(engine), cards, period.name)
+
+
+def facts_to_keep(engine: Engine, period: Period, cards: Cards) -> tuple[pl.DataFrame, str]:
+    """What is to be kept of the jobs of a month that is closed (`accounting.statements.known.kept`), and its digest."""
+    if not looked_at(cards.seen):
+        return nothing_kept(), ""
+    with _reading(engine) as ledger:
+        cards = _with_kept(ledger, period, cards)
+        usages = _usages(ledger, period, cards)
+        words = _words(ledger, usages)
+        kept = to_keep(usages, words, cards.seen, cards.kept, period.name)
+        return kept, digest_of(kept, words)
+
+
+def _with_kept(ledger: Columns, period: Period, cards: Cards) -> Cards:
+    """The same prices, with what was kept of jobs with the months that they are of."""
+    if not looked_at(cards.seen):
+        return cards
+    return replace(cards, kept=kept_in(ledger, [period.name, *cards.earlier]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +134,7 @@ class Named:
 def line_named(engine: Engine, period: Period, line_id: str, cards: Cards) -> Named | None:
     """What a line of a month is about, by the line's name; None when there is none."""
     with _reading(engine) as ledger:
+        cards = _with_kept(ledger, period, cards)
         usages = _usages(ledger, period, cards)
         words = _words(ledger, usages)
         usages = rated(usages, words, cards, period.name)
@@ -132,7 +156,7 @@ def line_named(engine: Engine, period: Period, line_id: str, cards: Cards) -> Na
             reason=reason_of(ledger, period, row),
         )
         about = _spans(ledger)[row["corrects"]] if row["corrects"] else (period.start, period.end)
-        begins = parts_of(found.head(1), words, cards)
+        begins = parts_of(found.head(1), words, cards, period.name)
         then = cards.earlier[row["corrects"]] if row["corrects"] else cards.own
         spans = [(a, b) for a, b, part in parts_between(*about, then.changes) if part in begins]
         return Named(usage, row["corrects"], tuple(spans))

@@ -25,6 +25,14 @@ periods = Table(
     _time("sealed_at", nullable=True),
 )
 
+closed_jobs = Table(
+    "closed_jobs",
+    metadata,
+    Column("period", Text, primary_key=True),  # a closed month whose prices look at what is said of jobs
+    Column("job_id", Big, primary_key=True, autoincrement=False),
+    Column("facts", Text, nullable=False),  # JSON object: what prices depend on, as it was said then
+)
+
 decisions = Table(
     "decisions",
     metadata,

@@ -128,11 +128,12 @@ def periods_booked(engine: Engine, zone: tzinfo = UTC) -> list[Period]:
 
 
 def close(
-    engine: Engine, name: str, *, now: int, zone: tzinfo = UTC, closed_with: Callable[[], str] | None = None
+    engine: Engine, name: str, *, now: int, zone: tzinfo = UTC, closed_with: Callable[[Connection], str] | None = None
 ) -> Period:
     """Close a month for ever. Closing it again changes nothing.
 
-    ``closed_with`` tells what it is closed with (`accounting.periods.closing.ClosedWith`), while nobody else can write.
+    ``closed_with`` tells what it is closed with (`accounting.periods.closing.ClosedWith`), while nobody else can write,
+    and may write what is kept with it.
     Raises `LedgerError` when the month is not over, or an earlier one that has bookings is still open.
     """
     wanted = period_named(name, zone)
@@ -147,7 +148,7 @@ def close(
         if unclosed := list(earlier):
             raise LedgerError(f"close {', '.join(unclosed)} before {name}: corrections go into later periods")
         if current == OPEN:
-            told = closed_with() if closed_with else ""
+            told = closed_with(connection) if closed_with else ""
             news = {"state": CLOSED, "closed_at": now, "closed_with": told}
             connection.execute(update(table).where(c.name == name).values(news))
             note(connection, CLOSE, name, told, now)

@@ -33,6 +33,7 @@ from sqlalchemy import (
 )
 
 from accounting.store.book_tables import (
+    closed_jobs,
     day_changes,
     day_marks,
     decisions,
@@ -68,6 +69,7 @@ __all__ = [
     "capacity",
     "claim_keys",
     "claims",
+    "closed_jobs",
     "coverage",
     "cursors",
     "day_changes",

@@ -10,7 +10,7 @@ import polars as pl
 from accounting.rates.rating import Rates
 from accounting.statements import Statement
 from accounting.statements.categories import ordered
-from accounting.statements.jobs import FEW, JOB, Known
+from accounting.statements.known.jobs import FEW, JOB, Known
 from accounting.statements.lines import Cards, stated
 from accounting.statements.usage import MEASURES, WORDS
 from accounting.store.database import storable

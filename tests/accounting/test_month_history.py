@@ -99,7 +99,7 @@ class Books:
         before = self.statement(name)  # with the very prices that it is closed with
         rates = Rates({"h100": self.price})
         told_with = ClosedWith(rates, Terms(), 0, 0, Decimal()).text()
-        close(self.engine, name, now=self.now, closed_with=lambda: told_with)
+        close(self.engine, name, now=self.now, closed_with=lambda _: told_with)
         self.said[name] = before
 
     def seal(self) -> None:

@@ -203,7 +203,7 @@ class SiteMachine(RuleBasedStateMachine):
         if name not in self.said:
             before = self.books.statement(name, self.price)
             told = ClosedWith(Rates({}, default=money(self.price)), Terms(), 0, 0, money(0)).text()
-            close(self.books.engine, name, now=self.site.now, zone=self.zone, closed_with=lambda: told)
+            close(self.books.engine, name, now=self.site.now, zone=self.zone, closed_with=lambda _: told)
             self.said[name] = before
         self.clean = False
 

@@ -19,7 +19,7 @@ from accounting.site import book
 from accounting.statements import Statement, chargeback_csv
 from accounting.statements.chargeback import chargeback_rows
 from accounting.statements.csvtext import printable
-from accounting.statements.jobs import Asked, Words
+from accounting.statements.known.jobs import Asked, Words
 from accounting.statements.lines import Cards
 from accounting.statements.month import month_statement, month_sums
 from accounting.store.calendar import period_named

@@ -11,7 +11,7 @@ import polars as pl
 from accounting.statements import Statement, chargeback_csv, summary_csv
 from accounting.statements.categories import ordered
 from accounting.statements.chargeback import chargeback_rows
-from accounting.statements.jobs import FEW, JOB, Known
+from accounting.statements.known.jobs import FEW, JOB, Known
 from accounting.statements.lines import Cards, stated
 from accounting.statements.usage import WORDS
 from tests.accounting.usages import OCTOBER, PERIOD, RATES
