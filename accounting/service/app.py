@@ -79,10 +79,14 @@ class Check(BaseModel):
     breaches: list[str]
 
 
+_STATE: Any = Field(description="`closed`, or `open, as of` when something was last booked in it")
+
+
 class StatementPage(BaseModel):
     """Some lines of a statement, in its order. Quantities and money are text, so that no reader rounds them."""
 
     billing_period: str
+    state: str = _STATE
     total: int = Field(description="lines there are")
     offset: int = Field(description="lines before the first one here")
     lines: list[dict[str, str]] = Field(description="by column of the chargeback CSV", examples=[[_example(COLUMNS)]])
@@ -92,6 +96,7 @@ class Summary(BaseModel):
     """The totals of a period. ``capacity`` is what all of them sum to; only an admin sees it."""
 
     billing_period: str
+    state: str = _STATE
     rows: list[dict[str, str]] = Field(
         description="by column of the summary CSV", examples=[[_example(SUMMARY_COLUMNS)]]
     )
@@ -170,7 +175,8 @@ def read_statement(
     """The lines of a statement, page by page."""
     statement = _visible(request, caller, period, project)
     lines = [*chargeback_rows(statement, printable, offset, limit)]
-    return StatementPage(billing_period=period, total=statement.lines.height, offset=offset, lines=lines)
+    total = statement.lines.height
+    return StatementPage(billing_period=period, state=statement.state, total=total, offset=offset, lines=lines)
 
 
 @api.get("/statements/{period}/chargeback.csv", response_class=StreamingResponse)
@@ -187,7 +193,8 @@ def read_summary(request: Request, caller: Caller, period: Period, project: OfPr
     statement = _visible(request, caller, period, project)
     rows = [dict(zip(SUMMARY_COLUMNS, row, strict=True)) for row in summary_rows(statement, printable)]
     capacity = dict(zip(SUMMARY_COLUMNS, capacity_row(statement), strict=True))
-    return Summary(billing_period=period, rows=rows, capacity=capacity if _whole(caller, project) else None)
+    shown = capacity if _whole(caller, project) else None
+    return Summary(billing_period=period, state=statement.state, rows=rows, capacity=shown)
 
 
 @api.get("/statements/{period}/summary.csv", response_class=StreamingResponse)

@@ -26,6 +26,8 @@ from sqlalchemy import Connection, Engine, func, select
 
 from accounting.ledger.booking import CORRECTION
 from accounting.model import CAPACITY
+from accounting.statements.compose import open_as_of
+from accounting.statements.month import last_booked
 from accounting.statements.usage import corrections, standing
 from accounting.store.calendar import Period
 from accounting.store.columns import columns
@@ -72,10 +74,14 @@ def _digest(text: str) -> str:
 
 
 def export(engine: Engine, period: Period, zone: tzinfo = UTC) -> Iterator[str]:
-    """The lines of a month's Beancount ledger. The same books give the same text."""
+    """The lines of a month's Beancount ledger; the first says of an open one that it is. The same books give the same
+    text.
+    """
     first = datetime.fromtimestamp(period.start, zone).date()
     last = datetime.fromtimestamp(period.end, zone).date()
     with read(engine) as connection:
+        if (as_of := last_booked(connection, period)) is not None:
+            yield f"; {period.name} is {open_as_of(as_of)}\n"
         sums = _booked_sums(connection, period)
         yield f'option "title" "meterbridge {period.name}, milliGPU-seconds"\n'
         units = commodities({model for _, _, model in sums})

@@ -6,6 +6,8 @@ Columns, in this order (docs/statements.md explains each to its reader):
     start,end,gpu_hours,charged_gpu_hours,avg_gpu_utilization,energy_kwh,telemetry_coverage,unit_price,amount,currency,
     disposition,linked_record,line_id
 
+A month that is open has one more, ``state``, after all others.
+
 Every GPU-second of the fleet is on exactly one line that has a disposition: ``charged_gpu_hours`` of the charged lines
 plus ``gpu_hours`` of the lines of the other five words is capacity, to the last printed digit. A line without a
 disposition is a linked record: it is shown, and its cards are counted on the record that ``linked_record`` names. A
@@ -103,14 +105,19 @@ CELLS: Mapping[str, Cell] = {
 
 COLUMNS = tuple(CELLS)
 
+STATE = "state"
+"""The last column of an open month's files, after whatever others there are: a draft must not look like an invoice."""
+
 
 def chargeback_csv(statement: Statement) -> Iterator[bytes]:
-    """Yield ``chargeback-YYYY-MM.csv``, many lines at a time."""
-    yield from (line.encode() for line in csv_lines(COLUMNS, []))
+    """Yield ``chargeback-YYYY-MM.csv``, many lines at a time; of an open month with the column `STATE`."""
+    draft = {} if statement.as_of is None else {STATE: pl.lit(cell(statement.state))}
+    yield from (line.encode() for line in csv_lines((*COLUMNS, *draft), []))
 
     def piece(first: int) -> bytes:
         buffer = BytesIO()
-        filled = cells(statement, first, PIECE, cell)  # with their quotation marks: to look for more takes longer
+        filled = cells(statement, first, PIECE, cell).with_columns(**draft)
+        # with their quotation marks: to look for more takes longer
         filled.write_csv(buffer, include_header=False, line_terminator="\r\n", quote_style="never")
         return buffer.getvalue()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import numpy as np
@@ -47,7 +48,8 @@ class Statement:
 
     ``micro`` of a line is what it counts under its disposition, in printed millionths of a GPU-hour: 0 for a linked
     record. Over the lines of one total they sum to the total's, and over the totals to ``capacity_micro``. ``words``
-    tells what is known of the lines' jobs.
+    tells what is known of the lines' jobs. ``as_of`` is when something was last booked in a month that is open, epoch
+    seconds; None for one that is closed and changes no more.
     """
 
     billing_period: str
@@ -56,6 +58,12 @@ class Statement:
     totals: tuple[Total, ...]
     currency: str
     minor_digits: int
+    as_of: int | None = None
+
+    @property
+    def state(self) -> str:
+        """``closed``, or ``open, as of`` when: the words for it on everything that is made from a statement."""
+        return "closed" if self.as_of is None else open_as_of(self.as_of)
 
     @property
     def corrected(self) -> list[str]:
@@ -87,6 +95,15 @@ class Statement:
     def amount(self) -> Decimal:
         """What all projects pay together."""
         return sum((total.amount for total in self.totals), Decimal(0).scaleb(-self.minor_digits))
+
+
+def open_as_of(moment: int) -> str:
+    """What is said of a month that may still change, by when something was last booked in it.
+
+    >>> open_as_of(1793836800)
+    'open, as of 2026-11-05T00:00:00Z'
+    """
+    return f"open, as of {datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def totalled(lines: pl.DataFrame, digits: int) -> tuple[pl.Series, tuple[Total, ...]]:

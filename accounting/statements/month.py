@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import polars as pl
-from sqlalchemy import Engine, select
+from sqlalchemy import Connection, Engine, func, select
 
 from accounting.garbage import uncollected
 from accounting.model import Usage
@@ -28,10 +28,10 @@ from accounting.statements.usage import (
     standing,
     standing_like,
 )
-from accounting.store.calendar import Period
+from accounting.store.calendar import OPEN, Period
 from accounting.store.columns import Columns, columns
 from accounting.store.database import read
-from accounting.store.tables import periods
+from accounting.store.tables import periods, transactions
 from exporters.model import Disposition, JobKey, Scheduler
 
 
@@ -44,8 +44,16 @@ def month_statement(engine: Engine, period: Period, cards: Cards) -> Statement:
         cards = _with_kept(ledger, period, cards)
         usages = _usages(ledger, period, cards, measurements=True)
         there = _lines_there(ledger, usages, cards)
-        words = _words(ledger, usages, there)
-    return stated(usages, words, cards, period.name, there)
+        words, as_of = _words(ledger, usages, there), last_booked(ledger.connection, period)
+    return replace(stated(usages, words, cards, period.name, there), as_of=as_of)
+
+
+def last_booked(connection: Connection, period: Period) -> int | None:
+    """When something was last booked in an open month; None for a closed one, or where nothing was."""
+    n, t = periods.c, transactions.c
+    query = select(func.max(t.posted_at)).join(periods, n.name == t.period)
+    found: int | None = connection.execute(query.where(n.name == period.name, n.state == OPEN)).scalar()
+    return found
 
 
 def month_sums(engine: Engine, period: Period, cards: Cards) -> Sums:

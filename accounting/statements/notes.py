@@ -71,6 +71,7 @@ def notes_text(statement: Statement, rates: Rates, terms: Terms, basis: Basis | 
     earlier = sorted(basis.corrected.items())
     yield template.render(
         period=statement.billing_period,
+        state="" if statement.as_of is None else statement.state,
         words=[(w.value, seconds_text(sums[w]).rjust(len(capacity)), _MEANINGS[w]) for w in Disposition],
         capacity=capacity,
         terms=terms,

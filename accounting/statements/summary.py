@@ -4,7 +4,7 @@
 
 Corrections of a closed month are rows of their own, their disposition followed by that month: ``charged 2026-09``.
 ``gpu_seconds`` has three decimals and is exact (milliGPU-seconds). ``gpu_hours`` and ``amount`` sum to the last
-printed digit too, and to the lines of ``chargeback-YYYY-MM.csv``.
+printed digit too, and to the lines of ``chargeback-YYYY-MM.csv``. A month that is open has a last column ``state``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 
 from accounting.rates.rating import money
+from accounting.statements.chargeback import STATE
 from accounting.statements.compose import Statement
 from accounting.statements.csvtext import csv_lines, text
 from accounting.statements.hours import hours_text, seconds_text
@@ -35,8 +36,10 @@ def summary_csv(statement: Statement, *, capacity: bool = True) -> Iterator[str]
 
     ``capacity`` False leaves the last row out: for part of a statement it would be the sum of that part.
     """
-    last = [capacity_row(statement)] if capacity else []
-    return csv_lines(SUMMARY_COLUMNS, chain(summary_rows(statement, text), last))
+    rows = chain(summary_rows(statement, text), [capacity_row(statement)] if capacity else [])
+    if statement.as_of is None:
+        return csv_lines(SUMMARY_COLUMNS, rows)
+    return csv_lines((*SUMMARY_COLUMNS, STATE), ((*row, statement.state) for row in rows))
 
 
 def summary_rows(statement: Statement, name: Callable[[str], str]) -> Iterator[tuple[str, ...]]:
