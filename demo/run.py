@@ -93,9 +93,9 @@ def _account(site: DemoSite, config: Config, out: Path, console: Console) -> Mon
     for cluster in config.slurm:
         console.print(report.sentence(book.ingested(book.ingest(config, cluster, now))))
     console.print(report.sentence(book.reconciled(book.reconcile_period(config, site.period, now))))
-    breaches = proof.check(config, now)
-    if breaches:
-        raise RuntimeError("the demo's ledger does not hold: " + "; ".join(str(b) for b in breaches))
+    found = proof.check(config)
+    if found.breaches or found.waits:
+        raise RuntimeError("the demo's ledger does not hold: " + "; ".join([*map(str, found.breaches), found.waits]))
     console.print("Checked: every invariant of the ledger holds.")
     book.write_statement(config, site.period, out)
     with book.opened(config) as engine:

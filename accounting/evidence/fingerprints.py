@@ -9,22 +9,11 @@ claim again to see that it is the same, and the print does not depend on how the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
-from typing import NamedTuple
 
 from accounting.model import CapacityStretch, CoverageStretch, HoldingStretch, Ruling
 from exporters.model import Claim, NodeKey, Scheduler
-
-
-class DayInputs(NamedTuple):
-    """The inputs of one node-day as far as the books can be held against them: what it had, and the hash of all."""
-
-    machine: str
-    start: int
-    end: int
-    capacity: Sequence[CapacityStretch]
-    hash: bytes
 
 
 def no_evidence(machine: str, start: int) -> bytes:

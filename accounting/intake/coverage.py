@@ -7,7 +7,7 @@ from collections.abc import Collection
 from sqlalchemy import ColumnElement, Connection, Engine, delete, func, select, update
 
 from accounting.store.database import next_id, read
-from accounting.store.tables import capacity, claims, holdings, records, telemetry
+from accounting.store.tables import capacity, claims, holdings, records, telemetry, telemetry_days
 from accounting.store.tables import coverage as table
 from exporters.model import Scheduler
 from exporters.sources.kubernetes.past.kube_past import RECOVERED
@@ -91,7 +91,8 @@ def forget_future(connection: Connection, recorder: str, places: Collection[tupl
     connection.execute(update(capacity).where(shown.source.in_(sources), shown.end_at > now).values(end_at=now))
     connection.execute(delete(holdings).where(held.recorder == recorder, held.start_at > now))
     connection.execute(update(holdings).where(held.recorder == recorder, held.end_at > now).values(end_at=now))
-    connection.execute(delete(telemetry).where(telemetry.c.start_at > now))
+    for measured in (telemetry, telemetry_days):
+        connection.execute(delete(measured).where(measured.c.start_at > now))
 
 
 def covered_until(connection: Connection) -> dict[tuple[Scheduler, str], int]:

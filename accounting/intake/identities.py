@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Select, Table, bindparam, select, update
 
 from accounting.store.database import insert_many, listed, next_id, of_each
 from accounting.store.day_changes import touch_jobs
-from accounting.store.rows import JOB_COLUMNS, Identity, bare_job, identity_of, job_values
+from accounting.store.rows import JOB_COLUMNS, Identity, bare_job, identity_of, job_digest, job_values
 from accounting.store.tables import jobs as jobs_table
 from accounting.store.tables import nodes as nodes_table
 from exporters.model import Job, JobKey, NodeKey
@@ -20,6 +20,7 @@ NAMED, LIVE, HISTORY = 0, 1, 2
 """Where a job's description came from; a higher one is believed over a lower one."""
 
 _DESCRIPTIONS = ("id", "origin", "seen_at", *JOB_COLUMNS)
+_WRITTEN = (*_DESCRIPTIONS, "digest")
 
 
 def put_jobs(connection: Connection, jobs: Iterable[Job], origin: int, seen_at: int) -> None:
@@ -41,16 +42,15 @@ def put_job_rows(
         row = found.get(identity)
         if row is None:
             ids[identity] = free
-            new.append((free, origin, seen_at, *values))
+            new.append((free, origin, seen_at, *values, job_digest(values)))
             free += 1
             continue
         news = row[3:] != values or row[1] != origin
         # which record of a history is the current one is decided by who keeps it, not by when it was seen
         if news and (origin == HISTORY or (origin, seen_at) >= (row[1], row[2] if origin == row[1] else 0)):
-            changed.append(
-                {"b_id": row[0], "origin": origin, "seen_at": seen_at, **dict(zip(JOB_COLUMNS, values, strict=True))}
-            )
-    insert_many(connection, jobs_table, _DESCRIPTIONS, new)
+            told = dict(zip(_WRITTEN, (row[0], origin, seen_at, *values, job_digest(values)), strict=True))
+            changed.append({"b_id": told.pop("id"), **told})
+    insert_many(connection, jobs_table, _WRITTEN, new)
     if changed:
         connection.execute(_DESCRIBE, changed)
         touch_jobs(connection, [row["b_id"] for row in changed])
@@ -60,7 +60,7 @@ def put_job_rows(
 _DESCRIBE = (
     update(jobs_table)
     .where(jobs_table.c.id == bindparam("b_id"))
-    .values({n: bindparam(n) for n in ("origin", "seen_at", *JOB_COLUMNS)})
+    .values({name: bindparam(name) for name in _WRITTEN if name != "id"})
 )
 
 

@@ -14,7 +14,6 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, Engine, func, select
 
-from accounting.evidence.fingerprints import DayInputs
 from accounting.garbage import uncollected
 from accounting.ledger.booking import Done, OutdatedError, Posted, book_day
 from accounting.ledger.day_worker import Range, Site, Worker, shared_worker
@@ -28,7 +27,7 @@ from accounting.store.readers import readers
 from accounting.store.staging import writing
 from accounting.store.tables import claims, node_days, periods
 
-__all__ = ["AS_FITS", "Range", "ReconcileReport", "Site", "Work", "day_inputs", "reconcile_range"]
+__all__ = ["AS_FITS", "Range", "ReconcileReport", "Site", "Work", "reconcile_range"]
 
 MUCH = 400_000
 """Claims in a ledger for which it pays to start processes."""
@@ -85,29 +84,6 @@ AS_FITS = Work()
 """Where it is quickest."""
 
 
-def day_inputs(
-    ledger: Engine, site: Site, start: int, end: int, zone: tzinfo, unless: Rules | None = None
-) -> Iterator[DayInputs]:
-    """The inputs of every node-day that touches ``[start, end)``, the last one up to ``end``.
-
-    With ``unless`` a day is not read that was booked by those rules and of which nothing has changed since: then it is
-    told what is booked, without the capacity.
-    """
-    days = [(a, min(b, end)) for a, b in node_days_of(ledger, start, end, zone, site.changes)]
-    if not days:
-        return
-    range_ = Range(site, unless or Rules(), days, zone)
-    with uncollected():
-        with read(ledger) as connection:
-            worker = Worker(connection, range_)
-            marks = {day: (b"", False) if unless is None else worker.mark(connection, *day) for day in days}
-        todo = [day for day, (_, unchanged) in marks.items() if not unchanged]
-        with readers(ledger, much=len(todo) > FEW and much(ledger), loading=[__name__]) as some:
-            found = some.map(partial(_inputs, token=uuid4().hex, range_=range_), todo)
-            for day, (_, unchanged) in marks.items():
-                yield from _booked_inputs(ledger, worker, day) if unchanged else next(found)
-
-
 def node_days_of(ledger: Engine, start: int, end: int, zone: tzinfo, changes: Collection[int]) -> list[Day]:
     """All node-days that touch ``[start, end)``, whole: UTC days, cut where a month begins or a price changes.
 
@@ -126,18 +102,6 @@ def node_days_of(ledger: Engine, start: int, end: int, zone: tzinfo, changes: Co
     new = {at for at in changes if first < at < last and not any(a <= at < b for a, b in closed)}
     cuts = sorted({*(a for a, _ in natural), *booked, *new, last})
     return list(pairwise(cuts))
-
-
-def _booked_inputs(ledger: Engine, worker: Worker, day: Day) -> list[DayInputs]:
-    with read(ledger) as connection:
-        booked = worker.booked(connection, *day)
-    return [DayInputs(machine, start, head.end, (), head.inputs_hash) for (machine, start), head in booked.items()]
-
-
-def _inputs(connection: Connection, span: Day, token: str, range_: Range) -> list[DayInputs]:
-    day = shared_worker(connection, token, range_).site_day(connection, *span)
-    told = zip(day.machines, day.hashes, strict=True)
-    return [DayInputs(machine.name, day.start, day.end, machine.capacity, digest) for machine, digest in told]
 
 
 def much(ledger: Engine) -> bool:

@@ -6,7 +6,7 @@ pointer is followed. Nothing is changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -14,10 +14,11 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Select, and_, case, func, or_, select
 from sqlalchemy.sql.expression import FromClause
 
-from accounting.evidence.fingerprints import DayInputs
 from accounting.ledger.booking import CORRECTION, POST, REVERSAL
-from accounting.model import CAPACITY, CapacityStretch
+from accounting.model import CAPACITY
 from accounting.periods.decided import chain_holds, months_stand
+from accounting.periods.draws import Draw, Everything
+from accounting.periods.handwork import altered_jobs, altered_telemetry, nothing_lost
 from accounting.periods.proofs import (
     Breach,
     altered_records,
@@ -26,8 +27,7 @@ from accounting.periods.proofs import (
     misread_records,
     node_day_named,
 )
-from accounting.periods.rederive import records_kept
-from accounting.periods.sealing import closed_in_order, seals_hold
+from accounting.periods.sealing import closed_in_order, sealed_in_order, seals_hold
 from accounting.store.database import LedgerError, damage, read
 from accounting.store.tables import (
     claims,
@@ -41,38 +41,25 @@ from accounting.store.tables import (
     transactions,
     windows,
 )
-from exporters.join.pools import Pool, merge_pools
-from exporters.model import Disposition, Scheduler
+from exporters.model import Disposition
 
 _T, _P, _D, _W = transactions.c, postings.c, node_days.c, windows.c
 _ACCOUNTS = [d.value for d in Disposition]
 
 
-def check(
-    engine: Engine, *, evidence: Iterable[DayInputs] | None = None, models: Mapping[str, str] | None = None
-) -> list[Breach]:
-    """Every breach of an invariant, sorted; none when the ledger is sound.
-
-    With ``evidence`` (`accounting.ledger.reconcile_range.day_inputs`) it is also proved that what is booked as capacity
-    is the known capacity times the seconds, for each node-day whose evidence is still what it was booked from;
-    ``models`` are the site's names of GPU models, as reconciling was given them.
-    """
+def check(engine: Engine, draw: Draw | None = None) -> list[Breach]:
+    """Every breach of an invariant, sorted; none when the ledger is sound. ``draw`` says how much is looked at."""
     wrong = damage(engine)
     if wrong:
         raise LedgerError(f"the ledger {engine.url!r} is damaged, put back the last good copy of it: {wrong}")
     with read(engine) as connection:
-        return breaches(connection, evidence, models)
+        return breaches(connection, draw)
 
 
-def breaches(
-    connection: Connection,
-    evidence: Iterable[DayInputs] | None = None,
-    models: Mapping[str, str] | None = None,
-) -> list[Breach]:
+def breaches(connection: Connection, draw: Draw | None = None) -> list[Breach]:
     """Like `check`, in the caller's transaction."""
     found = [breach for proof in _PROOFS for breach in proof(connection)]
-    if evidence is not None:
-        found += _capacity(connection, evidence, models or {})
+    found += [breach for proof in _DRAWN for breach in proof(connection, draw or Everything())]
     return sorted(set(found))
 
 
@@ -228,53 +215,14 @@ _PROOFS = (
     _overlaps,
     _intake,
     _kinds,
-    altered_records,
     doubtful_marks,
-    misread_records,
-    misfiled_keys,
     closed_in_order,
-    seals_hold,
+    sealed_in_order,
     chain_holds,
     months_stand,
-    records_kept,
+    nothing_lost,
 )
+"""Sums, pointers and decisions: looked at whole."""
 
-
-def _capacity(connection: Connection, evidence: Iterable[DayInputs], models: Mapping[str, str]) -> Iterator[Breach]:
-    # what stands, and the corrections of it: together they are what the newest evidence says
-    stands = or_(_T.id == _D.transaction_id, _T.kind == CORRECTION)
-    query = (
-        select(_D.machine, _D.start_at, _D.inputs_hash, _P.model, func.sum(_P.quantity))
-        .join(transactions, and_(_T.machine == _D.machine, _T.start_at == _D.start_at))
-        .join(postings, _P.transaction_id == _T.id)
-        .where(_P.account == CAPACITY, stands)
-        .group_by(_D.machine, _D.start_at, _D.inputs_hash, _P.model)
-    )
-    booked: dict[tuple[str, int, bytes], dict[str, int]] = {}
-    for machine, start, digest, model, total in connection.execute(query):
-        sums = booked.setdefault((machine, start, bytes(digest)), {})
-        if total:
-            sums[model] = -int(total)
-    for day in evidence:
-        was = booked.get((day.machine, day.start, day.hash))
-        known = known_capacity(day, models)
-        if was is not None and was != known:
-            yield Breach("capacity is the known capacity times the seconds", node_day_named(day.machine, day.start),
-                         f"{was} is booked, {known} is known")  # fmt: skip
-
-
-def known_capacity(day: DayInputs, models: Mapping[str, str]) -> dict[str, int]:
-    """What a machine's cards amount to over a node-day, in milliGPU-seconds by model."""
-    moments = {m for s in day.capacity for m in (s.start, s.end) if day.start <= m <= day.end}
-    total: dict[str, int] = {}
-    for a, b in pairwise(sorted(moments)):
-        views: dict[tuple[Scheduler, str], list[Pool]] = {}
-        for s in _at(day.capacity, a):
-            views.setdefault((s.scheduler, s.cluster), []).append(Pool(s.model, s.milligpu))
-        for pool in merge_pools(views, models):
-            total[pool.model] = total.get(pool.model, 0) + pool.milligpu * (b - a)
-    return total
-
-
-def _at(stretches: Iterable[CapacityStretch], moment: int) -> Iterator[CapacityStretch]:
-    return (s for s in stretches if s.start <= moment < s.end)
+_DRAWN = (altered_records, misread_records, misfiled_keys, altered_jobs, altered_telemetry, seals_hold)
+"""What is read row by row, as far as it is drawn."""

@@ -14,10 +14,11 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import Connection, Select, case, func, select
 
 from accounting.intake.versions import hash_of
-from accounting.store.pages import every, pages
+from accounting.periods.draws import Draw
+from accounting.store.pages import every
 from accounting.store.rows import CLAIM_COLUMNS, JOB_COLUMNS, digest
 from accounting.store.tables import claim_keys, claims, jobs, nodes, records
 
@@ -42,12 +43,17 @@ def node_day_named(machine: str, start: int) -> str:
     return f"node-day {machine} {datetime.fromtimestamp(start, UTC):%Y-%m-%dT%H:%MZ}"
 
 
-def altered_records(connection: Connection) -> Iterator[Breach]:
+def drawn_rows(connection: Connection, query: Select[Any], column: Any, draw: Draw) -> Iterator[Sequence[Any]]:
+    """The rows of a query by ``column``, which is a number, some thousand numbers at a time: those that are drawn."""
+    last = connection.execute(select(func.coalesce(func.max(column), 0))).scalar_one()
+    for first in draw.of(range(1, last + 1, _PAGE)):
+        yield from every(connection, query.where(column.between(first, first + _PAGE - 1)).order_by(column))
+
+
+def altered_records(connection: Connection, draw: Draw) -> Iterator[Breach]:
     """Raw records whose bytes are not those that were read."""
     query = select(_R.id, _R.source, _R.cluster, _R.subject, _R.raw, _R.hash)
-    for number, source, cluster, subject, raw, kept in (
-        row for some in pages(connection, query, _PAGE) for row in some
-    ):
+    for number, source, cluster, subject, raw, kept in drawn_rows(connection, query, _R.id, draw):
         if hash_of(source, cluster, bytes(raw)) != bytes(kept):
             yield Breach("a raw record is what was read", f"record {number} ({subject})", "its bytes have another hash")
 
@@ -62,7 +68,7 @@ def doubtful_marks(connection: Connection) -> Iterator[Breach]:
         yield Breach("a claim is current with its record", f"claim {number}", f"differs from record {record}")
 
 
-def misread_records(connection: Connection) -> Iterator[Breach]:
+def misread_records(connection: Connection, draw: Draw) -> Iterator[Breach]:
     """Current records whose claims and job do not say (any more) what the record said when it was read."""
     query = (
         select(
@@ -73,10 +79,8 @@ def misread_records(connection: Connection) -> Iterator[Breach]:
         .outerjoin(claims, _C.record_id == _R.id)
         .outerjoin(nodes, nodes.c.id == _C.node_id)
         .where(_R.current)
-        .order_by(_R.id)
     )  # fmt: skip
-    rows = (row for some in pages(connection, query, _PAGE) for row in some)
-    for number, found in groupby(rows, key=itemgetter(0)):
+    for number, found in groupby(drawn_rows(connection, query, _R.id, draw), key=itemgetter(0)):
         several = [*found]
         subject, meaning, finality, reason = several[0][1:5]
         job = tuple(several[0][_JOB])
@@ -100,13 +104,13 @@ def _claim(values: Sequence[Any]) -> tuple[Any, ...]:
     return (*values[:_ASSUMED], bool(values[_ASSUMED]), *values[_ASSUMED + 1 :])
 
 
-def misfiled_keys(connection: Connection) -> Iterator[Breach]:
+def misfiled_keys(connection: Connection, draw: Draw) -> Iterator[Breach]:
     """Claims whose link keys are not filed as the claim tells them."""
     k = claim_keys.c
     last = max(connection.execute(select(func.coalesce(func.max(n), 0))).scalar_one() for n in (_C.id, k.claim_id))
     filed_keys = select(k.claim_id, k.kind, k.cluster, k.value)
     told_keys = select(_C.id, _C.link_keys).where(_C.link_keys != "")
-    for first in range(1, last + 1, _PAGE):
+    for first in draw.of(range(1, last + 1, _PAGE)):
         filed: dict[int, list[list[str]]] = {}
         for number, *key in every(connection, filed_keys.where(k.claim_id.between(first, first + _PAGE - 1))):
             filed.setdefault(number, []).append(key)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from sqlalchemy import Connection, Engine, func, select
 
-from accounting.evidence.fingerprints import DayInputs, no_evidence
 from accounting.evidence.node_facts import seen_in_no_record
 from accounting.intake.coverage import covered_until
 from accounting.intake.rejects import DOUBTS, standing
-from accounting.ledger.booking import heads
 from accounting.statements.hours import hours_text, micro_hours
 from accounting.store.calendar import OPEN, Period
 from accounting.store.database import read
@@ -21,7 +19,7 @@ from accounting.store.tables import node_days as booked
 from exporters.model import Disposition, Scheduler
 
 _TOLD = 3
-"""Node-days named in a sentence; of more, their number."""
+"""Runs that are named; of more, their number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,27 +109,6 @@ def _suspense(connection: Connection, period: Period) -> Iterator[Open]:
         yield Open(False, f"{disputed} GPU-hours are in dispute (meterbridge disputes {period.name})")
     if (unknown := hours.get(Disposition.UNKNOWN)) is not None:
         yield Open(False, f"{unknown} GPU-hours are unknown: a source could not be read, and nobody is billed for them")
-
-
-def unreconciled(
-    engine: Engine, period: Period, inputs: Iterable[DayInputs], rules_hash: bytes, *, zone: tzinfo
-) -> Iterator[Open]:
-    """Node-days that are not booked from the newest evidence and rules, and those of which no evidence is left.
-
-    ``inputs`` are those of all node-days of the period, as far as it is past.
-    """
-    with read(engine) as connection:
-        left = heads(connection, period.start, period.end)
-    stale = []
-    for day in inputs:
-        head = left.pop((day.machine, day.start), None)
-        if head is None or (head.inputs_hash, head.rules_hash) != (day.hash, rules_hash):
-            stale.append((day.machine, day.start))
-    stale += [place for place, head in left.items() if head.inputs_hash != no_evidence(*place)]
-    if stale:
-        names = [f"{machine} {_moment(start, zone)[:10]}" for machine, start in sorted(stale)[:_TOLD]]
-        more = f" and {len(stale) - _TOLD} more" if len(stale) > _TOLD else ""
-        yield Open(True, f"node-days with newer records: {', '.join(names)}{more} (meterbridge reconcile)")
 
 
 def _moment(at: int, zone: tzinfo) -> str:

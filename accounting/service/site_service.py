@@ -68,9 +68,10 @@ class LedgerBooks:
     def _unreadable(self, error: DBAPIError) -> UnavailableError:
         return UnavailableError(f"the ledger {self._engine.url!r} cannot be read: {error.orig}")
 
-    def check(self) -> Sequence[str]:
-        """Every breach of an invariant, in a sentence."""
-        return [str(breach) for breach in proof.breaches(self._config, self._engine, int(time.time()))]
+    def check(self, sample: int | None) -> tuple[Sequence[str], str]:
+        """Every breach of an invariant, in a sentence, and what could not be proved."""
+        found = proof.prove(self._config, self._engine, draw=proof.sample(sample))
+        return [str(breach) for breach in found.breaches], found.waits
 
     def ready(self) -> str:
         """Why the books cannot be served now, or nothing."""
@@ -106,7 +107,8 @@ def service(config: Config, clock: Callable[[], float] = time.time) -> Service:
     """The accounting service of these settings, not yet started. ``clock`` tells now in epoch seconds.
 
     It ingests every Slurm cluster (and a month once more after `ledger.settle`), recovers the gaps of Kubernetes
-    clusters, reconciles every ``service.interval``, and checks the ledger every ``service.check_interval``. Without
+    clusters, reconciles every ``service.interval``, and checks the ledger every ``service.check_interval``
+    (`accounting.site.proof.Rounds`). Without
     ``service.tokens_file`` its API lets nobody in; health and metrics are open.
     """
     engine = book.ledger(config, create=True)
@@ -131,14 +133,14 @@ def service(config: Config, clock: Callable[[], float] = time.time) -> Service:
             lambda: book.reconcile_period(config, None, int(clock()), unfinished=False),
         )
     )
-    standings = Standings()
+    standings, rounds = Standings(), proof.Rounds(config.service.check_interval)
     registry.register(StandingCollector(OPEN_FAMILIES, standings.overall))
     tasks.append(Task("standing", config.service.interval, lambda: standings.stands(standing_of(config, engine))))
     tasks.append(
         Task(
             "check",
             config.service.check_interval,
-            lambda: standings.checked(len(proof.breaches(config, engine, int(clock()))), clock()),
+            lambda: standings.checked(rounds.check(config, engine), clock()),
         )
     )
     books = LedgerBooks(config, engine)

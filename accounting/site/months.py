@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, Engine, func, select
 
 from accounting.ledger.disputes import Dispute, disputes, reach, rule
-from accounting.ledger.reconcile_range import ReconcileReport, day_inputs
+from accounting.ledger.reconcile_range import ReconcileReport
 from accounting.periods.closing import ClosedWith, period_state, period_states
+from accounting.periods.draws import Draw
 from accounting.periods.proofs import Breach
-from accounting.periods.rederive import rederived
+from accounting.periods.rederive import rederived, waiting
 from accounting.periods.sealing import seal
-from accounting.periods.settling import Open, Sources, still_open, unreconciled
+from accounting.periods.settling import Open, Sources, still_open
 from accounting.rates.rating import RatingError, money
 from accounting.site import book
 from accounting.site.rereading import read_again
@@ -50,12 +51,10 @@ def _settle(config: Config, engine: Engine, period: Period, now: int) -> list[Op
     sources = Sources([c.cluster for c in config.slurm if c.history.enabled], [k.cluster for k in config.kubernetes])
     found = list(read_again(config, engine, period, now))
     found += still_open(engine, period, sources, settle=wait, now=now, zone=zone)
-    site, rules = book.site(config, engine), book.rules(config)
-    inputs = day_inputs(engine, site, period.start, min(period.end, now), zone, rules)
-    found += unreconciled(engine, period, inputs, rules.hash(), zone=zone)
-    found += [
-        Open(must=True, what=f"{breach} (meterbridge check)") for breach in rederived(engine, site, rules, zone, period)
-    ]
+    proved = rederived(engine, book.site(config, engine), book.rules(config), zone, period, now=now)
+    if proved.waits:
+        found.append(Open(must=True, what=waiting(proved.waits, zone)))
+    found += [Open(must=True, what=f"{breach} (meterbridge check)") for breach in proved.breaches]
     try:
         at = book.prices(config, engine, period)
         refuse_unpriced(engine, period, at.cards)
@@ -122,10 +121,10 @@ def month_rows(config: Config) -> list[tuple[str, ...]]:
     return rows
 
 
-def amounts_hold(config: Config, engine: Engine) -> list[Breach]:
+def amounts_hold(config: Config, engine: Engine, draw: Draw) -> list[Breach]:
     """Closed months that do not come to what they were closed with when they are rated again."""
     found = []
-    for state in period_states(engine):
+    for state in draw.months([state for state in period_states(engine) if state.closed_with is not None]):
         if state.closed_with is None:
             continue
         again = _closed_with(config, engine, period_named(state.name, book.zone(config)))

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, Table, Text, UniqueConstraint, text
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 
 from accounting.store.table_columns import LONG, Big, metadata
 from accounting.store.table_columns import id_column as _id
@@ -93,6 +105,15 @@ telemetry = Table(
     Column("samples_expected", Big, nullable=False),
 )
 Index(None, telemetry.c.start_at)
+
+telemetry_days = Table(
+    "telemetry_days",
+    metadata,
+    Column("machine", Text, primary_key=True),
+    Column("start_at", Big, primary_key=True, autoincrement=False),
+    Column("digest", LargeBinary, nullable=False),  # of the rows of a node-day, to see what was changed by hand
+)
+Index(None, telemetry_days.c.start_at)
 
 recorders = Table(
     "recorders",

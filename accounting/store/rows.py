@@ -74,6 +74,17 @@ def job_values(job: Job) -> tuple[Any, ...]:
     return (key.scheduler.value, *words, job.submit, job.start, job.end, labels)
 
 
+def job_digest(values: tuple[Any, ...]) -> bytes:
+    """A digest of a job's row, in the order of `JOB_COLUMNS`: whether it still says what was told."""
+    return hashlib.blake2b(ascii(values).encode(), digest_size=16).digest()
+
+
+def telemetry_digest(row: tuple[Any, ...]) -> int:
+    """A digest of a row of ``telemetry``, its columns in their order; a node-day's are combined by exclusive or."""
+    told = (*row[:4], *map(float, row[4:10]), *map(int, row[10:]))  # as the database has them, however they were given
+    return int.from_bytes(hashlib.blake2b(ascii(told).encode(), digest_size=16).digest())
+
+
 def bare_job(key: JobKey) -> Job:
     """A job of which nothing is known but that something named it."""
     return Job(key, native_id="", display_id="", name="", user="", account="", partition="")

@@ -6,7 +6,8 @@ BIGINT milliGPU-seconds; only ``telemetry`` holds floats. Five kinds of tables:
 * evidence as read: ``records`` (raw bytes, every version), ``claims`` and the link keys on them (``claim_keys``),
   ``jobs``, ``nodes``, ``node_events``, ``rejects``, and how far each source was read: ``cursors``, ``windows``,
   ``coverage``;
-* evidence as seen live: ``capacity``, ``holdings``, ``splits``, ``runs_seen``, ``telemetry``, ``recorders``;
+* evidence as seen live: ``capacity``, ``holdings``, ``splits``, ``runs_seen``, ``telemetry``, ``telemetry_days``,
+  ``recorders``;
 * the books: ``transactions`` and ``postings``, to which rows are only ever added;
 * decisions of people, to which rows are only ever added: ``rulings``;
 * pointers into the books, which do change: ``node_days`` (the current transaction of each), ``periods``, and
@@ -52,6 +53,7 @@ from accounting.store.live_tables import (
     runs_seen,
     splits,
     telemetry,
+    telemetry_days,
 )
 from accounting.store.table_columns import LONG, Big, metadata
 from accounting.store.table_columns import id_column as _id
@@ -90,6 +92,7 @@ __all__ = [
     "runs_seen",
     "splits",
     "telemetry",
+    "telemetry_days",
     "transactions",
     "windows",
 ]
@@ -116,6 +119,7 @@ jobs = Table(
     _time("end_at", nullable=True),
     _text("labels"),  # JSON object, keys sorted; empty when there are none
     _time("seen_at"),
+    Column("digest", LargeBinary),  # of all that is told of it, to see what was changed by hand
     UniqueConstraint("scheduler", "cluster", "run"),
 )
 

@@ -19,7 +19,6 @@ from accounting.evidence.node_facts import lenders, nodes_seen
 from accounting.intake.history import ingest_history
 from accounting.intake.live.live_recorder import LedgerRecorder
 from accounting.ledger.reconcile_range import Site, reconcile_range
-from accounting.periods.check import check
 from accounting.reconcile.rule import Rules
 from exporters.join.machines import machines_of
 from exporters.model import Node, NodeKey, Record, Reject, Scheduler
@@ -32,7 +31,7 @@ from exporters.sources.kubernetes.watch.store import Store
 from exporters.sources.slurm.history import rows
 from tests.accounting import naive
 from tests.accounting.plain_usage import usage
-from tests.accounting.readings import inputs
+from tests.accounting.readings import proved
 from tests.accounting.site import DAY, T0, History
 from tests.accounting.test_reconciling import project
 from tests.lab import kube_fake
@@ -129,7 +128,7 @@ class Both:
         reconcile_range(self.engine, at(0), at(24), Site(places.resolve, project, places.stays), RULES, now=at(24))
         more: dict[str, Any] = {"projects": project, "present": places.stays}
         naive.agree(self.engine, at(0), at(24), places.resolve, RULES, **more)
-        assert [] == check(self.engine, evidence=inputs(self.engine, at(0), at(24), places.resolve, **more))
+        assert [] == proved(self.engine, places.resolve, rules=RULES, **more)
 
 
 def _nodes(store: Store, moment: int) -> Any:

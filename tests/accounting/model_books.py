@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from decimal import Decimal
 from random import Random
+from typing import Any
 from unittest import mock
 
 from sqlalchemy import Engine, func, select
@@ -17,7 +18,6 @@ from accounting.intake import history
 from accounting.intake.history import ingest_history
 from accounting.intake.live.live_recorder import LedgerRecorder
 from accounting.ledger.reconcile_range import Site, reconcile_range
-from accounting.periods.check import check
 from accounting.periods.closing import period_states
 from accounting.rates.rating import Rates
 from accounting.reconcile.rule import Rules
@@ -34,7 +34,7 @@ from tests.accounting.model_site import HOUR, START
 from tests.accounting.plain_rating import rate, rate_corrections
 from tests.accounting.plain_statement import chargeback_csv, compose
 from tests.accounting.plain_usage import corrections, usage
-from tests.accounting.readings import inputs
+from tests.accounting.readings import proved
 from tests.accounting.site import History
 from tests.accounting.test_reconciling import project
 
@@ -74,8 +74,8 @@ class Books:
         places = machines_of(nodes_seen(self.engine), lenders(self.engine))
         site = Site(places.resolve, project, places.stays)
         reconcile_range(self.engine, START, now, site, RULES, now=now, zone=self.zone)
-        days = inputs(self.engine, START, now, places.resolve, zone=self.zone, projects=project, present=places.stays)
-        found = check(self.engine, evidence=days)
+        more: dict[str, Any] = {"projects": project, "present": places.stays}
+        found = proved(self.engine, places.resolve, rules=RULES, zone=self.zone, **more)
 
         assert [] == found, found
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, tzinfo
 from typing import Any
 
 from sqlalchemy import Engine
 
-from accounting.evidence.fingerprints import DayInputs
 from accounting.evidence.questions import Projects, Resolver
 from accounting.evidence.site_day import SiteDay
 from accounting.intake.history import ingest_history
 from accounting.intake.live.live_recorder import LedgerRecorder
-from accounting.ledger.day_worker import Range, Worker
-from accounting.ledger.reconcile_range import Site, day_inputs
+from accounting.ledger.day_worker import Range, Site, Worker
 from accounting.model import NodeDay
+from accounting.periods.check import check
+from accounting.periods.proofs import Breach
+from accounting.periods.rederive import rederived
 from accounting.reconcile.rule import Rules
 from accounting.store.calendar import segments
 from accounting.store.database import read
@@ -78,18 +79,18 @@ def days(engine: Engine, *span: int, **more: Any) -> list[NodeDay]:
     return [node_day(day, m) for day in site_days(engine, *span, **more) for m in range(len(day.machines))]
 
 
-def inputs(
+def proved(
     engine: Engine,
-    start: int,
-    end: int,
     resolver: Resolver = same_name,
     *,
+    rules: Rules | None = None,
     zone: tzinfo = UTC,
     projects: Projects = unmapped,
     present: Resolver | None = None,
-) -> Iterator[DayInputs]:
-    """What the books can be held against."""
-    return day_inputs(engine, Site(resolver, projects, present), start, end, zone)
+) -> list[Breach]:
+    """All that a check of a site's books finds."""
+    derived = rederived(engine, Site(resolver, projects, present), rules or Rules(), zone)
+    return [*check(engine), *derived.breaches]
 
 
 def history(engine: Engine, *rows: Record | Reject, events: Sequence[NodeEvent] = (), now: int = T0 + DAY) -> None:

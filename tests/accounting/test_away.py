@@ -154,7 +154,7 @@ def test_the_front_door_says_which_ledger_failed_and_why(server: PostgreSQL, url
     server.crash()
     try:
         with pytest.raises(LedgerError, match=r"cannot open the ledger postgresql.*/away.*refused"):
-            proof.check(config, SETTLED)
+            proof.check(config)
     finally:
         server.run()
 

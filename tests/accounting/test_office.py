@@ -81,7 +81,7 @@ def test_a_month_that_is_not_in_the_books_is_not_found(service: Server) -> None:
 
 
 def test_the_check_runs_on_the_ledger(service: Server) -> None:
-    assert {"sound": True, "breaches": []} == get(service, "/api/v1/check", ADMIN).json()
+    assert {"sound": True, "breaches": [], "waits": ""} == get(service, "/api/v1/check", ADMIN).json()
 
 
 def test_its_clock_reconciles_and_says_so(service: Server) -> None:

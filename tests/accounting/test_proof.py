@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC
+from random import Random
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, delete, select, update
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import Connection, Engine, delete, insert, select, update
 
+from accounting.evidence.fingerprints import no_evidence
+from accounting.intake.live.telemetry import add as telemetry_added
+from accounting.intake.live.telemetry import flush
 from accounting.ledger.reconcile_range import Site, reconcile_range
 from accounting.periods.check import check
 from accounting.periods.decided import kept_outside
+from accounting.periods.draws import Draw, Part, Sample
 from accounting.periods.proofs import Breach
-from accounting.periods.rederive import rederived
+from accounting.periods.rederive import Derived, rederived, waiting
 from accounting.periods.sealing import seal
 from accounting.store.calendar import close, period_named
 from accounting.store.database import read, write
 from accounting.store.tables import (
+    capacity,
     claims,
+    day_marks,
     decisions,
     jobs,
+    metadata,
     node_days,
     periods,
     postings,
     records,
+    telemetry,
     transactions,
 )
+from exporters.recorder import Telemetry
 from tests.accounting.readings import live, same_name
-from tests.accounting.site import DAY, T0, gn, node, pod
+from tests.accounting.site import DAY, T0, gn, node, pod, workload
 from tests.accounting.test_reconciling import RULES, project, site
 
 NOVEMBER = period_named("2026-11").start
@@ -38,6 +51,10 @@ KNOWN = Site(same_name, project, borders=lambda *_: (), settings="the same in ev
 def books(engine: Engine, state: str) -> None:
     """Three booked days of October in an open, a closed or a sealed month."""
     site(engine)
+    with write(engine) as connection:
+        pod_a = Telemetry(workload("a"), "pod-a", "gn01", T0 + 100, T0 + 200, 200.5, 50.25, 0, 7.5, 0, 0, 4, 4)
+        flush(connection, telemetry_added({}, [pod_a], UTC))
+        flush(connection, telemetry_added({}, [pod_a], UTC))
     reconcile_range(engine, T0, T0 + 3 * DAY, KNOWN, RULES, now=NOVEMBER)
     if state != "open":
         close(engine, "2026-10", now=NOVEMBER)
@@ -47,7 +64,12 @@ def books(engine: Engine, state: str) -> None:
 
 def breaches(engine: Engine) -> list[Breach]:
     """All that a check finds without the settings of a site."""
-    return [*check(engine), *rederived(engine, KNOWN, RULES, UTC)]
+    return [*check(engine), *rederived(engine, KNOWN, RULES, UTC).breaches]
+
+
+def derived(engine: Engine, draw: Draw | None = None) -> Derived:
+    """What reconciling again shows."""
+    return rederived(engine, KNOWN, RULES, UTC, draw=draw)
 
 
 STATES = ("open", "closed", "sealed")
@@ -58,10 +80,12 @@ def test_sound_books_are_what_their_evidence_says(engine: Engine, state: str) ->
     books(engine, state)
 
     assert [] == breaches(engine)
+    assert ((), 3, 3) == (tuple(derived(engine).waits), derived(engine).days, derived(engine).of_days)
 
 
 _CHARGED = postings.c.account == "charged"
 _RUN = claims.c.job_id.in_(select(jobs.c.id).where(jobs.c.scheduler == "slurm"))
+_POD = jobs.c.scheduler == "kubernetes"
 
 
 def _without_record(connection: Connection) -> None:
@@ -79,30 +103,156 @@ def _without_day(connection: Connection) -> None:
     connection.execute(delete(transactions).where(transactions.c.id == number))
 
 
-_TAMPERINGS: dict[str, Callable[[Connection], Any]] = {
-    "a charge is moved to another project": lambda c: c.execute(
-        update(postings).where(_CHARGED).values(project="somebody else")
+def _restated(connection: Connection) -> None:
+    """A month is opened again, or closed by hand."""
+    state = connection.execute(select(periods.c.state).where(periods.c.name == "2026-10")).scalar_one()
+    news: dict[str, Any] = {"state": "closed", "closed_at": NOVEMBER, "closed_with": ""}
+    if state != "open":
+        news = {"state": "open", "closed_at": None, "closed_with": "", "seal": None}
+    connection.execute(update(periods).values(**news))
+
+
+def _set(table: Any, *where: Any, **values: Any) -> Callable[[Connection], Any]:
+    return lambda connection: connection.execute(update(table).where(*where).values(**values))
+
+
+_FIRST = select(jobs.c.id).order_by(jobs.c.id.desc()).limit(1).scalar_subquery()
+_SAYS = "what is booked is what the evidence says: node-day gn01 2026-10-0[123]T00:00Z: "
+_TAMPERINGS: dict[str, tuple[Callable[[Connection], Any], str]] = {
+    "a charge is moved to another project": (_set(postings, _CHARGED, project="nobody"), _SAYS + "charged nobody"),
+    "a charge is moved to another job": (_set(postings, _CHARGED, job_id=_FIRST), _SAYS + "charged "),
+    "a charge is called idle": (_set(postings, _CHARGED, account="idle"), _SAYS + "charged "),
+    "held time is changed": (_set(postings, _CHARGED, held=postings.c.held - 1), _SAYS + "charged "),
+    "times are changed": (_set(postings, _CHARGED, end_at=postings.c.end_at - 1), _SAYS + "charged "),
+    "a model is changed": (_set(postings, model="a100"), _SAYS),
+    "a node-day is taken out": (_without_day, _SAYS.replace("[123]", "2") + "it is not booked"),
+    "a record is deleted with its claims": (_without_record, "evidence is only ever added: .*"),
+    "a claim is changed": (
+        _set(claims, _RUN, milligpu=1000),
+        r"claims are what the record said: record \d+ \(slurm/lab/1@",
     ),
-    "a charge is moved to another job": lambda c: c.execute(
-        update(postings).where(_CHARGED).values(job_id=select(jobs.c.id).order_by(jobs.c.id).limit(1).scalar_subquery())
+    "telemetry is changed": (
+        _set(telemetry, telemetry.c.start_at == T0, active_seconds=9.5),
+        "telemetry is what was measured: node-day gn01 2026-10-01T00:00Z: ",
     ),
-    "a charge is called idle": lambda c: c.execute(update(postings).where(_CHARGED).values(account="idle")),
-    "held time is changed": lambda c: c.execute(update(postings).where(_CHARGED).values(held=postings.c.held - 1)),
-    "times are changed": lambda c: c.execute(update(postings).where(_CHARGED).values(end_at=postings.c.end_at - 1)),
-    "a model is changed": lambda c: c.execute(update(postings).values(model="a100")),
-    "a record is deleted with its claims": _without_record,
-    "a node-day is taken out": _without_day,
+    "telemetry is taken out": (
+        lambda c: c.execute(delete(telemetry).where(telemetry.c.start_at == T0)),
+        "telemetry is what was measured: node-day gn01 2026-10-01T00:00Z: ",
+    ),
+    "a user is changed": (
+        _set(jobs, _POD, user_name="mallory"),
+        r"a job is what was told of it: job \d+ \(kubernetes/kube/uid-a\): its user",
+    ),
+    "a month is restated": (_restated, "a month stands as it was decided: period 2026-10: "),
 }
+"""What somebody changes by hand, and what names it: what, and where."""
 
 
 @pytest.mark.parametrize("state", STATES)
-@pytest.mark.parametrize("what", _TAMPERINGS)
-def test_what_is_changed_by_hand_is_named(engine: Engine, what: str, state: str) -> None:
+def test_what_is_changed_by_hand_is_named(engine: Engine, state: str) -> None:
     books(engine, state)
-    with write(engine) as connection:
-        _TAMPERINGS[what](connection)
+    before = everything(engine)
+    missed = {}
+    for what, (tamper, sentence) in _TAMPERINGS.items():
+        with write(engine) as connection:
+            tamper(connection)
+        found = [str(breach) for breach in breaches(engine)]
+        if not any(re.match(sentence, one) for one in found):
+            missed[what] = found
+        put_back(engine, before)
 
-    assert [] != breaches(engine)
+    assert {} == missed
+    assert [] == breaches(engine)
+
+
+def everything(engine: Engine) -> dict[Any, list[Any]]:
+    """All rows of a ledger."""
+    with read(engine) as connection:
+        return {table: [dict(row._mapping) for row in connection.execute(select(table))] for table in TABLES}
+
+
+TABLES = metadata.sorted_tables
+
+
+def put_back(engine: Engine, rows: dict[Any, list[Any]]) -> None:
+    """A ledger as it was."""
+    with write(engine) as connection:
+        for table in reversed(TABLES):
+            connection.execute(delete(table))
+        for table in TABLES:
+            if rows[table]:
+                connection.execute(insert(table), rows[table])
+
+
+def test_what_hides_behind_newer_evidence_is_told_to_be_unproved(engine: Engine) -> None:
+    books(engine, "open")
+    with write(engine) as connection:
+        connection.execute(update(postings).where(_CHARGED).values(project="nobody"))
+        connection.execute(update(node_days).where(node_days.c.start_at == T0).values(inputs_hash=b"x" * 32))
+        connection.execute(delete(day_marks))
+    first = derived(engine)
+    with write(engine) as connection:
+        connection.execute(update(node_days).values(inputs_hash=b"x" * 32))
+    second = derived(engine)
+
+    assert "node-days with newer records: gn01 2026-10-01 (meterbridge reconcile)" == waiting(first.waits, UTC)
+    assert {"node-day gn01 2026-10-02T00:00Z", "node-day gn01 2026-10-03T00:00Z"} >= {b.where for b in first.breaches}
+    assert 3 == len(second.waits)
+
+
+def test_what_has_no_evidence_left_by_its_mark_has_no_postings_either(engine: Engine) -> None:
+    books(engine, "open")
+    with write(engine) as connection:
+        connection.execute(delete(capacity))
+        connection.execute(delete(claims))
+        hashes = update(node_days).values(inputs_hash=no_evidence("gn01", T0)).where(node_days.c.start_at == T0)
+        connection.execute(hashes)
+        connection.execute(delete(day_marks))
+
+    assert ["node-day gn01 2026-10-01T00:00Z"] == [b.where for b in derived(engine).breaches]
+    assert 2 == len(derived(engine).waits)
+
+
+def test_a_day_between_two_booked_ones_of_which_nothing_is_left_is_missed(engine: Engine) -> None:
+    books(engine, "open")
+    with write(engine) as connection:
+        _without_day(connection)
+        connection.execute(delete(day_marks))
+
+    assert [("gn01", T0 + DAY)] == [tuple(one) for one in derived(engine).waits]
+    assert {"transactions", "postings"} == {b.where for b in check(engine)}
+
+
+# a part of the books
+
+
+def test_a_sample_looks_at_so_many_and_finds_what_is_there(engine: Engine) -> None:
+    books(engine, "sealed")
+    with write(engine) as connection:
+        connection.execute(update(postings).where(_CHARGED).values(project="nobody"))
+    sampled = [derived(engine, Sample(1, Random(seed))) for seed in range(12)]
+
+    assert {(1, 3)} == {(one.days, one.of_days) for one in sampled}
+    named = {b.where[-17:-7] for one in sampled for b in one.breaches}
+    assert {b.where[-17:-7] for b in derived(engine).breaches} == named
+
+
+@given(many=st.integers(0, 40), parts=st.integers(1, 30))
+def test_parts_leave_nothing_out_and_take_nothing_twice(many: int, parts: int) -> None:
+    items = range(many)
+    found = [n for turn in range(parts) for n in Part(turn, parts).of(items)]
+
+    assert [*items] == sorted(found)
+
+
+@given(many=st.integers(0, 400), most=st.integers(1, 100), seed=st.integers())
+def test_a_sample_is_as_large_as_asked_in_order_and_without_doubles(many: int, most: int, seed: int) -> None:
+    drawn = Sample(most, Random(seed))
+    days, months = drawn.of(range(many)), drawn.months(range(many))
+
+    assert (min(most, many), min(-(-most // 31), many)) == (len(days), len(months))
+    assert [*days] == sorted({*days})
+    assert [*months] == sorted({*months})
 
 
 _DECIDED: dict[str, tuple[str, Callable[[Connection], Any]]] = {

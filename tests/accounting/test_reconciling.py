@@ -19,7 +19,7 @@ from exporters.model import Job, NodeKey
 from tests.accounting import views
 from tests.accounting.plain_usage import corrections, usage
 from tests.accounting.posting import balances
-from tests.accounting.readings import inputs, live, same_name
+from tests.accounting.readings import live, proved, same_name
 from tests.accounting.site import DAY, T0, History, ended, gn, kn, node, pod, run
 
 RULES = Rules()
@@ -58,7 +58,7 @@ def test_three_days_are_booked_and_add_up_to_capacity(engine: Engine) -> None:
     assert {("vision", run(1)): 400_000} == {
         (u.project, u.job): u.charged for u in usage(engine, T0, T0 + 3 * DAY) if u.job == run(1)
     }
-    assert [] == check(engine, evidence=inputs(engine, T0, T0 + 3 * DAY, projects=project))
+    assert [] == proved(engine, projects=project)
 
 
 def test_reconciling_again_books_nothing(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,8 +38,8 @@ class PencilBooks:
             raise UnknownPeriodError(period)
         return produced(pencil_month())
 
-    def check(self) -> Sequence[str]:
-        return self.breaches
+    def check(self, sample: int | None) -> tuple[Sequence[str], str]:
+        return self.breaches[:sample], "" if sample is None else "a sample"
 
     def ready(self) -> str:
         return self.trouble
@@ -209,11 +209,19 @@ def test_a_period_that_is_no_month_is_refused(client: TestClient, period: str) -
 
 
 def test_an_admin_sees_what_the_check_found(client: TestClient, books: PencilBooks) -> None:
-    assert {"sound": True, "breaches": []} == client.get("/api/v1/check", headers=ADMIN).json()
+    assert {"sound": True, "breaches": [], "waits": ""} == client.get("/api/v1/check", headers=ADMIN).json()
 
     books.breaches.append("node-day gn01 2026-10-03 sums to 5")
 
-    assert {"sound": False, "breaches": books.breaches} == client.get("/api/v1/check", headers=ADMIN).json()
+    whole = client.get("/api/v1/check", headers=ADMIN).json()
+    assert {"sound": False, "breaches": books.breaches, "waits": ""} == whole
+
+
+def test_a_sample_may_be_asked_for(client: TestClient) -> None:
+    answer = client.get("/api/v1/check", headers=ADMIN, params={"sample": 3}).json()
+
+    assert {"sound": True, "breaches": [], "waits": "a sample"} == answer
+    assert 422 == client.get("/api/v1/check", headers=ADMIN, params={"sample": 0}).status_code
 
 
 def test_a_project_may_not_check_the_books(client: TestClient) -> None:

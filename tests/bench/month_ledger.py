@@ -18,7 +18,15 @@ from accounting.intake.records import ENDED
 from accounting.intake.versions import hash_of
 from accounting.reconcile.sweep import Columns
 from accounting.store.database import insert_many, write
-from accounting.store.rows import CLAIM_COLUMNS, JOB_COLUMNS, claim_text, claim_values, job_values, meaning_of
+from accounting.store.rows import (
+    CLAIM_COLUMNS,
+    JOB_COLUMNS,
+    claim_text,
+    claim_values,
+    job_digest,
+    job_values,
+    meaning_of,
+)
 from accounting.store.tables import capacity, claim_keys, claims, coverage, cursors, jobs, nodes, records
 from exporters.model import Claim, Job, Scheduler
 from tests.bench.month import CLUSTERS, PERIOD, PROJECTS, month
@@ -88,7 +96,7 @@ def _places(connection: Connection, site: Columns) -> None:
 _SIDES = ((Scheduler.SLURM, CLUSTERS[0]), (Scheduler.KUBERNETES, CLUSTERS[1]))
 _RECORD = [c.name for c in records.columns]
 _CLAIM = ["id", "record_id", "job_id", "node_id", *CLAIM_COLUMNS, "current"]
-_JOB = ("id", "origin", "seen_at", *JOB_COLUMNS)
+_JOB = ("id", "origin", "seen_at", *JOB_COLUMNS, "digest")
 
 
 class _Rows:
@@ -122,7 +130,7 @@ class _Rows:
             told, values = job_values(job), claim_values(claim)
             if new[n]:
                 origin = HISTORY if job.key.scheduler is Scheduler.SLURM else LIVE
-                found[0].append((job_id[n], origin, SEEN, *told))
+                found[0].append((job_id[n], origin, SEEN, *told, job_digest(told)))
             found[1].append(_record(number, job_id[n], claim, job))
             node_id = machine[n] * 2 + (job.key.scheduler is not Scheduler.SLURM) + 1
             found[2].append((number, number, job_id[n], node_id, *values, True))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from datetime import tzinfo
+from operator import add as add_up
+from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from accounting.intake.identities import job_ids
 from accounting.store.calendar import segments
-from accounting.store.database import storable, upsert
+from accounting.store.database import chunks, storable, upsert
+from accounting.store.rows import telemetry_digest
 from accounting.store.tables import telemetry as table
+from accounting.store.tables import telemetry_days as digests_table
 from exporters.model import JobKey
 from exporters.recorder import Telemetry
 
@@ -25,6 +30,10 @@ SUMS = (
     "samples_expected",
 )
 """The columns that add up, in the order of a bucket's values."""
+
+_PLACE = ("job_id", "unit", "machine", "start_at")
+_COLUMNS = (*_PLACE, *SUMS)
+_Place = tuple[int, str, str, int]
 
 Key = tuple[JobKey, str, str, int]
 """Job, unit, machine, start of the node-day."""
@@ -73,19 +82,47 @@ def flush(connection: Connection, buckets: Buckets) -> None:
     if not buckets:
         return
     ids = job_ids(connection, {key[0] for key in buckets})
+    added: dict[_Place, tuple[float, ...]] = {}
+    for (job, unit, machine, day), values in buckets.items():
+        place = (ids[job], storable(unit), machine, day)
+        added[place] = tuple(map(add_up, added[place], values)) if place in added else values
+    there = _there(connection, added)
+    rows = []
+    digests: dict[tuple[str, int], int] = defaultdict(int)
+    for place, more in added.items():
+        before = there.get(place)
+        now = more if before is None else tuple(map(add_up, before, more))
+        was = 0 if before is None else telemetry_digest((*place, *before))
+        digests[place[2], place[3]] ^= was ^ telemetry_digest((*place, *now))
+        rows.append(dict(zip(_COLUMNS, (*place, *now), strict=True)))
     put = upsert(table, connection.dialect.name)
-    put = put.on_conflict_do_update(
-        index_elements=["job_id", "unit", "machine", "start_at"],
-        set_={name: table.c[name] + put.excluded[name] for name in SUMS},
-    )
+    put = put.on_conflict_do_update(index_elements=_PLACE, set_={name: put.excluded[name] for name in SUMS})
+    connection.execute(put, rows)
+    _digested(connection, digests)
+
+
+def _there(connection: Connection, wanted: Collection[_Place]) -> dict[_Place, tuple[Any, ...]]:
+    """What the ledger has at these places."""
+    days, c = sorted({place[3] for place in wanted}), table.c
+    found = {}
+    for jobs in chunks(sorted({place[0] for place in wanted})):
+        query = select(*(c[name] for name in _COLUMNS)).where(c.job_id.in_(jobs), c.start_at.in_(days))
+        for job, unit, machine, day, *values in connection.execute(query):
+            found[job, unit, machine, day] = tuple(values)
+    return found
+
+
+def _digested(connection: Connection, changed: Mapping[tuple[str, int], int]) -> None:
+    """Keep by what the telemetry of node-days is known again (`accounting.periods.handwork`)."""
+    c = digests_table.c
+    kept: dict[tuple[str, int], int] = {}
+    for day in sorted({day for _, day in changed}):
+        query = select(c.machine, c.digest).where(c.start_at == day)
+        kept |= {(machine, day): int.from_bytes(digest) for machine, digest in connection.execute(query)}
+    put = upsert(digests_table, connection.dialect.name)
+    put = put.on_conflict_do_update(index_elements=["machine", "start_at"], set_={"digest": put.excluded.digest})
     rows = [
-        {
-            "job_id": ids[job],
-            "unit": storable(unit),
-            "machine": machine,
-            "start_at": day,
-            **dict(zip(SUMS, values, strict=True)),
-        }
-        for (job, unit, machine, day), values in buckets.items()
+        {"machine": machine, "start_at": day, "digest": (kept.get((machine, day), 0) ^ change).to_bytes(16)}
+        for (machine, day), change in changed.items()
     ]
     connection.execute(put, rows)
