@@ -92,15 +92,15 @@ def _unsaid(connection: Connection, start: int, end: int) -> dict[NodeKey, list[
     return {key: sorted(spans) for key, spans in found.items()}
 
 
-def seen_in_no_record(connection: Connection, start: int, end: int) -> list[tuple[str, int, int, int]]:
-    """Runs that slurmctld showed with cards in ``[start, end)``, and for which no record tells any: what people call
-    the job, from when to when, and milliGPU-seconds.
+def seen_in_no_record(connection: Connection, start: int, end: int) -> list[tuple[str, str, int, int, int]]:
+    """Runs that slurmctld showed with cards in ``[start, end)``, and for which no record tells any: the cluster, what
+    people call the job, from when to when, and milliGPU-seconds.
     """
     found = []
-    for _, name, first, last, held in _in_no_record(connection, start, end):
+    for cluster, name, first, last, held in _in_no_record(connection, start, end):
         a, b = max(first, start), min(last, end)
         if a < b:
-            found.append((name, a, b, (b - a) * sum(row[3] for row in held)))
+            found.append((cluster, name, a, b, (b - a) * sum(row[3] for row in held)))
     return found
 
 
@@ -109,7 +109,7 @@ def _in_no_record(connection: Connection, start: int, end: int) -> Iterator[tupl
     s, r, c, j = runs_seen.c, records_table.c, claims_table.c, jobs_table.c
     told = select(c.id).join(records_table, r.id == c.record_id).where(r.job_id == s.job_id, r.current, c.current)
     query = (
-        select(s.source, s.cluster, j.display_id, s.start_at, s.last_at, s.held)
+        select(s.source, s.cluster, func.coalesce(func.nullif(j.display_id, ""), j.run), s.start_at, s.last_at, s.held)
         .join(jobs_table, j.id == s.job_id)
         .where(UNRECORDED, s.start_at < end, ~told.exists())
         .order_by(s.start_at, s.id)

@@ -22,7 +22,7 @@ from accounting.garbage import uncollected
 from accounting.intake.coverage import cover_window
 from accounting.intake.events import keep_events
 from accounting.intake.faults import backwards, senseless
-from accounting.intake.open_runs import Asked, OpenRuns
+from accounting.intake.open_runs import Asked, Doubt, OpenRuns
 from accounting.intake.records import Kept, keep
 from accounting.intake.rejects import aside_of, set_aside
 from accounting.intake.runs_seen import Present, look
@@ -73,7 +73,7 @@ class IntakeReport:
     """What an intake did: every record read is in exactly one of charged, excluded, pending and rejected.
 
     ``kept`` says how many of them were news. ``position`` is the cursor: everything before it was read. ``asked`` is
-    how many open runs were asked for by id, ``doubts`` what of them stands in doubt, in sentences, and ``others`` how
+    how many open runs were asked for by id, ``doubts`` what of them stands in doubt, and ``others`` how
     many rows were told of other clusters, and left to them.
     """
 
@@ -89,7 +89,7 @@ class IntakeReport:
     kept: Kept = field(default_factory=Kept)
     position: int = 0
     asked: int = 0
-    doubts: Sequence[str] = ()
+    doubts: Sequence[Doubt] = ()
     others: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -123,7 +123,7 @@ def ingest_history(
     with read(engine) as connection:
         present = look(connection, source.cluster, now) if newest else Present()
         runs = OpenRuns(source.name, source.cluster, present, position or first, newest)
-    done, doubts = 0, []  # type: tuple[int, Sequence[str]]
+    done, doubts = 0, []  # type: tuple[int, Sequence[Doubt]]
     for begin in range(first, last_second, step):
         end = min(begin + step, last_second)
         doubts = _window(engine, source, begin, end, now, total, runs)
@@ -183,7 +183,7 @@ class _Count:
 
 def _window(
     engine: Engine, source: HistorySource, start: int, end: int, now: int, total: _Count, runs: OpenRuns
-) -> Sequence[str]:
+) -> Sequence[Doubt]:
     """Read one window; its last transaction holds its counts, coverage and cursor. What stands in doubt of it."""
     count = _Count()
     scheduler = Scheduler.SLURM
@@ -194,7 +194,7 @@ def _window(
         scheduler = next((r.job.key.scheduler for r in batch if isinstance(r, Record)), scheduler)
     judged = end == now and runs.newest
     lost = _ask_again(engine, source, now, count, runs) if judged else []
-    doubts: Sequence[str] = ()
+    doubts: Sequence[Doubt] = ()
     events = list(source.events(start, end))
     with write(engine) as connection:
         good = [e for e in events if isinstance(e, NodeEvent)]

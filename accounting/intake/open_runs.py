@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from sqlalchemy import Connection, select
 
@@ -51,6 +52,13 @@ NOTE = "\x1fmeterbridge: "
 """Stands in a record's raw text between what was read and what is held against it."""
 
 
+class Doubt(NamedTuple):
+    """What is in doubt, in a sentence, and the milliGPU-seconds that it is about, 0 where nobody knows."""
+
+    said: str
+    quantity: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """An open run that the answer did not tell. ``record`` is the ledger's record of it, None where it has none."""
@@ -67,7 +75,8 @@ class OpenRuns:
     """What one reading of a cluster's history tells of open runs, confronted with what slurmctld shows.
 
     ``position`` is up to when the history had been read before. Of the runs that ``ended``, those are ``settled`` of
-    which accounting tells what they held. What is not the ``newest`` answer judges nothing.
+    which accounting tells what they held. What is not the ``newest`` answer judges nothing. ``withheld`` is what runs
+    hold no longer than they were seen.
     """
 
     source: str
@@ -80,6 +89,7 @@ class OpenRuns:
     settled: set[str] = field(default_factory=set)
     asides: dict[str, Aside] = field(default_factory=dict)
     uncounted: set[str] = field(default_factory=set)
+    withheld: dict[str, tuple[Claim, ...]] = field(default_factory=dict)
 
     def take(self, record: Record) -> Record:
         """A record as it is to be kept: an open one that slurmctld contradicts is held to its last sighting."""
@@ -112,7 +122,7 @@ class OpenRuns:
 
     def _held_to(self, record: Record, until: int | None) -> Record:
         job = record.job
-        claims = cut(record.claims, until, RUNAWAY)
+        claims = self.withheld[job.key.id] = cut(record.claims, until, RUNAWAY)
         where = f"it was last seen there at {_moment(until)}" if until else "it was never seen there"
         said = (
             f"job {job.display_id} {job.name!r} of {job.user or '-'}, {job.account or '-'}, is {job.state} in"
@@ -191,9 +201,9 @@ class OpenRuns:
             name = job.display_id or job.native_id
             said = f"job {name} was open when it was last told, and accounting has it no more: held to {_moment(until)}"
             self.asides[a.run] = self._aside(LOST, a.run, raw, said)
+            held = self.withheld[a.run] = cut(_claims(connection, a.record, job.key), until, LOST)
             if not a.lost:
                 whole = raw.partition(NOTE)[0]
-                held = _claims(connection, a.record, job.key)
                 told = raw_bytes(f"{whole}{NOTE}{LOST}, held to {until}")
                 yield Version(
                     subject,
@@ -203,14 +213,17 @@ class OpenRuns:
                     hash_of(storable(self.source), storable(self.cluster), told),
                     job.key,
                     job,
-                    cut(held, until, LOST),
+                    held,
                     "pending",
                     LOST,
                     RUNS,
                 )
 
-    def settle(self, connection: Connection, now: int) -> list[str]:
-        """Set aside by name what is in doubt, and what was and is no longer as mended; the sentences that stand."""
+    def settle(self, connection: Connection, now: int) -> list[Doubt]:
+        """Set aside by name what is in doubt, and what was and is no longer as mended; what stands, the largest first.
+
+        What a run would hold had it gone on until ``now`` is what it is about.
+        """
         if self.uncounted:
             jobs = sorted(self.uncounted)
             more = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
@@ -223,16 +236,21 @@ class OpenRuns:
         set_aside(connection, found, now)
         resolved(connection, standing_about(connection, self.cluster, DOUBTS), found, now)
         mark_recorded(connection, [s.row for run, s in self.present.runs.items() if run in self.settled])
-        return [a.reason for a in found]
+        about = {run: sum(_beyond(claim, now) for claim in held) for run, held in self.withheld.items()}
+        told = [Doubt(aside.reason, about.get(run, 0)) for run, aside in self.asides.items()]
+        return sorted(told, key=lambda doubt: -doubt.quantity)
 
 
 def cut(claims: Iterable[Claim], until: int | None, basis: str) -> tuple[Claim, ...]:
-    """Claims without an end, held to ``until`` (None: not at all)."""
+    """Claims without an end, held to ``until`` (None: not at all). One that holds nothing says what it is about."""
     return tuple(
-        replace(c, end=until, end_basis=basis) if c.end is None else c
-        for c in claims
-        if c.end is not None or (until is not None and c.start < until)
+        replace(c, end=max(c.start, until or c.start), end_basis=basis) if c.end is None else c for c in claims
     )
+
+
+def _beyond(claim: Claim, now: int) -> int:
+    """What a claim would hold beyond its last sighting, had it gone on."""
+    return claim.milligpu * max(0, now - (claim.end or now)) if claim.end_basis in (RUNAWAY, LOST) else 0
 
 
 def _shared(record: Record) -> bool:

@@ -121,13 +121,6 @@ def standing_about(connection: Connection, cluster: str, kinds: Sequence[str]) -
     return list(connection.scalars(query))
 
 
-def standing(connection: Connection, kinds: Sequence[str]) -> list[tuple[str, str]]:
-    """The kind and the sentence of whatever of these kinds stands, in the order in which it came."""
-    c = table.c
-    query = select(c.kind, c.reason).where(c.kind.in_(kinds), c.resolved_at.is_(None)).order_by(c.seen_at, c.id)
-    return [(kind, reason) for kind, reason in connection.execute(query)]
-
-
 def rejects(engine: Engine, *, resolved: bool = False, limit: int | None = None) -> list[AsideSeen]:
     """What was set aside, oldest first; with ``resolved`` also what was mended since."""
     c = table.c

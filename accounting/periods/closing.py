@@ -26,7 +26,8 @@ class ClosedWith:
     """The prices and terms of a closed month. ``capacity`` and ``charged`` are milliGPU-seconds, corrections included.
 
     ``amount`` is what its statement came to. ``facts`` is a digest over what is kept of its jobs
-    (`accounting.statements.known.kept`), empty where prices do not look at it.
+    (`accounting.statements.known.kept`), empty where prices do not look at it. ``doubts`` is what sources contradicted
+    each other about then, in words.
     """
 
     rates: Rates
@@ -35,6 +36,7 @@ class ClosedWith:
     charged: int
     amount: Decimal
     facts: str = ""
+    doubts: tuple[str, ...] = ()
 
     def text(self) -> str:
         """One canonical line of JSON."""
@@ -53,6 +55,8 @@ class ClosedWith:
         for name, rules in (("prices", self.rates.more), ("factors", self.rates.factors)):
             if rules:
                 told[name] = [_rule_text(rule) for rule in rules]
+        if self.doubts:
+            told["doubts"] = [*self.doubts]
         return compact(told)
 
 
@@ -72,6 +76,7 @@ def closed_with_of(text: str) -> ClosedWith | None:
         told["charged"],
         Decimal(told["amount"]),
         told.get("facts", ""),
+        tuple(told.get("doubts", ())),
     )
 
 

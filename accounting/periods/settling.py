@@ -8,9 +8,8 @@ from datetime import datetime, tzinfo
 
 from sqlalchemy import Connection, Engine, func, select
 
-from accounting.evidence.node_facts import seen_in_no_record
 from accounting.intake.coverage import covered_until
-from accounting.intake.rejects import DOUBTS, standing
+from accounting.statements.doubts import doubts_of, in_words
 from accounting.statements.hours import hours_text, micro_hours
 from accounting.store.calendar import OPEN, Period
 from accounting.store.database import read
@@ -18,16 +17,16 @@ from accounting.store.tables import cursors, periods, postings, rejects
 from accounting.store.tables import node_days as booked
 from exporters.model import Disposition, Scheduler
 
-_TOLD = 3
-"""Runs that are named; of more, their number."""
-
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """One thing that is open. ``must`` says whether it has to be done before the month is closed."""
+    """One thing that is open. ``must`` says whether it has to be done before the month is closed; ``quantity`` are the
+    milliGPU-seconds that it is about.
+    """
 
     must: bool
     what: str
+    quantity: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +53,8 @@ def still_open(
         yield from _suspense(connection, period)
         stands = (rejects.c.resolved_at.is_(None), rejects.c.seen_at >= period.start)
         aside = connection.execute(select(func.count()).select_from(rejects).where(*stands)).scalar_one()
-        yield from _unsaid(connection, period, zone)
-        for _, doubt in standing(connection, DOUBTS):
-            yield Open(False, doubt)
+        for doubt in doubts_of(connection, period, zone):
+            yield Open(False, in_words(doubt), doubt.quantity)
         if aside:
             yield Open(False, f"{aside} records are set aside since the month began (meterbridge rejects)")
 
@@ -81,19 +79,6 @@ def _unread(connection: Connection, period: Period, sources: Sources, zone: tzin
             yield Open(True, f"kubernetes {cluster} was last seen at {_moment(seen, zone)} (meterbridge exporter)")
 
 
-def _unsaid(connection: Connection, period: Period, zone: tzinfo) -> Iterator[Open]:
-    """Runs that held cards before slurmctld's eyes, and for which no record tells any; the most card-time first."""
-    found = seen_in_no_record(connection, period.start, period.end)
-    for name, first, last, quantity in sorted(found, key=lambda run: -run[3])[:_TOLD]:
-        yield Open(
-            False,
-            f"job {name} held {hours_text(micro_hours(quantity))} GPU-hours from {_moment(first, zone)} to "
-            f"{_moment(last, zone)} before slurmctld's eyes, and no record tells of its cards: they are unknown",
-        )
-    if len(found) > _TOLD:
-        yield Open(False, f"and {len(found) - _TOLD} more jobs seen live held cards of which no record tells")
-
-
 def _suspense(connection: Connection, period: Period) -> Iterator[Open]:
     """Hours without evidence, and in dispute, in what stands."""
     p, d = postings.c, booked.c
@@ -104,11 +89,14 @@ def _suspense(connection: Connection, period: Period) -> Iterator[Open]:
         .where(p.account.in_([Disposition.DISPUTED.value, Disposition.UNKNOWN.value]))
         .group_by(p.account)
     )
-    hours = {account: hours_text(micro_hours(int(q))) for account, q in connection.execute(query) if q}
-    if (disputed := hours.get(Disposition.DISPUTED)) is not None:
-        yield Open(False, f"{disputed} GPU-hours are in dispute (meterbridge disputes {period.name})")
-    if (unknown := hours.get(Disposition.UNKNOWN)) is not None:
-        yield Open(False, f"{unknown} GPU-hours are unknown: a source could not be read, and nobody is billed for them")
+    why = {
+        Disposition.DISPUTED.value: f"are in dispute (meterbridge disputes {period.name})",
+        Disposition.UNKNOWN.value: "are unknown: a source could not be read, and nobody is billed for them",
+    }
+    for account, quantity in connection.execute(query):
+        if quantity:
+            hours = hours_text(micro_hours(int(quantity)))
+            yield Open(False, f"{hours} GPU-hours {why[account]}", int(quantity))
 
 
 def _moment(at: int, zone: tzinfo) -> str:

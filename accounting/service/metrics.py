@@ -10,12 +10,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
-from sqlalchemy import ColumnElement, Connection, Engine, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, func, select
 
+from accounting.evidence.contradictions import KINDS, contradictions
 from accounting.ledger.booking import CORRECTION
 from accounting.rates.rating import RatingError
 from accounting.store.calendar import OPEN
@@ -56,6 +57,11 @@ CORRECTIONS = Gauge(
 )
 STATE = Gauge("meterbridge_ledger_period_info", "The period and its state; always 1", ("period", "state"))
 ENDS = Gauge("meterbridge_ledger_period_end_timestamp_seconds", "When the period ends or ended", ("period",))
+CONTRADICTED = Gauge(
+    "meterbridge_ledger_contradicted_gpu_seconds",
+    "Card-seconds of an open period about which sources contradict each other, by what is wrong",
+    ("period", "kind"),
+)
 REJECTS = Gauge("meterbridge_ledger_rejects", "Records set aside with a reason and not mended since", ("source",))
 BREACHES = Gauge("meterbridge_ledger_breaches", "Breaches of an invariant that the last check found", ())
 CHECKED = Gauge(
@@ -72,7 +78,7 @@ PROJECT_CHARGE = Gauge(
     ("project", "period", "currency"),
 )
 
-OPEN_FAMILIES = (INTAKE, SECONDS, DISPUTES, CORRECTIONS, STATE, ENDS, REJECTS, BREACHES, CHECKED)
+OPEN_FAMILIES = (INTAKE, SECONDS, DISPUTES, CORRECTIONS, STATE, ENDS, CONTRADICTED, REJECTS, BREACHES, CHECKED)
 """Families that name no project."""
 
 PROJECT_FAMILIES = (PROJECT_SECONDS, PROJECT_CHARGE)
@@ -108,6 +114,7 @@ def stand(engine: Engine, amounts: Amounts) -> Standing:
             CORRECTIONS: _transactions(connection, names, transactions.c.kind == CORRECTION),
             STATE: {(p.name, p.state): 1.0 for p in told},
             ENDS: {(p.name,): float(p.end_at) for p in told},
+            CONTRADICTED: _contradicted(connection, [p for p in told if p.state == OPEN]),
             REJECTS: _rejects(connection),
         }
     own = [s for s in sums if s.project]
@@ -162,6 +169,16 @@ def _transactions(connection: Connection, names: Sequence[str], which: ColumnEle
     )
     found = {period: float(count) for period, count in connection.execute(query)}
     return {(name,): found.get(name, 0.0) for name in names}
+
+
+def _contradicted(connection: Connection, months: Iterable[Row[Any]]) -> Rows:
+    """Card-seconds by month and kind; 0 for a kind of which there are none."""
+    found: dict[Labels, float] = {}
+    for month in months:
+        found.update({(month.name, kind): 0.0 for kind in KINDS})
+        for one in contradictions(connection, month.start_at, month.end_at):
+            found[month.name, one.kind] += one.quantity / MILLI_PER_GPU
+    return found
 
 
 def _rejects(connection: Connection) -> Rows:

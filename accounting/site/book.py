@@ -27,6 +27,7 @@ from accounting.rates.rating import Rates
 from accounting.reconcile.rule import Rules
 from accounting.statements import Basis, Statement, Terms, beancount
 from accounting.statements import write_statement as write_files
+from accounting.statements.doubts import doubts, in_words, most_doubtful
 from accounting.statements.explain import explain_usage, render
 from accounting.statements.files import write_atomic
 from accounting.statements.known.jobs import Asked
@@ -42,9 +43,6 @@ from exporters.join.shard import WHOLE, Shard
 from exporters.wiring import slurm
 
 Progress = Callable[[int, int, int], None]
-
-TOLD = 20
-"""Sentences about runs in doubt that an ingest prints; of more, their number."""
 
 
 def ledger(config: Config, *, create: bool = False) -> Engine:
@@ -163,8 +161,7 @@ def ingested(report: IntakeReport) -> str:
     asked = f"; {report.asked} open runs asked for by id" if report.asked else ""
     others = ", ".join(f"{name} {count}" for name, count in sorted(report.others.items()))
     theirs = f"; rows of other clusters left to them: {others}" if others else ""
-    told = [f"\n  {doubt}" for doubt in report.doubts[:TOLD]]
-    told += [f"\n  and {len(report.doubts) - TOLD} more (meterbridge rejects)"] if len(report.doubts) > TOLD else []
+    told = [f"\n  {in_words(doubt)}" for doubt in most_doubtful(report.doubts, " (meterbridge rejects)")]
     return (
         f"{report.source} {report.cluster}: {report.read} records read = {report.charged} charged + {excluded}"
         f" + {report.pending} pending + {report.rejected} rejected; {report.events} node events; read up to {until}"
@@ -280,10 +277,12 @@ def write_statement(config: Config, name: str, folder: Path) -> Sequence[Path]:
     with opened(config) as engine:
         period = known_month(engine, name, zone(config))
         at = prices(config, engine, period)
-        closed_at = next((s.closed_at for s in period_states(engine) if s.name == name and not s.is_open), None)
-        owed = recovered_time(engine, period.start, period.end, closed_at)
+        closed = next((s for s in period_states(engine) if s.name == name and not s.is_open), None)
+        owed = recovered_time(engine, period.start, period.end, closed.closed_at if closed else None)
+        kept = closed.closed_with.doubts if closed and closed.closed_with else ()
         month = statement(config, engine, period, at)
-        basis = Basis(at.closed, {name: at.earlier[name] for name in month.corrected}, owed)
+        told = kept if at.closed else doubts(engine, period)
+        basis = Basis(at.closed, {name: at.earlier[name] for name in month.corrected}, owed, told)
         return write_files(folder, month, at.rates, at.terms, basis)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Engine, func, select
@@ -18,6 +19,7 @@ from accounting.periods.settling import Open, Sources, still_open
 from accounting.rates.rating import RatingError, money
 from accounting.site import book
 from accounting.site.rereading import read_again
+from accounting.statements.doubts import doubts
 from accounting.statements.hours import hours_text, micro_hours
 from accounting.statements.known.kept import keep
 from accounting.statements.month import facts_to_keep, month_sums, refuse_unpriced
@@ -60,7 +62,7 @@ def _settle(config: Config, engine: Engine, period: Period, now: int) -> list[Op
         refuse_unpriced(engine, period, at.cards)
     except RatingError as e:
         found.append(Open(must=True, what=str(e)))
-    return sorted(found, key=lambda o: not o.must)
+    return sorted(found, key=lambda o: (not o.must, -o.quantity))
 
 
 def close_month(config: Config, name: str, now: int, *, force: bool = False) -> ClosedWith | None:
@@ -91,7 +93,8 @@ def _closed_with(config: Config, engine: Engine, period: Period) -> ClosedWith:
     at = book.prices(config, engine, period)
     sums = month_sums(engine, period, at.cards)
     _, facts = facts_to_keep(engine, period, at.cards)
-    return ClosedWith(at.rates, at.terms, sums.capacity, sums.charged, sums.amount, facts)
+    told = doubts(engine, period)
+    return ClosedWith(at.rates, at.terms, sums.capacity, sums.charged, sums.amount, facts, told)
 
 
 def seal_month(config: Config, name: str, now: int) -> str:
@@ -128,7 +131,7 @@ def amounts_hold(config: Config, engine: Engine, draw: Draw) -> list[Breach]:
         if state.closed_with is None:
             continue
         again = _closed_with(config, engine, period_named(state.name, book.zone(config)))
-        if again != state.closed_with:
+        if replace(again, doubts=state.closed_with.doubts) != state.closed_with:  # a doubt may be resolved since
             told = f"closed with {state.closed_with.amount}, now {again.amount} {again.rates.currency}"
             if again.facts != state.closed_with.facts:
                 told += ": what was kept of its jobs was changed"

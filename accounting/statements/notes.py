@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.resources import files
@@ -52,12 +52,14 @@ class Terms:
 @dataclass(frozen=True, slots=True)
 class Basis:
     """What a statement rests on: whether its month is closed, the prices of the months it corrects, and the
-    milliGPU-seconds that were recovered, by the history's name and its cluster.
+    milliGPU-seconds that were recovered, by the history's name and its cluster. ``doubts`` is what sources contradict
+    each other about, in sentences.
     """
 
     closed: bool = False
     corrected: Mapping[str, Rates] = field(default_factory=dict)
     recovered: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    doubts: Sequence[str] = ()
 
 
 def notes_text(statement: Statement, rates: Rates, terms: Terms, basis: Basis | None = None) -> Iterator[str]:
@@ -83,6 +85,7 @@ def notes_text(statement: Statement, rates: Rates, terms: Terms, basis: Basis | 
         corrections=seconds_text(statement.capacity - sum(sums.values())),
         recovered=[(*place, hours_text(micro_hours(held))) for place, held in sorted(basis.recovered.items())],
         corrected=[(month, _prices(then, terms.time_zone), _factors(then, terms.time_zone)) for month, then in earlier],
+        doubts=basis.doubts,
     )
 
 

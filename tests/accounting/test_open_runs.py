@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from accounting.intake.history import IntakeReport, cursor, ingest_history
-from accounting.intake.open_runs import GRACE, LATE
+from accounting.intake.open_runs import GRACE, LATE, Doubt
 from accounting.intake.rejects import rejects
 from accounting.periods.check import check
 from exporters.model import Claim, Record, Reject
@@ -86,7 +86,7 @@ def test_a_run_that_slurmctld_does_not_have_is_held_to_its_last_sighting_and_nam
     assert "runaway" == kind
     assert "job 1 'train-1' of alice, vision, is RUNNING" in reason
     assert "last seen there at 2026-10-01T00:10:00" in reason
-    assert [reason] == list(report.doubts)
+    assert [Doubt(reason, 1000 * (HOUR - 600))] == list(report.doubts)
 
     before = views.everything(engine)
     ingest(engine, source, T0 + HOUR)
@@ -97,7 +97,7 @@ def test_a_run_that_slurmctld_never_had_is_not_held_at_all(engine: Engine) -> No
     shown(engine, T0 + 700)
     ingest(engine, History([running(1, T0 + 60)]), T0 + HOUR)
 
-    assert [] == spans(engine)
+    assert [("1", T0 + 60, T0 + 60)] == spans(engine)  # what it is about; it holds nothing
     assert ["runaway"] == [kind for kind, _ in doubts(engine)]
 
 
@@ -107,7 +107,7 @@ def test_what_was_charged_as_running_shrinks_when_it_comes_out_that_it_does_not(
 
     shown(engine, T0 + HOUR + 60)
     ingest(engine, History([running(1, T0 + 60)]), T0 + 2 * HOUR)
-    assert [] == spans(engine)
+    assert [("1", T0 + 60, T0 + 60)] == spans(engine)
 
 
 def test_a_row_that_was_mended_in_slurm_corrects_us(engine: Engine) -> None:
@@ -228,8 +228,8 @@ def test_cards_that_accounting_does_not_count_are_told_with_the_line_to_add(engi
     report = ingest(engine, History([bare]), T0 + HOUR)
 
     assert ["uncounted"] == [kind for kind, _ in doubts(engine)]
-    assert "job 11" in report.doubts[0]
-    assert "add gres/gpu to AccountingStorageTRES in slurm.conf" in report.doubts[0]
+    assert "job 11" in report.doubts[0].said
+    assert "add gres/gpu to AccountingStorageTRES in slurm.conf" in report.doubts[0].said
 
     ingest(engine, History([without(12), ended(11, T0 + 60, T0 + 99)]), T0 + 2 * HOUR)
     assert [] == doubts(engine)
