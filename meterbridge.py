@@ -30,6 +30,7 @@ VERBS = {
     "export": "accounting.commands.export:export",
     "exporter": "exporters.commands.exporter:exporter",
     "ingest": "accounting.commands.ingest:ingest",
+    "init": "accounting.commands.init:init",
     "merge": "exporters.commands.merge:merge",
     "node": "exporters.commands.node:node",
     "periods": "accounting.commands.periods:periods",

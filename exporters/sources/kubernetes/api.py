@@ -60,7 +60,8 @@ def connect(kubeconfig: str | None, context: str | None) -> ApiClient:
             kube_config.load_kube_config(  # type: ignore[no-untyped-call]
                 kubeconfig, context, configuration, persist_config=False
             )
-    except (ConfigException, yaml.YAMLError, OSError) as e:
+    except (ConfigException, yaml.YAMLError, OSError, TypeError, AttributeError) as e:
+        # the last two: the client takes a kubeconfig to be shaped as one
         where = f"kubeconfig {kubeconfig}" if kubeconfig else "the pod's service account (no kubeconfig is configured)"
         raise SourceError(f"no access to the Kubernetes API by {where}: {e}") from e
     return ApiClient(configuration)
