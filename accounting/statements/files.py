@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from pathlib import Path
 
 
@@ -26,4 +26,6 @@ def write_atomic(path: Path, chunks: Iterable[str | bytes]) -> Path:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+        if isinstance(chunks, Generator):  # what it reads from ends here, and not when Python throws it away
+            chunks.close()
     return path

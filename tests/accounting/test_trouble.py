@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from accounting.statements.files import write_atomic
 from accounting.store.database import connect, read
 from meterbridge import main
 from tests.accounting.october import Site, october
@@ -232,3 +233,20 @@ def test_a_month_of_which_nothing_is_known_is_no_month_without_use(site: Site, t
     assert [(3, said), (3, said)] == [(code, text[: len(said)]) for code, text in (stated, exported)]
     assert said == closed[: len(said)]
     assert [] == list((tmp_path / "out").glob("*"))
+
+
+def test_what_a_file_is_written_from_has_ended_when_writing_fails(tmp_path: Path) -> None:
+    ended: list[str] = []
+
+    def chunks() -> Iterator[str]:
+        try:
+            yield "\ud800"  # no UTF-8: as good as a full disk
+        finally:
+            ended.append("closed")
+
+    written_from = chunks()  # kept, so that Python cannot throw it away
+    with pytest.raises(UnicodeEncodeError):
+        write_atomic(tmp_path / "file", written_from)
+
+    assert ["closed"] == ended
+    assert [] == list(tmp_path.iterdir())
