@@ -85,12 +85,12 @@ def _rule_text(rule: PriceRule | Factor) -> Mapping[str, Any]:
     more = {"name": rule.name} if isinstance(rule, Factor) else {"su": None if rule.su is None else str(rule.su)}
     when = {name: value if isinstance(value, str) else list(value) for name, value in rule.when.items()}
     span = {"valid_from": rule.valid_from, "valid_to": rule.valid_to}
-    return {"key": rule.key, "when": when, "worth": str(rule.worth), **span, **more}
+    return {"key": rule.key, "label": rule.label, "when": when, "worth": str(rule.worth), **span, **more}
 
 
-def _rule_of(told: Mapping[str, Any]) -> tuple[Decimal, When, str, int, int]:
+def _rule_of(told: Mapping[str, Any]) -> tuple[Decimal, When, str, int, int, str]:
     when = {name: value if isinstance(value, str) else tuple(value) for name, value in told["when"].items()}
-    return Decimal(told["worth"]), when, told["key"], told["valid_from"], told["valid_to"]
+    return Decimal(told["worth"]), when, told["key"], told["valid_from"], told["valid_to"], told["label"]
 
 
 def _decimal(text: str | None) -> Decimal | None:

@@ -49,6 +49,7 @@ class DatedRule(Section):
 class PriceEntry(DatedRule):
     """A price per GPU-hour, in money or in service units, or both."""
 
+    name: str = ""
     gpu_hour: Price | None = None
     su: Price | None = None
 
@@ -169,7 +170,9 @@ def _card(entry: CardEntry, n: int, where: _Text, zone: tzinfo) -> Card:
     at = ("cards", n)
     span = _moment(entry.valid_from, zone, BEGINNING), _moment(entry.valid_to, zone, FOREVER)
     try:
-        prices = tuple(_price(p, where.key(*at, "prices", m), zone, span, entry) for m, p in enumerate(entry.prices))
+        prices = tuple(
+            _price(p, (where.key(*at, "prices", m), m), zone, span, entry) for m, p in enumerate(entry.prices)
+        )
         factors = tuple(
             Factor(f.factor, _when(f.when), where.key(*at, "factors", m), *_span(f, zone, span), name=f.name)
             for m, f in enumerate(entry.factors)
@@ -182,9 +185,12 @@ def _card(entry: CardEntry, n: int, where: _Text, zone: tzinfo) -> Card:
         ) from e
 
 
-def _price(price: PriceEntry, key: str, zone: tzinfo, span: tuple[int, int], card: CardEntry) -> PriceRule:
-    money = _money(price, card.su_price, key)
-    return PriceRule(money, _when(price.when), key, *_span(price, zone, span), su=price.su)
+def _price(
+    price: PriceEntry, place: tuple[str, int], zone: tzinfo, span: tuple[int, int], card: CardEntry
+) -> PriceRule:
+    key, n = place
+    money, label = _money(price, card.su_price, key), price.name or f"{card.name} prices.{n}"
+    return PriceRule(money, _when(price.when), key, *_span(price, zone, span), label, price.su)
 
 
 def _money(price: PriceEntry, su_price: Decimal | None, key: str) -> Decimal:

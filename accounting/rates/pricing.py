@@ -74,8 +74,8 @@ class Priced:
 
     @property
     def told(self) -> str:
-        """Where it is set, for people."""
-        return " x ".join(rule.key for rule in (self.rule, *self.factors))
+        """By what it was priced, for people: ``2026 h100 x qos 2``."""
+        return " x ".join(rule.told for rule in (self.rule, *self.factors))
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,8 @@ def _joined(rules: Sequence[_SomeRule]) -> list[_SomeRule]:
     found: list[_SomeRule] = []
     for rule in rules:
         for n, before in enumerate(found):
-            alike = replace(before, valid_from=rule.valid_from, valid_to=rule.valid_to, key=rule.key)
+            other = {name: getattr(rule, name) for name in ("valid_from", "valid_to", "key", "label")}
+            alike = replace(before, **other)
             if before.valid_to == rule.valid_from and alike == rule:
                 found[n] = replace(before, valid_to=rule.valid_to)
                 break

@@ -60,8 +60,8 @@ When = Mapping[str, str | tuple[str, ...]]
 class Rule:
     """What applies to the usages whose columns (of `SEEN`) are what ``when`` says; to all, when it is empty.
 
-    ``key`` is where it is set, for whoever has to mend it. It is valid for what is used in ``[valid_from, valid_to)``,
-    epoch seconds. Raises `RatingError` for a column that there is not.
+    ``key`` is where it is set, for whoever has to mend it, and ``label`` what finance calls it. It is valid for what is
+    used in ``[valid_from, valid_to)``, epoch seconds. Raises `RatingError` for a column that there is not.
     """
 
     worth: Decimal
@@ -69,10 +69,16 @@ class Rule:
     key: str = ""
     valid_from: int = BEGINNING
     valid_to: int = FOREVER
+    label: str = ""
 
     def __post_init__(self) -> None:
         if odd := [name for name in self.when if name not in SEEN]:
             raise RatingError(f"{self.key}: {', '.join(odd)} is no column that a price depends on: {', '.join(SEEN)}")
+
+    @property
+    def told(self) -> str:
+        """What it is called on a line."""
+        return self.label or self.key
 
     @property
     def terms(self) -> tuple[Decimal | None, ...]:
@@ -112,6 +118,11 @@ class Factor(Rule):
     """
 
     name: str = ""
+
+    @property
+    def told(self) -> str:
+        """What it is called on a line: its name, and by how much it multiplies."""
+        return f"{self.name} {self.worth:f}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ Columns, in this order (docs/statements.md explains each to its reader):
 
     billing_period,project,scheduler,cluster,job_id,job_name,user,account_or_namespace,partition_or_queue,gpu_model,
     start,end,gpu_hours,charged_gpu_hours,avg_gpu_utilization,energy_kwh,telemetry_coverage,unit_price,amount,currency,
-    disposition,linked_record,line_id
+    disposition,linked_record,line_id,service_units,price_rule
 
 A month that is open has one more, ``state``, after all others.
 
@@ -24,6 +24,7 @@ from io import BytesIO
 
 import polars as pl
 
+from accounting.rates.rating import SU_DIGITS
 from accounting.statements.compose import Statement
 from accounting.statements.csvtext import cell, csv_lines, safe
 from accounting.statements.hours import DECIMALS, micro_hours
@@ -100,6 +101,8 @@ CELLS: Mapping[str, Cell] = {
         pl.when(pl.col("corrects") == "").then(pl.col("linked_record")).otherwise(_CORRECTION), outside=True
     ),
     "line_id": Cell(pl.col("line_id")),
+    "service_units": Cell(decimals(pl.col("su"), SU_DIGITS)),
+    "price_rule": Cell(pl.col("price_rule"), outside=True),
 }
 """The columns of ``chargeback-YYYY-MM.csv``, each with how it is filled. Only ever extended at the end."""
 

@@ -30,7 +30,8 @@ class Total:
     """What one disposition, project and scheduler came to. ``scheduler`` is empty for nobody's time.
 
     ``quantity`` is milliGPU-seconds, exact; ``micro_hours`` millionths of a GPU-hour, as printed. ``corrects`` is the
-    closed month of which these are corrections, empty for the statement's own month.
+    closed month of which these are corrections, empty for the statement's own month. ``micro_su`` is service units in
+    millionths, None where none are counted.
     """
 
     disposition: Disposition
@@ -40,6 +41,7 @@ class Total:
     micro_hours: int
     amount: Decimal
     corrects: str = ""
+    micro_su: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,12 @@ class Statement:
         return micro_hours(self.capacity)
 
     @property
+    def micro_su(self) -> int | None:
+        """Service units of all projects together, in millionths; None where none are counted."""
+        counted = [total.micro_su for total in self.totals if total.micro_su is not None]
+        return sum(counted) if counted else None
+
+    @property
     def amount(self) -> Decimal:
         """What all projects pay together."""
         return sum((total.amount for total in self.totals), Decimal(0).scaleb(-self.minor_digits))
@@ -112,15 +120,18 @@ def totalled(lines: pl.DataFrame, digits: int) -> tuple[pl.Series, tuple[Total, 
     The columns of `_TOTAL` are Enums, whose order is that of the totals.
     """
     at = np.flatnonzero((lines["disposition"] != "").to_numpy())
-    counted = lines.select(*_TOTAL, "charged", "minor")[at]
+    counted = lines.select(*_TOTAL, "charged", "minor", "su")[at]
     key = np.zeros(len(at), np.int64)
     for name in _TOTAL:
         key = key * len(categories(counted[name])) + counted[name].to_physical().to_numpy()
     keys, first, group = np.unique(key, return_index=True, return_inverse=True)
     quantities, minor = counted["charged"].to_numpy(), counted["minor"].to_numpy()
-    sums, amounts = np.zeros((2, len(keys)), np.int64)
+    sums, amounts, units, in_units = np.zeros((4, len(keys)), np.int64)
     np.add.at(sums, group, quantities)
     np.add.at(amounts, group, minor)
+    if counted["su"].null_count() < counted.height:
+        np.add.at(units, group, counted["su"].fill_null(0).to_numpy())
+        np.add.at(in_units, group, counted["su"].is_not_null().to_numpy())
     printed = apportion(sums)
     order = np.argsort(group.astype(np.min_scalar_type(len(keys))), kind="stable")
     ends = np.cumsum(np.bincount(group, minlength=len(keys)))
@@ -138,6 +149,7 @@ def totalled(lines: pl.DataFrame, digits: int) -> tuple[pl.Series, tuple[Total, 
                 int(printed[n]),
                 Decimal(int(amounts[n])).scaleb(-digits),
                 told["corrects"],
+                int(units[n]) if in_units[n] else None,
             )
         )
     return pl.Series("micro", micro), tuple(totals)

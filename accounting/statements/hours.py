@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from accounting.rates.rating import SU_DIGITS
 from accounting.rates.rounding import Whole, half_even
 
 DECIMALS = 6
@@ -48,6 +49,11 @@ def hours_text(micro: int) -> str:
 def seconds_text(quantity: int) -> str:
     """Print milliGPU-seconds as GPU-seconds, exactly: ``1500`` is ``1.500``."""
     return _fixed(quantity, 3)
+
+
+def units_text(micro: int) -> str:
+    """Print millionths of a service unit: ``4536000`` is ``4.536000``."""
+    return _fixed(micro, SU_DIGITS)
 
 
 def _fixed(value: int, decimals: int) -> str:

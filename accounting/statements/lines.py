@@ -6,6 +6,8 @@
     corrects      the closed month that a line corrects, empty on a line of the month's own
     corrected     of a correction the name of the line in that month, null where that month has none
     unit_price    per GPU-hour, as it is printed
+    price_rule    by which price and factors it was priced, in words; empty where it has no price
+    su            service units in millionths (`accounting.rates.rating.SU_DIGITS`), null where there are none
     minor         the amount in the currency's minor units
     micro         what the line counts under its disposition, in printed millionths of a GPU-hour
     scheduler     of the line's job
@@ -80,6 +82,8 @@ def stated(
     lines = usages[_order(usages, words)]
     del usages  # there may be millions
     lines = lines.with_columns(pl.lit(None).alias(name) for name in MEASURES if name not in lines.columns)
+    if "su" not in lines.columns:
+        lines = lines.with_columns(su=pl.lit(None, pl.Int64))
     micro, totals = totalled(lines, cards.own.minor_digits)
     return Statement(
         billing_period, lines.with_columns(micro), words, totals, cards.own.currency, cards.own.minor_digits
@@ -100,7 +104,7 @@ def named(usages: pl.DataFrame, words: Words, billing_period: str, there: pl.Dat
 
 
 def rated(usages: pl.DataFrame, words: Words, cards: Cards, billing_period: str) -> pl.DataFrame:
-    """Usages of a month, with ``corrects``, priced: ``unit_price`` and ``minor`` are added.
+    """Usages of a month, with ``corrects``, priced: ``unit_price``, ``price_rule``, ``minor`` and ``su`` are added.
 
     A correction has the price of the month that it corrects; what had none then has that of ``cards.own``.
     Raises `RatingError` for a charged usage without a price, and when a month that is corrected was priced in another
@@ -144,7 +148,9 @@ def _priced(
     texts = [money(one.price, digits) for one in made.found]
     prices = pl.Series([*texts, money(cards[0].zero, digits)], dtype=pl.Categorical)
     found = made.usages.drop(facts.columns, strict=False)
-    return found.with_columns(unit_price=prices.gather(found["rule"].fill_null(len(texts)))).drop("rule")
+    rules = pl.Series([*(one.told for one in made.found), ""], dtype=pl.Categorical)
+    which = found["rule"].fill_null(len(texts))
+    return found.with_columns(unit_price=prices.gather(which), price_rule=rules.gather(which)).drop("rule")
 
 
 def parts_of(line: pl.DataFrame, words: Words, cards: Cards, billing_period: str) -> list[int]:

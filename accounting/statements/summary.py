@@ -1,6 +1,6 @@
 """The summary: one row per disposition, project and scheduler, and a last row ``capacity`` that they sum to exactly.
 
-    billing_period,disposition,project,scheduler,gpu_seconds,gpu_hours,amount,currency
+    billing_period,disposition,project,scheduler,gpu_seconds,gpu_hours,amount,currency,service_units
 
 Corrections of a closed month are rows of their own, their disposition followed by that month: ``charged 2026-09``.
 ``gpu_seconds`` has three decimals and is exact (milliGPU-seconds). ``gpu_hours`` and ``amount`` sum to the last
@@ -16,7 +16,7 @@ from accounting.rates.rating import money
 from accounting.statements.chargeback import STATE
 from accounting.statements.compose import Statement
 from accounting.statements.csvtext import csv_lines, text
-from accounting.statements.hours import hours_text, seconds_text
+from accounting.statements.hours import hours_text, seconds_text, units_text
 
 SUMMARY_COLUMNS = (
     "billing_period",
@@ -27,6 +27,7 @@ SUMMARY_COLUMNS = (
     "gpu_hours",
     "amount",
     "currency",
+    "service_units",
 )
 """The columns of ``chargeback-YYYY-MM-summary.csv``."""
 
@@ -54,6 +55,7 @@ def summary_rows(statement: Statement, name: Callable[[str], str]) -> Iterator[t
             hours_text(total.micro_hours),
             money(total.amount, statement.minor_digits),
             statement.currency,
+            "" if total.micro_su is None else units_text(total.micro_su),
         )
 
 
@@ -68,4 +70,5 @@ def capacity_row(statement: Statement) -> tuple[str, ...]:
         hours_text(statement.capacity_micro),
         money(statement.amount, statement.minor_digits),
         statement.currency,
+        "" if statement.micro_su is None else units_text(statement.micro_su),
     )

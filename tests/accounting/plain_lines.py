@@ -57,3 +57,4 @@ class Line:
     currency: str
     corrects: str = ""
     corrected: str = ""
+    price_rule: str = ""

@@ -57,14 +57,18 @@ def _lines(priced: Iterable[tuple[Usage, Rates, str, Usage | None]], billing_per
     lines: dict[str, Line] = {}
     for usage, rates, corrects, of in priced:
         price = amount = rates.zero
+        told = ""
         if usage.disposition is Disposition.CHARGED:
             price = price_of(usage, rates)
+            told = fitting(usage, rates)[-1].told
             amount = amount_of(usage.charged, price, rates.minor_digits)
         identity = line_id(billing_period, usage, corrects)
         if identity in lines:
             raise RatingError(f"two usages are the same line {identity}: {lines[identity].usage} and {usage}")
         corrected = line_id(corrects, of) if of else ""
-        lines[identity] = Line(identity, billing_period, usage, price, amount, rates.currency, corrects, corrected)
+        lines[identity] = Line(
+            identity, billing_period, usage, price, amount, rates.currency, corrects, corrected, told
+        )
     return sorted(lines.values(), key=line_order)
 
 

@@ -131,6 +131,8 @@ def _row(line: Line, micro: int, digits: int, name: Callable[[str], str]) -> tup
         usage.disposition.value if usage.disposition else "",
         f"correction/{line.corrects}/{line.corrected or NO_LINE}" if line.corrects else name(str(usage.linked or "")),
         line.line_id,
+        "",
+        name(line.price_rule),
     )
 
 

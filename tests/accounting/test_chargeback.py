@@ -30,7 +30,8 @@ def test_the_columns_are_those_that_were_promised() -> None:
     promised = (
         "billing_period, project, scheduler, cluster, job_id, job_name, user, account_or_namespace, "
         "partition_or_queue, gpu_model, start, end, gpu_hours, charged_gpu_hours, avg_gpu_utilization, energy_kwh, "
-        "telemetry_coverage, unit_price, amount, currency, disposition, linked_record, line_id"
+        "telemetry_coverage, unit_price, amount, currency, disposition, linked_record, line_id, "
+        "service_units, price_rule"
     )
 
     assert tuple(promised.split(", ")) == COLUMNS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -193,6 +194,39 @@ def test_a_card_that_makes_no_sense_is_refused_with_file_line_and_key(tmp_path: 
         rate_cards(config, UTC).of(october.name, october.start, october.end)
     assert message in str(refused.value)
     assert "rates/2026.yaml" in str(refused.value)
+
+
+UNITS = """
+cards:
+  - name: units
+    currency: USD
+    su_price: 0.014
+    prices:
+      - {name: a GPU, su: 10}
+    factors:
+      - {name: qos, factor: 1.5, when: {qos: premium}}
+"""
+
+
+def test_service_units_stand_beside_the_money_that_they_cost(site: Dated) -> None:
+    """10 GPU-hours x 10 SU x 1.5 = 150 SU at 0.014 = 2.10 USD; pods 6 x 10 = 60 SU, 0.84 USD."""
+    carded(site.folder, UNITS)
+    site.run("reconcile", "--period", "2026-10")
+    rows = [r for r in site.lines("2026-10") if r["disposition"] == "charged"]
+    found = {r["scheduler"]: (r["service_units"], r["unit_price"], r["amount"], r["price_rule"]) for r in rows}
+    summary = [*csv.DictReader(site.month("2026-10")[1].decode().splitlines())]
+    site.run("close", "2026-10")
+    before = site.month("2026-10")
+    carded(site.folder, CARD)
+
+    assert ("150.000000", "0.2100", "2.10", "a GPU x qos 1.5") == found["slurm"]
+    assert ("60.000000", "0.140", "0.84", "a GPU") == found["kubernetes"]
+    assert ("capacity", "210.000000", "2.94") == tuple(
+        summary[-1][n] for n in ("disposition", "service_units", "amount")
+    )
+    assert {"150.000000", "60.000000", ""} == {row["service_units"] for row in summary[:-1]}
+    assert before == site.month("2026-10")
+    assert "every invariant holds\n" == site.run("check")
 
 
 def test_a_folder_without_cards_is_an_error(site: Dated) -> None:

@@ -109,7 +109,8 @@ def test_of_some_projects_there_are_their_lines_and_totals_and_no_others(site: S
         assert (len(expected.lines), "vision" in seen) == (made.lines.height, made.lines.height > 0)
         assert expected.totals == made.totals
         assert cells(expected) == page(made, 0, 1000)
-        assert "".join(plain_statement.chargeback_csv(expected)).encode() == b"".join(chargeback_csv(made))
+        final = replace(made, as_of=None)  # the oracle knows nothing of months that are open
+        assert "".join(plain_statement.chargeback_csv(expected)).encode() == b"".join(chargeback_csv(final))
 
 
 def part(every: plain_statement.Statement, seen: set[str]) -> plain_statement.Statement:

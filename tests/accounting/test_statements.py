@@ -66,6 +66,7 @@ def test_a_month_without_a_second_has_a_capacity_of_zero() -> None:
         "gpu_hours": "0.000000",
         "amount": "0.00",
         "currency": "EUR",
+        "service_units": "",
     } == row
 
 

@@ -105,16 +105,16 @@ def test_add_a_column_to_the_statement(tree: Tree) -> None:
     tree.insert(
         "accounting/statements/chargeback.py",
         '    "qos": Cell(pl.col("qos"), outside=True),\n',
-        after='    "line_id": Cell(pl.col("line_id")),\n',
+        after='    "price_rule": Cell(pl.col("price_rule"), outside=True),\n',
     )
 
     forgotten = tree.failing(*COLUMN)
     tree.insert(
         "docs/statements.md",
         "| `qos` | the QOS |\n",
-        after="| `line_id` | the line's name, for `meterbridge explain` |\n",
+        after="empty without a price |\n",
     )
-    tree.replace("tests/accounting/test_chargeback.py", 'linked_record, line_id"', 'linked_record, line_id, qos"')
+    tree.replace("tests/accounting/test_chargeback.py", 'service_units, price_rule"', 'service_units, price_rule, qos"')
     file, api, _ = told(tree)
 
     assert {
