@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from accounting.arrays import Ints
+from accounting.arrow import array_of, strings
 from accounting.model import CAPACITY
-from accounting.store.columns import array_of
 from accounting.store.database import LedgerError
 
 NUMBERS = ("quantity", "held", "start_at", "end_at")
@@ -99,4 +99,4 @@ class Postings:
 
 def _texts(words: Words) -> pa.Array:
     codes = words.codes % max(len(words.texts), 1)  # -1 is the last one
-    return pa.array(words.texts, pa.string()).take(array_of(codes, codes < 0))
+    return strings(words.texts).take(array_of(codes, codes < 0))

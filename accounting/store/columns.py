@@ -23,7 +23,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import Any, Protocol
 
@@ -51,7 +51,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeEngine
 
-from accounting.arrays import Flags, Ints
+from accounting.arrow import array_of, listed, pieces
 from accounting.store.ahead import ahead
 from accounting.store.database import LedgerError
 
@@ -144,9 +144,8 @@ class _Sqlite(_Reader):
             if any(kind == pa.float64() for _, kind in fields):  # whose text SQLite does not make to the last bit
                 rows = self.connection.execute(query).all()
                 found = zip(*rows, strict=True) if rows else [()] * len(fields)
-                return pa.table(
-                    [pa.array(c, kind) for c, (_, kind) in zip(found, fields, strict=True)], pa.schema(fields)
-                )
+                arrays = [listed(column, kind) for column, (_, kind) in zip(found, fields, strict=True)]
+                return pa.table(arrays, pa.schema(fields))
             inner = query.subquery("told")
             texts = [_told(column, kind) for column, (_, kind) in zip(inner.c, fields, strict=True)]
             told = self.connection.execute(select(*texts)).one()
@@ -164,13 +163,12 @@ def _told(told: ColumnElement[Any], kind: pa.DataType) -> ColumnElement[Any]:
     return func.group_concat(func.coalesce(told, literal_column(str(_NULL))))
 
 
-def _bytes(told: list[str]) -> pa.Array:
+def _bytes(told: Sequence[str]) -> pa.Array:
     """Bytes that are told in hexadecimal."""
     if None in told:
-        return pa.array([None if one is None else bytes.fromhex(one) for one in told], pa.binary())
+        return listed([None if one is None else bytes.fromhex(one) for one in told], pa.binary())
     ends = np.cumsum([0, *map(len, told)], dtype=np.int64) // 2
-    buffers = [None, pa.py_buffer(ends), pa.py_buffer(bytes.fromhex("".join(told)))]
-    return pa.Array.from_buffers(pa.large_binary(), len(told), buffers).cast(pa.binary())
+    return pieces(bytes.fromhex("".join(told)), ends, None).cast(pa.binary())
 
 
 def _column(text: str | None, kind: pa.DataType) -> pa.Array:
@@ -183,30 +181,26 @@ def _column(text: str | None, kind: pa.DataType) -> pa.Array:
     return array_of(numbers if kind == pa.int64() else numbers != 0, numbers == _NULL)
 
 
-def array_of(values: Ints | Flags, nothing: Flags) -> pa.Array:
-    """Whole numbers or truths as Arrow has them, null where there is ``nothing``; numbers are not copied."""
-    there = pa.py_buffer(np.packbits(~nothing, bitorder="little")) if nothing.any() else None
-    if values.dtype == np.bool_:
-        packed = np.packbits(values, bitorder="little")
-        return pa.Array.from_buffers(pa.bool_(), len(values), [there, pa.py_buffer(packed)])
-    whole = np.ascontiguousarray(values, dtype=np.int64)
-    return pa.Array.from_buffers(pa.int64(), len(values), [there, pa.py_buffer(whole)])
-
-
 def _texts(told: str) -> pa.Array:
     """The texts of a JSON array; where none of them holds what JSON escapes, it is cut at what is between them."""
     plain = "\\" not in told and told.startswith('["') and told.endswith('"]')
     if plain and 2 * (told.count(_BETWEEN) + 1) == told.count('"'):  # and none of them is null
-        return pc.split_pattern(pa.array([told[2:-2]], pa.large_string()), _BETWEEN).values.cast(pa.string())
-    return pa.array(json.loads(told), pa.string())
+        data = told[2:-2].encode()
+        whole = pieces(data, np.array([0, len(data)]), None).cast(pa.large_string())
+        return pc.split_pattern(whole, _BETWEEN).values.cast(pa.string())
+    return listed(json.loads(told), pa.string())
 
 
 class _Postgres(_Reader):
-    """Through ADBC, on a snapshot that another connection holds open."""
+    """Through ADBC, on a snapshot that another connection holds open.
 
-    def __init__(self, connection: Connection, driver: Any) -> None:
+    Not by way of its dbapi module, which loads every library of data frames that there is.
+    """
+
+    def __init__(self, connection: Connection, driver: Any, manager: Any) -> None:
         super().__init__(connection)
-        self._driver = driver
+        self._driver, self._manager = driver, manager
+        self._open = ExitStack()
         self._own: Any = None
 
     def table(self, query: Select[Any]) -> pa.Table:
@@ -214,10 +208,11 @@ class _Postgres(_Reader):
         schema = pa.schema(_fields(query))
         text = str(query.compile(dialect=_postgres_text(), compile_kwargs={"literal_binds": True}))
         try:
-            with self._connected().cursor() as cursor:
-                cursor.execute(text)
-                found = cursor.fetch_arrow_table()
-        except self._driver.Error as error:
+            with self._manager.AdbcStatement(self._connected()) as statement:
+                statement.set_sql_query(text)
+                stream, _ = statement.execute_query()
+                found = pa.RecordBatchReader._import_from_c(stream.address).read_all()
+        except (self._manager.Error, pa.ArrowException, OSError) as error:
             raise _unreadable(self.connection, error) from error
         return found.rename_columns(schema.names).cast(schema)
 
@@ -225,27 +220,32 @@ class _Postgres(_Reader):
         if self._own is None:
             snapshot = self.connection.exec_driver_sql("SELECT pg_export_snapshot()").scalar_one()
             address = self.connection.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
-            self._own = self._driver.connect(address, autocommit=True)
-            with self._own.cursor() as cursor:
-                cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                cursor.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+            database = self._open.enter_context(self._driver.connect(address))
+            self._own = self._open.enter_context(self._manager.AdbcConnection(database))
+            for text in (
+                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+                f"SET TRANSACTION SNAPSHOT '{snapshot}'",
+            ):
+                with self._manager.AdbcStatement(self._own) as statement:
+                    statement.set_sql_query(text)
+                    statement.execute_update()
         return self._own
 
     def close(self) -> None:
         """Let go of the second connection."""
-        if self._own is not None:
-            self._own.close()
+        self._open.close()
 
 
 def _postgres(connection: Connection) -> _Postgres:
     try:
-        from adbc_driver_postgresql import dbapi  # noqa: PLC0415 - an extra, which a ledger in SQLite does not need
+        import adbc_driver_manager  # noqa: PLC0415 - an extra, which a ledger in SQLite does not need
+        import adbc_driver_postgresql  # noqa: PLC0415
     except ImportError as error:
         raise LedgerError(
             f"the ledger {connection.engine.url!r} is read by adbc-driver-postgresql, which is not installed: "
             "pip install 'meterbridge[postgres]'"
         ) from error
-    return _Postgres(connection, dbapi)
+    return _Postgres(connection, adbc_driver_postgresql, adbc_driver_manager)
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -165,3 +166,26 @@ def test_without_its_driver_a_postgresql_ledger_says_what_to_install(
         columns(connection),
     ):
         pass
+
+
+_READS = """
+import subprocess
+import sys
+from sqlalchemy import select
+from accounting.ledger.reconcile_range import reconcile_range
+from accounting.store.columns import columns
+from accounting.store.database import connect, read
+from accounting.store.tables import node_days, postings, telemetry
+engine = connect(sys.argv[1])
+with read(engine) as connection, columns(connection) as tables:
+    for table in (node_days, postings, telemetry):
+        print(tables.table(select(table)).num_rows)
+assert "pandas" not in sys.modules
+"""
+
+
+def test_nobody_loads_pandas_to_read_columns(ledger: Engine) -> None:
+    address = ledger.url.render_as_string(hide_password=False)
+    done = subprocess.run([sys.executable, "-c", _READS, address], capture_output=True, text=True, check=False)
+
+    assert (0, "") == (done.returncode, done.stderr)
