@@ -34,6 +34,7 @@ VERBS = {
     "merge": "exporters.commands.merge:merge",
     "node": "exporters.commands.node:node",
     "periods": "accounting.commands.periods:periods",
+    "rates": "accounting.commands.rates:rates",
     "rdma": "alerts.command:rdma",
     "reconcile": "accounting.commands.reconcile:reconcile",
     "rejects": "accounting.commands.rejects:rejects",

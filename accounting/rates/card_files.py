@@ -87,7 +87,15 @@ def rate_cards(config: Config, zone: tzinfo) -> RateCards:
     settings = config.rates
     if not settings.cards:
         return _of_settings(settings, zone)
-    files = [file for name in settings.cards for file in _files(Path(name))]
+    return cards_of(settings.cards, config, zone)
+
+
+def cards_of(paths: Sequence[str], config: Config, zone: tzinfo) -> RateCards:
+    """The cards of some files, or of folders of them; the settings say which projects and clusters there are.
+
+    Raises `RatingError` as `rate_cards` does.
+    """
+    files = [file for name in paths for file in _files(Path(name))]
     found = [card for file in files for card in _of_file(file, zone)]
     _refuse(found, config)
     return RateCards(tuple(sorted(found, key=lambda card: (card.valid_from, card.valid_to))))

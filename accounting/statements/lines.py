@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from accounting.rates.pricing import PART, SINCE, priced, seen_by
+from accounting.rates.pricing import PART, SINCE, Priced, priced, seen_by
 from accounting.rates.rating import Rates, RatingError, money
 from accounting.statements.categories import categories, mapped, ordered
 from accounting.statements.compose import Statement, totalled
@@ -153,22 +153,30 @@ def _priced(
     return found.with_columns(unit_price=prices.gather(which), price_rule=rules.gather(which)).drop("rule")
 
 
-def parts_of(line: pl.DataFrame, words: Words, cards: Cards, billing_period: str) -> list[int]:
-    """The parts of its month that a line is about, each by the change that it begins with: those that have its price.
+def priced_again(
+    line: pl.DataFrame, words: Words, cards: Cards, billing_period: str
+) -> tuple[Priced | None, list[int]]:
+    """By what a line was priced, and the parts of its month that it is about, each by the change that it begins with:
+    those that have its price.
 
     ``line`` is one row of what `named` gives. A line that has no price is about the whole month.
     """
     month = str(line["corrects"][0])
     then = cards.earlier[month] if month else cards.own
     begins = [0, *then.changes]
-    if SINCE not in line.columns or line["disposition"][0] != Disposition.CHARGED.value:
-        return begins
-    parts = line.select(*GROUP, "corrects", "charged", "held", "start", "end", mine=SINCE)
-    parts = parts.join(pl.DataFrame({PART: begins}), how="cross")
+    if line["disposition"][0] != Disposition.CHARGED.value:
+        return None, begins
+    mine = pl.col(SINCE) if SINCE in line.columns else pl.lit(0, pl.Int64)
+    parts = line.select(*GROUP, "corrects", "charged", "held", "start", "end", mine=mine)
+    if then.changes:
+        parts = parts.join(pl.DataFrame({PART: begins}), how="cross")
     facts = facts_of(parts["job"], words, asked(seen_by(then, cards.own)))
     facts = overlaid(facts, parts["job"], cards.kept, [month or billing_period, billing_period])
-    found = priced(pl.concat([parts, facts], how="horizontal") if facts.width else parts, [then, cards.own])
-    return found.usages.filter(pl.col(SINCE) == pl.col("mine"))[PART].to_list()
+    made = priced(pl.concat([parts, facts], how="horizontal") if facts.width else parts, [then, cards.own])
+    if not then.changes:
+        return made.found[made.usages["rule"][0]], begins
+    found = made.usages.filter(pl.col(SINCE) == pl.col("mine"))
+    return made.found[found["rule"][0]], found[PART].to_list()
 
 
 def _together(parts: pl.DataFrame) -> pl.DataFrame:

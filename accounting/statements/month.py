@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 import polars as pl
@@ -12,12 +12,13 @@ from sqlalchemy import Connection, Engine, func, select
 
 from accounting.garbage import uncollected
 from accounting.model import Usage
-from accounting.rates.pricing import PART
+from accounting.rates.pricing import PART, Priced
+from accounting.rates.rating import RatingError
 from accounting.statements.compose import Statement
-from accounting.statements.known.facts import asked, looked_at
+from accounting.statements.known.facts import asked, facts_of, looked_at
 from accounting.statements.known.jobs import Asked, Known, known
 from accounting.statements.known.kept import digest_of, kept_in, nothing_kept, to_keep
-from accounting.statements.lines import Cards, line_bytes, named, parts_of, rated, stated
+from accounting.statements.lines import Cards, line_bytes, named, priced_again, rated, stated
 from accounting.statements.usage import (
     GROUP,
     charged_kinds,
@@ -68,20 +69,60 @@ def month_sums(engine: Engine, period: Period, cards: Cards) -> Sums:
         int(charged["charged"].sum()),
         {project: Decimal(minor).scaleb(-digits) for project, minor in by_project.sort("project").iter_rows()},
         cards.own.zero,
+        _units(charged),
     )
+
+
+def _units(charged: pl.DataFrame) -> Mapping[str, int]:
+    if "su" not in charged.columns:
+        return {}
+    counted = charged.filter(pl.col("su").is_not_null()).group_by(pl.col("project").cast(pl.String))
+    return dict(counted.agg(pl.col("su").sum()).sort("project").iter_rows())
+
+
+def month_faults(engine: Engine, period: Period, cards: Cards) -> tuple[list[str], dict[str, int]]:
+    """What of a month has not exactly one price, in sentences; and where it all has, how many lines each price gives.
+
+    ``cards.own`` and the months that are corrected are looked at one kind of line after the other.
+    """
+    with _reading(engine) as ledger:
+        cards = _with_kept(ledger, period, cards)
+        usages = _usages(ledger, period, cards)
+        words = _words(ledger, usages)
+    charged = usages.filter(pl.col("disposition") == Disposition.CHARGED.value)
+    try:
+        found = rated(charged, words, cards, period.name)
+        counts = found.group_by(pl.col("price_rule").cast(pl.String)).len().sort("price_rule")
+        return [], dict(counts.iter_rows())
+    except RatingError:
+        kinds = pl.concat([charged, facts_of(charged["job"], words, asked(cards.seen))], how="horizontal")
+        on = [name for name in kinds.columns if name in {*cards.seen, "corrects", PART}]
+        faults: dict[str, None] = {}
+        for row in charged[kinds.with_row_index("at").unique(on, keep="first", maintain_order=True)["at"]].iter_slices(
+            1
+        ):
+            try:
+                rated(row, words, cards, period.name)
+            except RatingError as e:
+                faults[str(e)] = None
+        if not faults:
+            raise
+        return [*faults], {}
 
 
 @dataclass(frozen=True, slots=True)
 class Sums:
     """What a month comes to, corrections included. ``capacity`` and ``charged`` are milliGPU-seconds.
 
-    ``amounts`` is what each project pays, the sum of its lines' amounts.
+    ``amounts`` is what each project pays, the sum of its lines' amounts; ``units`` are its service units in millionths,
+    where some are counted.
     """
 
     capacity: int
     charged: int
     amounts: Mapping[str, Decimal]
     zero: Decimal
+    units: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def amount(self) -> Decimal:
@@ -132,11 +173,16 @@ def _with_kept(ledger: Columns, period: Period, cards: Cards) -> Cards:
 class Named:
     """A line by its name: what it is about, the month that it corrects, and when the time begins and ends that it is
     about: one stretch of the month for each part of it that has the line's price.
+
+    ``price`` is by what it was priced, None for what has no price; ``micro_su`` are service units in millionths.
     """
 
     usage: Usage
     corrects: str
     spans: tuple[tuple[int, int], ...]
+    price: Priced | None
+    amount: Decimal
+    micro_su: int | None
 
 
 def line_named(engine: Engine, period: Period, line_id: str, cards: Cards) -> Named | None:
@@ -164,10 +210,11 @@ def line_named(engine: Engine, period: Period, line_id: str, cards: Cards) -> Na
             reason=reason_of(ledger, period, row),
         )
         about = _spans(ledger)[row["corrects"]] if row["corrects"] else (period.start, period.end)
-        begins = parts_of(found.head(1), words, cards, period.name)
+        price, begins = priced_again(found.head(1), words, cards, period.name)
         then = cards.earlier[row["corrects"]] if row["corrects"] else cards.own
         spans = [(a, b) for a, b, part in parts_between(*about, then.changes) if part in begins]
-        return Named(usage, row["corrects"], tuple(spans))
+        amount = Decimal(row["minor"]).scaleb(-cards.own.minor_digits)
+        return Named(usage, row["corrects"], tuple(spans), price, amount, row.get("su"))
 
 
 def _key(words: Mapping[str, str]) -> JobKey | None:
