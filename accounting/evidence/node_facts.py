@@ -11,10 +11,10 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Select, func, select
 
 from accounting.evidence.capacity import Event, NodeFacts, Sighting
-from accounting.intake.coverage import HISTORY, counts, covered_until, live_ends
+from accounting.intake.coverage import HISTORY, WHOLE, counts, covered_until, live_ends
 from accounting.store.database import chunks, read
 from accounting.store.rows import CLAIM_COLUMNS, claim_of
-from accounting.store.tables import UNRECORDED, claim_keys, runs_seen
+from accounting.store.tables import LAST_SEEN, UNRECORDED, claim_keys, runs_seen
 from accounting.store.tables import capacity as capacity_table
 from accounting.store.tables import claims as claims_table
 from accounting.store.tables import coverage as coverage_table
@@ -34,8 +34,9 @@ Spans = Sequence[tuple[int, int]]
 class Facts:
     """Nodes by key; the time over which each cluster's claims are known, and the last second of it.
 
-    ``unsaid`` is when cards of a Slurm node were seen live in the hands of runs for which no record tells any: of that
-    node, the history does not say all then, and what nobody claims is not idle.
+    ``unsaid`` is when not all claims on a node are known, so that what nobody claims is not idle: cards of a Slurm node
+    were seen live in the hands of runs for which no record tells any, or somebody was last seen with some, and nobody
+    looked until he was gone.
     """
 
     nodes: Mapping[NodeKey, NodeFacts]
@@ -80,16 +81,49 @@ def load_facts(connection: Connection, start: int, end: int) -> Facts:
         )
         for number, key in keys.items()
     }
-    return Facts(nodes, covered, covered_until(connection), _unsaid(connection, start, end))
+    return Facts(nodes, covered, covered_until(connection), _unsaid(connection, keys, start, end))
 
 
-def _unsaid(connection: Connection, start: int, end: int) -> dict[NodeKey, list[tuple[int, int]]]:
-    """When slurmctld showed cards of a node in the hands of runs for which no record tells any, by node."""
+def _unsaid(
+    connection: Connection, keys: Mapping[int, NodeKey], start: int, end: int
+) -> dict[NodeKey, list[tuple[int, int]]]:
+    """When slurmctld showed cards of a node in the hands of runs for which no record tells any, and the time between
+    the last reading that showed somebody who then was gone and the next one, by node.
+    """
     found: dict[NodeKey, list[tuple[int, int]]] = defaultdict(list)
     for cluster, _, first, last, held in _in_no_record(connection, start, end):
         for name in sorted({row[0] for row in held}):
             found[NodeKey(Scheduler.SLURM, cluster, name)].append((first, last))
+    for node, last, gone in _last_seen(connection, start, end):
+        found[keys[node]].append((last, gone))
     return {key: sorted(spans) for key, spans in found.items()}
+
+
+def _last_seen(connection: Connection, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Claims that end at a last sighting: the node, that moment, and when whoever looked next missed them.
+
+    Of a run that slurmctld showed, its next reading says so. One that it never showed was gone when it was first read
+    in full; where that was before, when an answer was confronted with it.
+    """
+    c, r, s, w = claims_table.c, records_table.c, runs_seen.c, coverage_table.c
+    shown = select(s.job_id, func.max(s.gone_at).label("gone")).where(s.gone_at.is_not(None)).group_by(s.job_id)
+    seen = shown.subquery()
+    query = (
+        select(c.node_id, r.cluster, c.end_at, seen.c.gone, r.seen_at)
+        .join(records_table, r.id == c.record_id)
+        .outerjoin(seen, seen.c.job_id == c.job_id)
+        .where(LAST_SEEN, c.end_at < end)
+    )
+    whole: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for cluster, first, over in connection.execute(select(w.cluster, w.start_at, w.end_at).where(w.kind == WHOLE)):
+        whole[cluster].append((first, over))
+    for node, cluster, last, missed, told in connection.execute(query):
+        gone = missed
+        if missed is None:
+            within = any(first <= last < over for first, over in whole[cluster])
+            gone = told if within else min([told, *(first for first, _ in whole[cluster] if first > last)])
+        if gone > max(last, start):
+            yield node, last, gone
 
 
 def seen_in_no_record(connection: Connection, start: int, end: int) -> list[tuple[str, str, int, int, int]]:
@@ -109,7 +143,14 @@ def _in_no_record(connection: Connection, start: int, end: int) -> Iterator[tupl
     s, r, c, j = runs_seen.c, records_table.c, claims_table.c, jobs_table.c
     told = select(c.id).join(records_table, r.id == c.record_id).where(r.job_id == s.job_id, r.current, c.current)
     query = (
-        select(s.source, s.cluster, func.coalesce(func.nullif(j.display_id, ""), j.run), s.start_at, s.last_at, s.held)
+        select(
+            s.source,
+            s.cluster,
+            func.coalesce(func.nullif(j.display_id, ""), j.run),
+            s.start_at,
+            func.coalesce(s.gone_at, s.last_at),
+            s.held,
+        )
         .join(jobs_table, j.id == s.job_id)
         .where(UNRECORDED, s.start_at < end, ~told.exists())
         .order_by(s.start_at, s.id)

@@ -1,7 +1,8 @@
 """Which runs of Slurm the live side showed, from when to when, and whether a history has told their end.
 
 History alone cannot say that a run is over whose end was lost: what slurmctld shows, read in full, confronts it. A run
-has one row, with the first and the last reading that showed it; the last is empty while it is shown.
+has one row, with the first and the last reading that showed it, and the next one, which did not; the last two are empty
+while it is shown.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def take(
         change = update(table).where(table.c.id == bindparam("b_id")).values(held=bindparam("b_held"))
         connection.execute(change, changed)
     for part in chunks(gone):
-        connection.execute(update(table).where(table.c.id.in_(part)).values(last_at=last))
+        connection.execute(update(table).where(table.c.id.in_(part)).values(last_at=last, gone_at=at))
     _begin(connection, reading, {job: told for job, told in shown.items() if job not in before}, at, after)
     return after, _whole(connection, reading, whole, at, gap) if complete else whole
 
@@ -93,7 +94,7 @@ def _begin(
     ids, rows = job_ids(connection, new.keys()), []
     for number, (job, (claims, held)) in enumerate(sorted(new.items()), start=next_id(connection, table)):
         start = min(c.start for c in claims)
-        rows.append((number, ids[job], reading.source, reading.cluster, start, at, None, held, False))
+        rows.append((number, ids[job], reading.source, reading.cluster, start, at, None, None, held, False))
         after[job] = (number, held)
     insert_many(connection, table, [c.name for c in table.columns], rows)
 

@@ -80,6 +80,7 @@ runs_seen = Table(
     _time("start_at"),  # when it began to hold, as its scheduler tells
     _time("first_at"),  # the first and the last reading that showed it
     _time("last_at", nullable=True),
+    _time("gone_at", nullable=True),  # the reading after the last one, which no longer showed it
     Column("held", Text, nullable=False),  # what it held, as in splits
     Column("recorded", Boolean, nullable=False),  # whether the history has told its end
 )

@@ -63,6 +63,7 @@ from accounting.store.table_columns import text_column as _text
 from accounting.store.table_columns import time_column as _time
 
 __all__ = [
+    "LAST_SEEN",
     "LONG",
     "LONG_HOLDINGS",
     "OPEN_RECORDS",
@@ -184,6 +185,10 @@ Index(None, claims.c.end_at, claims.c.start_at)
 PODS = func.replace(claims.c.native_id, literal_column("'/'"), literal_column("''")) != claims.c.native_id
 """Claims whose native id is a pod's name: the index of those is used where a query says so, too."""
 Index("ix_claims_native_id", claims.c.native_id, postgresql_where=PODS, sqlite_where=PODS)
+LAST_SEEN = text("(claims.current AND claims.end_basis IN ('vanished', 'lost', 'runaway'))")
+"""Claims that end when somebody last saw them: nobody saw the end itself."""
+_LAST_SEEN = text("(current AND end_basis IN ('vanished', 'lost', 'runaway'))")
+Index("ix_claims_last_seen", claims.c.end_at, postgresql_where=_LAST_SEEN, sqlite_where=_LAST_SEEN)
 Index("ix_claims_long", claims.c.end_at, claims.c.start_at, claims.c.current, postgresql_where=LONG, sqlite_where=LONG)
 
 claim_keys = Table(

@@ -168,6 +168,16 @@ def test_an_interval_still_open_lasts_to_the_end_of_its_sources_coverage(engine:
     assert [(T0, T0 + 50, True), (T0 + 50, T0 + 80, False)] == [(s.start, s.end, s.up) for s in day.capacity]
 
 
+def test_between_a_pods_last_sighting_and_the_reading_that_missed_it_nobody_knows_its_node(engine: Engine) -> None:
+    for at, claims in ((T0, [pod("a", 1, T0)]), (T0 + 50, [pod("a", 1, T0)]), (T0 + 80, []), (T0 + 110, [])):
+        live(engine, at, nodes=[node(kn(1)), node(kn(2))], claims=claims, gap=60)
+    one, other = days(engine)
+
+    assert [(T0, T0 + 50)] == [(c.start, c.end) for c in one.claims]
+    assert [(T0, T0 + 50), (T0 + 80, T0 + 110)] == [(s.start, s.end) for s in one.coverage]
+    assert [(T0, T0 + 110)] == [(s.start, s.end) for s in other.coverage]
+
+
 def test_resolvers_learn_nodes_and_lenders(engine: Engine) -> None:
     lender = pod("nodeset", 1, T0, cards=8, keys=[LinkKey(LinkKind.LENDS, "lab", "slinky-0", "label")])
     live(engine, T0, nodes=[node(kn(1)), node(kn(2), 4)], claims=[lender, pod("plain", 2, T0)])

@@ -19,6 +19,7 @@ from exporters.recorder import SourceReading
 from exporters.sources.base import SourceError
 from tests.accounting import views
 from tests.accounting.conftest import NewLedger
+from tests.accounting.readings import days
 from tests.accounting.site import DAY, T0, History, ended, gn, held, node, run, running, slurm_job, without
 from tests.accounting.test_recording import record, round_, slurm
 
@@ -99,6 +100,38 @@ def test_a_run_that_slurmctld_never_had_is_not_held_at_all(engine: Engine) -> No
 
     assert [("1", T0 + 60, T0 + 60)] == spans(engine)  # what it is about; it holds nothing
     assert ["runaway"] == [kind for kind, _ in doubts(engine)]
+
+
+def known(engine: Engine, now: int) -> list[tuple[int, int]]:
+    """When the claims on the one machine were all known."""
+    [day] = days(engine, T0, now)
+    return [(s.start, s.end) for s in day.coverage]
+
+
+def test_between_a_last_sighting_and_the_reading_that_misses_it_nobody_knows_who_had_the_cards(engine: Engine) -> None:
+    shown(engine, T0 + 600, held(1, 1, T0 + 60, None))
+    shown(engine, T0 + 700)
+    ingest(engine, History([running(1, T0 + 60)]), T0 + HOUR)
+
+    assert [(T0, T0 + 600), (T0 + 700, T0 + HOUR)] == known(engine, T0 + HOUR)
+
+    ingest(engine, History([], older=[ended(1, T0 + 60, T0 + 650)]), T0 + 2 * HOUR)
+    assert [(T0, T0 + 2 * HOUR)] == known(engine, T0 + 2 * HOUR)
+
+
+def test_a_run_that_nobody_ever_saw_may_have_held_until_slurmctld_was_first_read(engine: Engine) -> None:
+    shown(engine, T0 + 700)
+    ingest(engine, History([running(1, T0 + 60)]), T0 + HOUR)
+
+    assert [(T0, T0 + 60), (T0 + 700, T0 + HOUR)] == known(engine, T0 + HOUR)
+
+
+def test_a_run_that_no_reading_showed_while_there_were_some_was_gone_when_it_was_asked_for(engine: Engine) -> None:
+    for at in (30, 330):
+        shown(engine, T0 + at)
+    ingest(engine, History([running(1, T0 + 60)]), T0 + HOUR)
+
+    assert [(T0, T0 + 60)] == known(engine, T0 + HOUR)
 
 
 def test_what_was_charged_as_running_shrinks_when_it_comes_out_that_it_does_not(engine: Engine) -> None:

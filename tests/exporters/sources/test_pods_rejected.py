@@ -81,7 +81,7 @@ def test_a_pod_that_was_rejected_while_nobody_watched_ends_when_it_was_last_seen
     after.store.replace_pods([after.facts("a", created=1000, meta={"resourceVersion": "77"}, **rejected())], 9000.0)
     after.store.caught_up()
 
-    assert (1100, 2000, "finished") == interval(after.told(9010.0)["a"])
+    assert (1100, 2000, "vanished") == interval(after.told(9010.0)["a"])
 
 
 def test_a_pod_that_was_rejected_in_a_gap_of_the_watch_ends_when_it_was_last_seen() -> None:
@@ -90,7 +90,7 @@ def test_a_pod_that_was_rejected_in_a_gap_of_the_watch_ends_when_it_was_last_see
     world.open(1530.0)
     world.store.replace_pods([world.facts("a", created=1000, **rejected())], 9000.0)
 
-    assert (1100, 1530, "finished") == interval(world.told(9010.0)["a"])
+    assert (1100, 1530, "vanished") == interval(world.told(9010.0)["a"])
 
 
 def test_conditions_that_turned_before_a_pod_was_last_seen_are_no_end() -> None:

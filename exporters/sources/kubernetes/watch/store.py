@@ -8,8 +8,9 @@ does I/O. What ended a claim is its ``end_basis``:
   could date;
 * ``deleted``: the watch saw the pod go without a terminal status; the end is the final delete by the API server's clock
   where nothing kept the object after it, else the moment the watch said so;
-* ``vanished``: a list no longer has the pod; the end is the final delete where it was seen to begin, else the last
-  moment at which the pod was seen, and at the latest when another pod of its name was created.
+* ``vanished``: a list no longer has the pod, or has it as ended, and nothing dates that; the end is the final delete
+  where it was seen to begin, else the last moment at which the pod was seen, and at the latest when another pod of its
+  name was created.
 
 What is known of a start stays known: a kubelet that rejects a pod after its own restart drops its conditions.
 """
@@ -274,17 +275,19 @@ class Store:
 
     def _finish(self, entry: Entry, at: float, undated: float) -> None:
         """A pod has ended: by its containers; else by its conditions, within what was seen of it; else when told."""
-        end, turned = entry.facts.finished, entry.facts.turned
+        end, turned, basis = entry.facts.finished, entry.facts.turned, "finished"
         if end is None:
             if entry.seen is not None:
-                end = turned if turned is not None and entry.seen <= turned <= at else int(undated)
+                dated = turned is not None and entry.seen <= turned <= at
+                end = turned if turned is not None and dated else int(undated)
                 end = max(end, entry.start or end)  # the API server's clock may be ahead of ours
+                basis = basis if dated or undated == at else "vanished"
             elif turned is None:
                 entry.closed = True  # first seen long after: nothing of it can be dated
                 return
             else:
                 end = turned
-        self._close(entry, end, "finished", at)
+        self._close(entry, end, basis, at)
 
     def _close(self, entry: Entry, end: int, basis: str, at: float) -> None:
         entry.closed = True

@@ -1,0 +1,44 @@
+"""Kubernetes whose pods are rejected, evicted, missed and succeeded, on nodes that share their cards in any way."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporters.model import Disposition
+from tests.hostile.conftest import NewLedger
+from tests.hostile.kube_acts import ACTS, Act, KubeSite
+from tests.hostile.kube_said import SCHEMES, ApiServer, Watched
+from tests.hostile.played import examples, pauses
+from tests.hostile.site import Meter
+from tests.hostile.truth import TICK, Truth
+from tests.hostile.verdict import amount
+
+
+def begun(new_ledger: NewLedger, schemes: list[str]) -> KubeSite:
+    nodes = {f"k{n}": SCHEMES[name] for n, name in enumerate(schemes)}
+    truth = Truth(machines={name: scheme.cards for name, scheme in nodes.items()})
+    api = ApiServer(truth, nodes)
+    source = Watched(api)
+    return KubeSite(truth, api, source, Meter(new_ledger(), truth, [], [source]))
+
+
+schemes = st.lists(st.sampled_from(sorted(SCHEMES)), min_size=1, max_size=3).map(lambda some: ["whole", *some])
+
+
+@examples(12)
+@given(nodes=schemes, acts=st.lists(st.tuples(pauses, ACTS), min_size=15, max_size=40))
+def test_hostile_pods(new_ledger: NewLedger, nodes: list[str], acts: list[tuple[int, Act]]) -> None:
+    site = begun(new_ledger, nodes)
+    site.wait(TICK)
+    for seconds, act in acts:
+        site.meter.wait(seconds)
+        site.act(*act)
+        if act[0] in {"book", "day"}:
+            assert [] == site.meter.faults(), acts
+    site.back(gone=False)
+    site.wait(2 * TICK)
+    site.book()
+    assert [] == site.meter.faults(), acts
+    assert 0 == amount(site.meter.books, Disposition.DISPUTED), acts
+    assert [] == site.meter.books.unproved()
