@@ -19,6 +19,7 @@ from accounting.model import CAPACITY
 from accounting.periods.decided import chain_holds, months_stand
 from accounting.periods.draws import Draw, Everything
 from accounting.periods.handwork import altered_jobs, altered_telemetry, nothing_lost
+from accounting.periods.mistyped import mistyped
 from accounting.periods.proofs import (
     Breach,
     altered_records,
@@ -44,6 +45,9 @@ from accounting.store.tables import (
 from exporters.model import Disposition
 
 _T, _P, _D, _W = transactions.c, postings.c, node_days.c, windows.c
+TYPED = "a value is of its column's type"
+"""Where this does not hold, nothing else can be proved."""
+
 _ACCOUNTS = [d.value for d in Disposition]
 
 
@@ -57,7 +61,9 @@ def check(engine: Engine, draw: Draw | None = None) -> list[Breach]:
 
 
 def breaches(connection: Connection, draw: Draw | None = None) -> list[Breach]:
-    """Like `check`, in the caller's transaction."""
+    """Like `check`, in the caller's transaction. Where values are of no type that can be read, that alone is told."""
+    if odd := [*mistyped(connection)]:
+        return sorted(Breach(TYPED, f"row {o.row} of {o.table}", str(o)) for o in odd)
     found = [breach for proof in _PROOFS for breach in proof(connection)]
     found += [breach for proof in _DRAWN for breach in proof(connection, draw or Everything())]
     return sorted(set(found))

@@ -20,6 +20,7 @@ from accounting.service.last_value import Latest
 from accounting.service.loop import Loop, Task
 from accounting.service.metrics import OPEN_FAMILIES, Standing, StandingCollector, Standings, stand
 from accounting.site import book, proof, recovery, rereading
+from accounting.site.known_months import month_names
 from accounting.statements import Statement
 from accounting.statements.month import month_sums
 from accounting.store.calendar import period_named
@@ -43,7 +44,7 @@ class LedgerBooks:
     def periods(self) -> Sequence[str]:
         """The billing months that have postings, oldest first."""
         try:
-            return book.month_names(self._engine)
+            return month_names(self._engine)
         except DBAPIError as e:
             raise self._unreadable(e) from e
 

@@ -22,9 +22,11 @@ from accounting.intake.history import IntakeReport, ingest_history
 from accounting.intake.live.live_recorder import LedgerRecorder
 from accounting.ledger.reconcile_range import AS_FITS, ReconcileReport, Site, Work, reconcile_range
 from accounting.periods.closing import period_states
+from accounting.periods.mistyped import mistyped
 from accounting.rates.card_files import rate_cards
 from accounting.rates.rating import Rates
 from accounting.reconcile.rule import Rules
+from accounting.site.known_months import known_month, month_names
 from accounting.statements import Basis, Statement, Terms, beancount
 from accounting.statements import write_statement as write_files
 from accounting.statements.doubts import doubts, in_words, most_doubtful
@@ -36,8 +38,9 @@ from accounting.statements.month import line_named, month_statement
 from accounting.store.calendar import Period, period_at, period_named
 from accounting.store.database import LedgerError, read
 from accounting.store.schema import open_ledger
-from accounting.store.tables import coverage, periods, windows
+from accounting.store.tables import coverage, windows
 from exporters.config import Config, SlurmCluster
+from exporters.errors import OperatorError
 from exporters.join.machines import Machines, machines_of
 from exporters.join.shard import WHOLE, Shard
 from exporters.wiring import slurm
@@ -63,6 +66,14 @@ def opened(config: Config, *, create: bool = False) -> Iterator[Engine]:
         yield engine
     except DBAPIError as e:
         raise LedgerError(f"the ledger {engine.url!r} failed: {e.orig}") from e
+    except OperatorError:
+        raise
+    except Exception as e:  # a value of another type than its column's fails whoever reads it, in a way of its own
+        with read(engine) as connection:
+            odd = next(mistyped(connection), None)
+        if odd is None:
+            raise
+        raise LedgerError(f"the ledger {engine.url!r} was changed by hand: {odd} (meterbridge check)") from e
     finally:
         engine.dispose()
 
@@ -309,22 +320,6 @@ def export_beancount(config: Config, name: str, file: Path) -> None:
     """Write a month's books as a Beancount ledger."""
     with opened(config) as engine:
         write_atomic(file, beancount.export(engine, known_month(engine, name, zone(config)), zone(config)))
-
-
-def known_month(engine: Engine, name: str, where: ZoneInfo) -> Period:
-    """A month of which something is booked. Raises `LedgerError` of any other: nothing known is not nothing used."""
-    period = period_named(name, where)
-    known = month_names(engine)
-    if name not in known:
-        told = f"there are {known[0]} to {known[-1]}" if known else "nothing was reconciled yet"
-        raise LedgerError(f"no records of {name} are booked: {told}; meterbridge reconcile books what was read")
-    return period
-
-
-def month_names(engine: Engine) -> list[str]:
-    """The billing months that were booked in, oldest first."""
-    with read(engine) as connection:
-        return list(connection.scalars(select(periods.c.name).order_by(periods.c.start_at)))
 
 
 def rejects(config: Config, limit: int) -> list[tuple[str, str, str, str]]:

@@ -18,12 +18,13 @@ from accounting.periods.sealing import seal
 from accounting.periods.settling import Open, Sources, still_open
 from accounting.rates.rating import RatingError, money
 from accounting.site import book
+from accounting.site.known_months import known_month, unknown_month
 from accounting.site.rereading import read_again
 from accounting.statements.doubts import doubts
 from accounting.statements.hours import hours_text, micro_hours
 from accounting.statements.known.kept import keep
 from accounting.statements.month import facts_to_keep, month_sums, refuse_unpriced
-from accounting.store.calendar import Period, close, period_named
+from accounting.store.calendar import STATES, Period, close, period_named
 from accounting.store.database import LedgerError, read
 from accounting.store.tables import node_days
 from exporters.config import Config
@@ -52,6 +53,8 @@ def _settle(config: Config, engine: Engine, period: Period, now: int) -> list[Op
     zone, wait = book.zone(config), int(config.ledger.settle) if config.ledger else 0
     sources = Sources([c.cluster for c in config.slurm if c.history.enabled], [k.cluster for k in config.kubernetes])
     found = list(read_again(config, engine, period, now))
+    if nothing := unknown_month(engine, period.name):
+        found.append(Open(must=True, what=nothing))
     found += still_open(engine, period, sources, settle=wait, now=now, zone=zone)
     proved = rederived(engine, book.site(config, engine), book.rules(config), zone, period, now=now)
     if proved.waits:
@@ -74,7 +77,7 @@ def close_month(config: Config, name: str, now: int, *, force: bool = False) -> 
     """
     with book.opened(config) as engine:
         zone = book.zone(config)
-        period = book.known_month(engine, name, zone)
+        period = known_month(engine, name, zone)
         todo = [] if force else [o for o in _settle(config, engine, period, now) if o.must]
         if todo:
             raise NotSettledError(name, todo)
@@ -111,6 +114,8 @@ def month_rows(config: Config) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     with book.opened(config) as engine:
         for state in period_states(engine):
+            if state.state not in STATES:
+                raise LedgerError(f"{state.name} is in no state that there is: {state.state!r} (meterbridge check)")
             kept = state.closed_with
             if kept is None:
                 try:

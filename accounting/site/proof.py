@@ -42,6 +42,8 @@ def prove(config: Config, engine: Engine, seals: Sequence[str] = (), draw: Draw 
     with read(engine) as connection:
         found = [*kept_outside(connection, seals)]
     found += books.check(engine, draw)
+    if any(breach.invariant == books.TYPED for breach in found):
+        return Proof(found)  # nothing more can be read
     zone = book.zone(config)
     derived = rederived(engine, book.site(config, engine), book.rules(config), zone, draw=draw)
     found += [*derived.breaches, *months.amounts_hold(config, engine, draw)]

@@ -12,6 +12,7 @@ from accounting.rates.pricing import Priced
 from accounting.rates.rate_cards import RateCards
 from accounting.rates.rating import MILLIGPU_SECONDS_PER_HOUR, Rates, RatingError, Rule, money
 from accounting.site import book
+from accounting.site.known_months import known_month, month_names
 from accounting.statements.hours import hours_text, micro_hours, units_text
 from accounting.statements.lines import Cards
 from accounting.statements.month import Named, line_named, month_faults, month_sums
@@ -35,7 +36,7 @@ class Checked:
 def check(config: Config, name: str) -> Checked:
     """Whether every charged line of a month has exactly one price."""
     with book.opened(config) as engine:
-        period = book.known_month(engine, name, book.zone(config))
+        period = known_month(engine, name, book.zone(config))
         at = book.prices(config, engine, period)
         faults, lines = month_faults(engine, period, at.cards)
     used = {word for told in lines for word in told.split(" x ")}
@@ -59,7 +60,7 @@ def difference(config: Config, one: str, other: str, name: str) -> tuple[str, li
     The last row is all of them together. Corrections of closed months have the prices of these, with either.
     """
     with book.opened(config) as engine:
-        period = book.known_month(engine, name, book.zone(config))
+        period = known_month(engine, name, book.zone(config))
         at = book.prices(config, engine, period)
         both = [_of(config, text).of(period.name, period.start, period.end) for text in (one, other)]
         if both[0].currency != both[1].currency:
@@ -87,7 +88,7 @@ def _of(config: Config, text: str) -> RateCards:
 def explain(config: Config, line_id: str, name: str | None) -> Iterator[str]:
     """By which price and factors a line came to its amount, and the arithmetic, line by line."""
     with book.opened(config) as engine:
-        months = [name] if name else list(reversed(book.month_names(engine)))
+        months = [name] if name else list(reversed(month_names(engine)))
         for month in months:
             period = period_named(month, book.zone(config))
             at = book.prices(config, engine, period)

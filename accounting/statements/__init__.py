@@ -4,7 +4,8 @@
     chargeback-2026-10-summary.csv  the totals, and capacity (`summary`)
     chargeback-2026-10-notes.txt    the rules it was made by (`notes`)
 
-The same lines give the same bytes, whatever their order. A file is either the old one or the new one, never half.
+The same lines give the same bytes, whatever their order. A file is either the old one or the new one, never half, and
+all are written before the first takes its place (`files`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from accounting.rates.rating import Rates
 from accounting.statements.chargeback import chargeback_csv
 from accounting.statements.compose import Statement
-from accounting.statements.files import write_atomic
+from accounting.statements.files import write_together
 from accounting.statements.notes import Basis, Terms, notes_text
 from accounting.statements.summary import summary_csv
 
@@ -30,8 +31,10 @@ def write_statement(
     """
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"chargeback-{statement.billing_period}"
-    return [
-        write_atomic(folder / f"{stem}.csv", chargeback_csv(statement)),
-        write_atomic(folder / f"{stem}-summary.csv", summary_csv(statement)),
-        write_atomic(folder / f"{stem}-notes.txt", notes_text(statement, rates, terms, basis)),
-    ]
+    return write_together(
+        {
+            folder / f"{stem}.csv": chargeback_csv(statement),
+            folder / f"{stem}-summary.csv": summary_csv(statement),
+            folder / f"{stem}-notes.txt": notes_text(statement, rates, terms, basis),
+        }
+    )

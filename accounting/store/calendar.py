@@ -21,7 +21,7 @@ from accounting.store.tables import periods as table
 from accounting.store.tables import transactions
 from exporters.errors import EXIT_USAGE
 
-OPEN, CLOSED, SEALED = "open", "closed", "sealed"
+STATES = OPEN, CLOSED, SEALED = "open", "closed", "sealed"
 
 FIRST_YEAR, LAST_YEAR = 1970, 9998
 """The years of billing months: times are counted from 1970, and a month needs a next one."""

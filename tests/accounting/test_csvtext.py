@@ -101,3 +101,21 @@ def test_no_part_begins_a_formula_wherever_a_spreadsheet_splits(name: str) -> No
 )
 def test_a_part_of_a_name_that_would_be_a_formula_is_text(name: str, printed: str) -> None:
     assert printed == text(name)
+
+
+_NAMES = st.text("a=+-@,;|1 \t\r\n\"'\uff1d\u2028\u00a0", max_size=12)
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+
+
+def _cells(line: str) -> list[str]:
+    """Every cell that some spreadsheet makes of a line: split at whatever it splits at, with quotation marks or not."""
+    split = [part for separator in ",;|\t" for part in csv.reader([line], delimiter=separator)]
+    return [*(cell for cells in split for cell in cells), *re.split(r"[,;|\t\r\n\u2028]", line)]
+
+
+@given(st.lists(_NAMES, min_size=1, max_size=4), st.sampled_from(["-1.50", "2026-10", "0"]))
+def test_no_cell_of_a_line_begins_a_formula_in_any_country(names: list[str], number: str) -> None:
+    (line,) = list(csv_lines(["2026-10", *map(text, names), number], []))
+
+    begun = [c for c in _cells(line.removesuffix("\r\n")) if re.match(r"[\s\"]*[=+\-@\uff1d]", c)]
+    assert [] == [c for c in begun if not _NUMBER.fullmatch(c)]

@@ -99,6 +99,26 @@ def test_lines_sum_to_the_summary_in_hours_and_money(usages: list[Usage]) -> Non
     assert {key: Decimal(row["amount"]) for key, row in zip(keys, rows, strict=True)} == amounts
 
 
+@given(wild_usages())
+def test_a_pivot_table_made_as_the_page_says_counts_nothing_twice(usages: list[Usage]) -> None:
+    """docs/statements.md, *In a pivot table*: by its columns alone, as a person at a spreadsheet has them."""
+    month = produced(usages)
+    rows, summary = read(chargeback(month)), read("".join(summary_csv(month)))
+    hours: dict[str, Decimal] = defaultdict(Decimal)
+    for row in rows:
+        if word := row["disposition"]:
+            hours[word] += Decimal(row["charged_gpu_hours" if word == "charged" else "gpu_hours"])
+    told: dict[str, Decimal] = defaultdict(Decimal)
+    for row in summary:
+        if row["disposition"] != "capacity":
+            told[row["disposition"].split()[0]] += Decimal(row["gpu_hours"])
+
+    assert told == hours
+    assert hours["charged"] == sum((Decimal(row["charged_gpu_hours"]) for row in rows), Decimal())
+    assert Decimal(summary[-1]["amount"]) == sum((Decimal(row["amount"]) for row in rows), Decimal())
+    assert Decimal(summary[-1]["gpu_hours"]) == sum(hours.values(), Decimal())
+
+
 @settings(max_examples=50)
 @given(wild_usages(), st.randoms(use_true_random=False))
 def test_the_order_of_input_changes_no_byte(usages: list[Usage], random: object) -> None:

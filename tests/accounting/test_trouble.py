@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 
 from accounting.statements.files import write_atomic
 from accounting.store.database import connect, read
-from meterbridge import main
+from meterbridge import VERBS, main
 from tests.accounting.october import Site, october
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +30,7 @@ ASKING = [
     ("explain", "L1"),
     ("export", "beancount", "2026-10"),
     ("periods",),
+    ("rates", "check", "2026-10"),
     ("reconcile",),
     ("rejects",),
     ("rule", "D1", "--revoke", "--why", "none"),
@@ -39,11 +40,21 @@ ASKING = [
 ]
 """Every verb that asks the books or works on what is in them; none of them begins a ledger."""
 
+BEGIN = {"demo", "exporter", "ingest", "serve"}
+"""What reads sources into a ledger, and begins one."""
+
+LOOKS = {"doctor"}
+"""What asks whatever answers, and says what does not."""
+
+WITHOUT = {"dashboards", "init", "merge", "node", "rdma"}
+"""What has nothing to do with a ledger."""
+
 OF_A_MONTH = [
     ("close", "{}"),
     ("disputes", "{}"),
     ("explain", "L1", "--period", "{}"),
     ("export", "beancount", "{}"),
+    ("rates", "check", "{}"),
     ("reconcile", "--period", "{}"),
     ("seal", "{}"),
     ("settle", "{}"),
@@ -205,6 +216,89 @@ def written(site: Site, out: Path, *words: str) -> tuple[int, str]:
     settings.write_text(site.text)
     result = CliRunner().invoke(main, [*words, "--config", str(settings), "--out", str(out)])
     return result.exit_code, result.output
+
+
+def test_a_disk_that_is_full_after_the_first_file_leaves_all_the_old_ones(site: Site, tmp_path: Path) -> None:
+    settings, out = tmp_path / "meterbridge.yaml", tmp_path / "out"
+    settings.write_text(site.text)
+    assert 0 == written(site, out, "statement", "2026-10")[0]
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    sizes = {name.rpartition("-")[2]: len(body) for name, body in before.items()}
+    between = max(size for name, size in sizes.items() if name != "notes.txt") + 100
+    assert between < sizes["notes.txt"]
+    settings.write_text(site.text.replace("2.10", "3.20"))
+    command = [sys.executable, str(ROOT / "meterbridge.py"), "statement", "2026-10", "--config", str(settings)]
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (between, between))
+
+    with read(site.engine):
+        done = subprocess.run(
+            [*command, "--out", str(out)], capture_output=True, text=True, check=False, preexec_fn=limit
+        )
+
+    assert (3, "") == (done.returncode, done.stdout), done.stderr
+    assert f"Error: {out}/chargeback-2026-10-notes.txt: File too large\n" in done.stderr
+    assert before == {path.name: path.read_bytes() for path in out.iterdir()}
+
+
+def test_a_folder_in_the_place_of_a_file_leaves_all_the_old_ones(site: Site, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (out / "chargeback-2026-10-notes.txt").mkdir(parents=True)
+
+    code, told = written(site, out, "statement", "2026-10")
+
+    assert (3, f"Error: {out}/chargeback-2026-10-notes.txt: Is a directory\n") == (code, told)
+    assert ["chargeback-2026-10-notes.txt"] == [path.name for path in out.iterdir()]
+
+
+MISTYPED = [
+    ("UPDATE records SET raw = 'text'", "records: raw is text"),
+    ("UPDATE postings SET quantity = 'many'", "postings: quantity is text"),
+    ("UPDATE node_days SET inputs_hash = 'text'", "node_days: inputs_hash is text"),
+    ("UPDATE jobs SET name = x'00'", "jobs: name is blob"),
+    ("UPDATE jobs SET digest = 'text'", "jobs: digest is text"),
+    ("UPDATE claims SET start_at = 'noon'", "claims: start_at is text"),
+    ("UPDATE periods SET state = x'6f70656e'", "periods: state is blob"),
+]
+
+
+@pytest.mark.parametrize(("edit", "named"), MISTYPED, ids=[named for _, named in MISTYPED])
+def test_a_value_that_became_another_type_is_named_by_every_verb(
+    site: Site, edit: str, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(site.folder)
+    with sqlite3.connect(site.folder / "ledger.db") as connection:
+        connection.execute(edit)
+    connection.close()
+
+    told = site.run("check", code=1)
+    assert f"a value is of its column's type: row 1 of {named.partition(':')[0]}: row 1 of {named}" in told
+    (site.folder / "meterbridge.yaml").write_text(site.text)
+    for words in ASKING:
+        typed = CliRunner().invoke(main, [*words, "--config", str(site.folder / "meterbridge.yaml")])
+        assert typed.exception is None or isinstance(typed.exception, SystemExit), (words, typed.exc_info)
+
+
+@pytest.mark.parametrize("month", ["2019-03", "2031-01"])
+def test_settle_says_that_nothing_of_a_month_is_known(site: Site, month: str) -> None:
+    told = site.run("settle", month, code=1)
+
+    assert f"must: no records of {month} are booked: there are 2026-10 to 2026-10; meterbridge reconcile" in told
+
+
+def test_every_verb_is_known_to_make_a_ledger_or_not(typed: Callable[..., Result]) -> None:
+    asking = {words[0] for words in ASKING}
+
+    assert {*VERBS} == asking | BEGIN | LOOKS | WITHOUT
+    assert not asking & (BEGIN | LOOKS | WITHOUT)
+
+
+def test_the_doctor_makes_no_ledger(typed: Callable[..., Result], tmp_path: Path) -> None:
+    result = typed("doctor")
+
+    assert 1 == result.exit_code, result.output
+    assert ["meterbridge.yaml"] == [path.name for path in tmp_path.iterdir()]
 
 
 def test_export_makes_its_folder(site: Site, tmp_path: Path) -> None:

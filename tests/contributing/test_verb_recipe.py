@@ -22,10 +22,11 @@ from exporters.errors import EXIT_BREACH, OperatorError
 def months(config_file: Path, strict: bool) -> None:
     """Print the name of every billing month, the oldest first."""
     from accounting.site import book
+    from accounting.site.known_months import month_names
     from exporters.config import load
 
     with book.opened(load(config_file)) as engine:
-        names = book.month_names(engine)
+        names = month_names(engine)
     for name in names:
         click.echo(name)
     if strict and not names:
