@@ -48,7 +48,16 @@ CHUNK = 1000
 _LOCK = 0x6D65746572
 _BUSY = {"55P03", "SQLITE_BUSY"}  # PostgreSQL's lock_not_available, SQLite's database is locked
 _WRITING = "meterbridge_writing"
+_SCHEMA = "meterbridge_schema"
 _COPY_FROM = 50
+_LIVELY = {
+    "connect_timeout": 10,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""A server that vanished without a word (a firewall, a machine without power) is noticed within half a minute."""
 _POSTGRESQL = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
@@ -67,7 +76,7 @@ def connect(url: str) -> Engine:
         return _sqlite(address)
     if backend == "postgresql":
         # a plan prepared while a table was small stays when it has grown: plan each statement anew
-        options = {"prepare_threshold": None}
+        options = {"prepare_threshold": None, **_LIVELY}
         return _impatient(
             create_engine(address.set(drivername="postgresql+psycopg"), pool_pre_ping=True, connect_args=options)
         )
@@ -120,7 +129,25 @@ def write_on(connection: Connection) -> Iterator[Connection]:
     """`write` on a connection that is there, and in no transaction."""
     writer = connection.execution_options(**{_WRITING: True})
     with _alone(writer):
+        _must_be_ours(writer)
         yield writer
+
+
+def of_schema(engine: Engine, revision: str) -> Engine:
+    """The engine, whose writers make sure that the ledger still has this schema: a process may outlive an upgrade."""
+    return engine.execution_options(**{_SCHEMA: revision})
+
+
+def _must_be_ours(writer: Connection) -> None:
+    wanted = writer.get_execution_options().get(_SCHEMA)
+    if wanted is None:
+        return
+    found = writer.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    if found != wanted:
+        raise LedgerError(
+            f"the ledger {writer.engine.url!r} has schema {found}, and this process began with {wanted}: it was "
+            "migrated meanwhile, so nothing was written; start this process again with the newer meterbridge"
+        )
 
 
 def _alone(writer: Connection) -> RootTransaction:

@@ -122,3 +122,11 @@ recorders = Table(
     Column("name", Text, primary_key=True),
     Column("last_at_ms", Big, nullable=False),  # epoch milliseconds of the last round kept
 )
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),  # of the recorder that may write
+    Column("holder", Text, nullable=False),  # the process that does; empty when it has ended well
+    Column("held_at_ms", Big, nullable=False),  # epoch milliseconds by its clock when it last wrote
+)

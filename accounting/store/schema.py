@@ -12,7 +12,7 @@ from alembic.util import CommandError
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from accounting.store.database import LedgerError, connect, write
+from accounting.store.database import LedgerError, connect, of_schema, write
 
 _MAKES = "correct ledger.url, or let `meterbridge ingest` or an exporter make one"
 
@@ -27,14 +27,14 @@ def open_ledger(url: str, *, create: bool = True) -> Engine:
     try:
         if not create:
             _must_be_there(engine)
-        upgrade(engine)
+        revision = upgrade(engine)
     except LedgerError:
         engine.dispose()
         raise
     except DBAPIError as error:
         engine.dispose()
         raise LedgerError(f"cannot open the ledger {engine.url!r}: {error.orig}") from error
-    return engine
+    return of_schema(engine, revision)
 
 
 def _must_be_there(engine: Engine) -> None:
@@ -50,14 +50,17 @@ def _must_be_there(engine: Engine) -> None:
             raise LedgerError(f"there is no ledger in {engine.url!r}: {_MAKES}")
 
 
-def upgrade(engine: Engine, to: str = "head") -> None:
-    """Run the migrations that the database lacks, up to a revision; nothing is written when it lacks none."""
+def upgrade(engine: Engine, to: str = "head") -> str:
+    """Run the migrations that the database lacks, up to a revision; nothing is written when it lacks none.
+
+    Returns this version's own revision, the newest.
+    """
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
-    head = ScriptDirectory.from_config(config).get_current_head()
+    head = ScriptDirectory.from_config(config).get_current_head() or ""
     with engine.connect() as connection:
         if MigrationContext.configure(connection).get_current_revision() == head:
-            return
+            return head
     with write(engine) as connection:
         config.attributes["connection"] = connection
         try:
@@ -66,3 +69,4 @@ def upgrade(engine: Engine, to: str = "head") -> None:
             raise LedgerError(
                 f"the ledger {engine.url!r} was written by a newer meterbridge ({error}): update this one"
             ) from error
+    return head

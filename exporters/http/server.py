@@ -138,7 +138,7 @@ class Server:
             access_log=False,
             server_header=False,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=5,
+            timeout_graceful_shutdown=3,
         )
         self._server = _Announcing(self._config)
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)

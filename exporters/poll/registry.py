@@ -45,6 +45,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+PATIENCE = 3.0
+"""Seconds that a source or the ledger may take to end: with the listener's, less than the ten that a service has."""
+
 
 @dataclass(frozen=True)
 class JoinSettings:
@@ -151,7 +154,7 @@ class Collector:
             self._page = page
             self._view = view
             self._handover.add(now, Later(lambda: holdings(view.picture)), telemetry)
-        self._handover.record(now)  # outside the lock: a slow ledger delays no poll and no page
+        self._handover.offer(now)  # outside the lock: a slow ledger delays no poll and no page
         return view
 
     def _joined(self, now: float) -> View:
@@ -258,7 +261,8 @@ class Collector:
     # -- running --------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Poll every source on its own clock and join on ours, until `stop`."""
+        """Poll every source on its own clock and join on ours, until `stop`; record on a thread of its own."""
+        self._handover.start()
         for p in self._polled:
             self._spawn(f"poll-{p.source.name}", p.source.interval, lambda p=p: p.poll(self.clock()))  # type: ignore[misc]
         self._spawn("join", self.settings.interval, self._round)
@@ -281,13 +285,14 @@ class Collector:
         self._threads.append(thread)
 
     def stop(self) -> None:
-        """Stop polling, flush the recorder, close the sources."""
+        """Stop polling, close the sources, flush the recorder. What hangs is left behind after `PATIENCE` seconds."""
         self._stop.set()
         for p in self._polled:
             p.source.close()
+        until = time.monotonic() + PATIENCE
         for thread in self._threads:
-            thread.join(timeout=30)
-        self.recorder.close()
+            thread.join(timeout=max(0.0, until - time.monotonic()))
+        self._handover.stop(PATIENCE)
 
 
 def _shown(view: View) -> Iterator[JobKey]:

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, select
 
 from accounting.intake.coverage import ROUND, begin_live, extend_live, forget_future, last_live
 from accounting.intake.faults import blames_content, rejected, sift, without
-from accounting.intake.live import holdings, sightings, telemetry
+from accounting.intake.live import holdings, lease, sightings, telemetry
 from accounting.intake.live.sightings import Seen
 from accounting.intake.rejects import aside_of, set_aside
 from accounting.store.database import read, upsert, write, write_on
@@ -60,6 +60,8 @@ class LedgerRecorder:
     telemetry and holdings were kept already, and what its readings tell is kept again without effect. Where the last
     one kept lies in the future of ``clock`` (epoch seconds) by more than the gap, the clock that stamped it was wrong:
     what was stamped later than a new round is taken back.
+
+    One process at a time records under a name (`accounting.intake.live.lease`): the other one's rounds are refused.
     """
 
     def __init__(
@@ -118,6 +120,7 @@ class LedgerRecorder:
         """Write a round in the caller's transaction; returns where the ledger stands then."""
         at_ms = int(round_.at * 1000)
         gap_ms = 1000 * self._gap
+        lease.take(connection, self._name, self._clock(), max(lease.SECONDS, self._gap))
         if state.last_ms is not None and max(at_ms, 1000 * self._clock()) < state.last_ms - gap_ms:
             log.error(
                 "the last round kept is of %s, %d s after this one: a clock was wrong; what it stamped is taken back",
@@ -140,9 +143,10 @@ class LedgerRecorder:
     def close(self) -> None:
         """Write what is batched, and release the connections. The recorder may be used again."""
         state = self._state
-        if state is not None and state.buckets:
+        if state is not None:
             with write(self._engine) as connection:
                 telemetry.flush(connection, state.buckets)
+                lease.give_back(connection, self._name)
             self._state = replace(state, buckets={})
         self._engine.dispose()
 
