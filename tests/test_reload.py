@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
+import sqlite3
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,6 +77,20 @@ def test_settings_are_read_again_by_the_same_process(process: Running) -> None:
     assert still
     assert process.healthy()
     assert process.daemon.process.poll() is None
+
+
+def test_a_ledger_that_somebody_holds_delays_no_end(process: Running) -> None:
+    ledger = process.settings.with_name("ledger.db")
+    with contextlib.closing(sqlite3.connect(ledger, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        process.hang_up("the settings were read again")  # so that something is written at once
+        wait_for(lambda: process.log.read_text().count("serving http") == 2, 60, "its listener again")
+        time.sleep(1)
+        begun = time.monotonic()
+        process.daemon.terminate()
+        process.daemon.process.wait(30)
+
+    assert time.monotonic() - begun < 10
 
 
 class Part:

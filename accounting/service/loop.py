@@ -82,7 +82,7 @@ class Loop:
         """Whether the loop runs."""
         return self._thread is not None and self._thread.is_alive()
 
-    def stop(self, timeout: float = 30.0) -> bool:
+    def stop(self, timeout: float = 5.0) -> bool:
         """End after the task that runs now. Returns whether it did within ``timeout`` seconds."""
         self._stop.set()
         if self._thread is None:
