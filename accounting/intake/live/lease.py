@@ -47,11 +47,11 @@ def take(connection: Connection, name: str, now: float, seconds: float) -> None:
     now_ms = int(now * 1000)
     found = connection.execute(select(leases).where(leases.c.name == name)).one_or_none()
     age = 0.0 if found is None else (now_ms - found.held_at_ms) / 1000
-    if found is not None and found.holder == this_process() and abs(age) < seconds / 4:
+    holder = "" if found is None else str(found.holder)
+    if holder == this_process() and abs(age) < seconds / 4:
         return  # not each round writes a row that says nothing new
-    another = found is not None and found.holder not in {"", this_process()}
-    if another and abs(age) < seconds and not _has_ended(found.holder):
-        where, process = found.holder.partition("/")[0], found.holder.rsplit("/", 2)[-2]
+    if holder not in {"", this_process()} and abs(age) < seconds and not _has_ended(holder):
+        where, process = holder.partition("/")[0], holder.rsplit("/", 2)[-2]
         raise HeldError(
             f"{where} (process {process}) recorded as {name!r} in this ledger {age:.0f} s ago: stop one of the two, or "
             "give each its own --shard"
