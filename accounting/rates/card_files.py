@@ -35,6 +35,7 @@ class When(Section):
     queue: _Values | None = None
     qos: _Values | None = None
     user: _Values | None = None
+    state: _Values | None = None
     gpu_model: _Values | None = None
 
 

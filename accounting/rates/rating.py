@@ -30,12 +30,14 @@ SEEN = (
     QUEUE,
     "qos",
     "user",
+    "state",
     GPU_MODEL,
 )
 """The columns of a usage that a rule may look at.
 
 ``account`` is the Slurm account or the Kubernetes namespace, ``partition`` the Slurm partition or the queue, ``user``
 the Slurm user or who a pod's label names; ``namespace`` and ``queue`` are those of Kubernetes alone, empty for Slurm.
+``state`` is how a job ended, in its scheduler's own word (``NODE_FAIL``), as far as it is known.
 Letter case matters in all of them but ``gpu_model``.
 """
 

@@ -121,6 +121,7 @@ def fitting(usage: Usage, rates: Rates) -> list[PriceRule]:
         "account": usage.account,
         "partition": usage.partition,
         "qos": usage.qos,
+        "state": "",
         "user": usage.user,
     }
     found = []

@@ -20,7 +20,7 @@ from accounting.store.tables import closed_jobs
 from exporters.config import parse
 from exporters.model import Record
 from tests.accounting.october import HOUR, SETTINGS, run_1, seen, told
-from tests.accounting.site import T0
+from tests.accounting.site import T0, ended
 from tests.accounting.test_dated_prices import Dated, charged
 
 CARD = """
@@ -194,6 +194,20 @@ def test_a_card_that_makes_no_sense_is_refused_with_file_line_and_key(tmp_path: 
         rate_cards(config, UTC).of(october.name, october.start, october.end)
     assert message in str(refused.value)
     assert "rates/2026.yaml" in str(refused.value)
+
+
+def test_what_a_failed_node_cost_is_given_back(site: Dated) -> None:
+    """Two cards for an hour x 2.10... x 0, beside run 1, which pays as before."""
+    refund = "      - {name: refund, factor: 0, when: {state: [NODE_FAIL, BOOT_FAIL]}}\n"
+    carded(site.folder, CARD + refund)
+    record = ended(2, T0 + 10 * HOUR, T0 + 11 * HOUR, cards=2)
+    told(site.engine, in_qos("premium"), replace(record, job=replace(record.job, state="NODE_FAIL")))
+    site.run("reconcile", "--period", "2026-10")
+    site.run("close", "2026-10")
+
+    expected = [("01:00:00", "10.000000", "3.2400", "32.40"), ("10:00:00", "2.000000", "0.0000", "0.00")]
+    assert expected == charged(site)
+    assert "every invariant holds\n" == site.run("check")
 
 
 UNITS = """

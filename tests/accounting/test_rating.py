@@ -179,8 +179,12 @@ _VALUES: Mapping[str, Sequence[str]] = {
     "account": ("a", "b"), "partition": ("gpu", "long"), "qos": ("high", ""), "user": ("ada", "lin"),
     "gpu_model": ("H100", "a100"),
 }  # fmt: skip
-_OF_PODS: Mapping[str, Sequence[str]] = {"namespace": _VALUES["account"], "queue": _VALUES["partition"]}
-"""What a pod's account and partition are called as well; a job of Slurm has neither."""
+_OF_PODS: Mapping[str, Sequence[str]] = {
+    "namespace": _VALUES["account"],
+    "queue": _VALUES["partition"],
+    "state": ["FAILED"],
+}
+"""What a pod's account and partition are called as well; a job of Slurm has neither. No usage here failed."""
 
 
 @given(st.data())

@@ -14,10 +14,10 @@ from accounting.store.columns import Columns, among, columns
 from accounting.store.database import LedgerError, read
 from accounting.store.tables import jobs
 
-JOB = ("scheduler", "cluster", "run", "job_name", "user", "account", "partition", "qos")
+JOB = ("scheduler", "cluster", "run", "job_name", "user", "account", "partition", "qos", "state")
 """What is known of a job in words; ``run`` is the id of its `exporters.model.JobKey`."""
 
-FEW = ("scheduler", "cluster", "user", "account", "partition", "qos")
+FEW = ("scheduler", "cluster", "user", "account", "partition", "qos", "state")
 """Those of them of which many jobs have the same."""
 
 
@@ -47,6 +47,7 @@ _TOLD = (
     _J.account,
     _J.partition,
     _J.qos,
+    _J.state,
 )
 _TOGETHER = 100_000
 """Jobs that are asked for at once."""
