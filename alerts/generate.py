@@ -151,7 +151,7 @@ def _text(row: Mapping[str, Any], key: str, joined: bool, settings: Settings, na
     if key == "summary":
         return f"{text} (job {_NAME}, project {{{{ $labels.project }}}})" if about in PLACES and joined else text
     if about == "port":
-        return f"{text}{_HURT}{_SHARED}." if joined else f"{text} No job is on it now."
+        return f"{text}{_HURT}{_SHARED}." if joined else f"{text} No job is on it now, or it is no compute port."
     if about == "card":
         return f"{text}{_HURT}." if joined else f"{text} No job holds it now."
     return f"{text} It is {_OWNER}." if about == "job" else text

@@ -10,6 +10,7 @@ _BOARDS: dict[str, tuple[str, dict[str, str]]] = {
     "node": ("fabric", {"node": "node"}),
     "card": ("job", _JOB),
     "job": ("job", _JOB),
+    "node_cards": ("fleet", {}),
     "fleet": ("fleet", {}),
     "chargeback": ("chargeback", {}),
     "self": ("self", {}),

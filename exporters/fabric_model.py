@@ -37,7 +37,12 @@ class PortQuantity(StrEnum):
     PAUSE_STORM_EVENTS = "pause_storm_events"
     DISCARDS = "discards"
     LINK_DOWNED = "link_downed"
+    CARRIER_LOST = "carrier_lost"
     SYMBOL_ERRORS = "symbol_errors"
+    LINK_RECOVERIES = "link_recoveries"
+    LINK_INTEGRITY_ERRORS = "link_integrity_errors"
+    RECEIVE_ERRORS = "receive_errors"
+    BUFFER_OVERRUNS = "buffer_overruns"
     ICRC_ERRORS = "icrc_errors"
 
 
@@ -55,6 +60,10 @@ LABELS: Mapping[PortQuantity, tuple[str, ...]] = {
 ``kind`` is ``transport`` or ``rnr``; ``severity`` is ``warning`` or ``error``; ``direction`` is ``receive`` or
 ``transmit``; ``priority`` is ``0`` to ``7``, or empty for the port as a whole (global pause, all discards).
 """
+
+
+PAUSED_TIMES = frozenset({PortQuantity.PAUSE_RECEIVED_SECONDS, PortQuantity.PAUSE_TRANSMITTED_SECONDS})
+"""Quantities that are parts of the time: of several links together their mean, not their sum."""
 
 
 OF_JOBS: tuple[PortQuantity, ...] = (
@@ -92,11 +101,18 @@ class PortOrigin(IntEnum):
     AGENT = 2
 
 
+COMPUTE, VIRTUAL = "compute", "virtual"
+ROLES = (COMPUTE, "storage", "management")
+"""What a site may call a port. Only ports for compute are of the jobs on their machine."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Port:
     """A port of an RDMA device, on the host ``host`` as its pages call it; what is not known is empty.
 
-    ``netdev`` is the network device on top of it, ``link_layer`` is ``Ethernet`` (RoCE) or ``InfiniBand``.
+    ``netdev`` is the network device on top of it, ``link_layer`` is ``Ethernet`` (RoCE) or ``InfiniBand``. ``role`` is
+    what the port is for: ``compute``, ``storage``, ``management``, or ``virtual`` (a virtual function: its physical one
+    counts).
     """
 
     host: str
@@ -108,6 +124,7 @@ class Port:
     pci_address: str = ""
     numa_node: str = ""
     firmware: str = ""
+    role: str = COMPUTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +141,14 @@ class PortReading:
 
 @dataclass(frozen=True, slots=True)
 class PortSample:
-    """One port in one round: up or not, its rate in bytes per second (None = not told), and its counters by origin."""
+    """One port in one round: up or not, its rate in bytes per second (None = not told), and its counters by origin.
+
+    ``links`` are the links of its bond, and how many of them carry traffic; None for a port that is no bond's.
+    """
 
     port: Port
     readings: tuple[PortReading, ...]
     at: float
     up: bool | None = None
     rate: float | None = None
+    links: tuple[int, int] | None = None

@@ -211,6 +211,23 @@ class Field(StrEnum):
     FP64_ACTIVE = "fp64_active_ratio"
     FP32_ACTIVE = "fp32_active_ratio"
     FP16_ACTIVE = "fp16_active_ratio"
+    MEMORY_TEMPERATURE = "memory_temperature_celsius"
+    SINGLE_BIT_ERRORS = "ecc_single_bit_errors_total"
+    PCIE_REPLAYS = "pcie_replays_total"
+    PCIE_GENERATION = "pcie_link_generation"
+    PCIE_GENERATION_MAX = "pcie_link_generation_max"
+    PCIE_WIDTH = "pcie_link_width"
+    PCIE_WIDTH_MAX = "pcie_link_width_max"
+    NVLINK_CRC_FLIT_ERRORS = "nvlink_crc_flit_errors_total"
+    NVLINK_CRC_DATA_ERRORS = "nvlink_crc_data_errors_total"
+    NVLINK_REPLAY_ERRORS = "nvlink_replay_errors_total"
+    NVLINK_RECOVERY_ERRORS = "nvlink_recovery_errors_total"
+    NVLINK_HEALTH = "nvlink_health"
+    NVSWITCH_FATAL_HEALTH = "nvswitch_fatal_health"
+    NVSWITCH_NONFATAL_HEALTH = "nvswitch_nonfatal_health"
+    SXID_FATAL = "nvswitch_fatal_sxid"
+    SXID_NONFATAL = "nvswitch_nonfatal_sxid"
+    FABRIC_MANAGER = "fabric_manager_status"
 
 
 @dataclass(frozen=True, slots=True)

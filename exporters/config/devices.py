@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from exporters.config.section import Section
 from exporters.config.values import Duration, Size
@@ -95,6 +95,24 @@ class Agents(Section):
     discover: AgentDiscovery | None = None
 
 
+class PortRole(Section):
+    """What some ports are for. Patterns are as of a shell; of each kind that is given one must fit."""
+
+    role: Literal["compute", "storage", "management"]
+    devices: tuple[str, ...] = ()
+    interfaces: tuple[str, ...] = ()
+    pci: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _about(self) -> PortRole:
+        if not (self.devices or self.interfaces or self.pci):
+            raise ValueError(
+                "a role needs devices, interfaces or pci: which ports it is about, like devices: [mlx5_bond_*]"
+            )
+        return self
+
+
 class Rdma(Section):
     """Where ports of RDMA devices are read, and which priorities of theirs the site runs lossless."""
 
@@ -105,4 +123,5 @@ class Rdma(Section):
     concurrency: int = Field(default=64, gt=0)
     max_response: Size = 16 << 20
     max_ports: int = Field(default=20_000, gt=0)
+    roles: tuple[PortRole, ...] = ()
     lossless_priorities: tuple[Annotated[int, Field(ge=0, le=7)], ...] = (3,)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from exporters.fabric_model import OF_JOBS, PortCounter, PortQuantity, PortSample
+from exporters.fabric_model import COMPUTE, OF_JOBS, PortCounter, PortQuantity, PortSample
 from exporters.join.fabric_jobs import Presence, jobs_by_machine, machines_by_job
 from exporters.join.site_picture import Picture
 from exporters.meters.fabric_diagnosis import Trends, suspects
@@ -119,6 +119,8 @@ class FabricMeter:
         told = ~np.isnan(totals)
         amounts, has = of_jobs(counters, increase.amounts, told)
         for i in np.flatnonzero(increase.new).tolist():
+            if states[i].port.role != COMPUTE:
+                continue
             throughout, everybody = self._presence.owners(states[i].machine, int(increase.since[i]))
             for key in throughout:
                 self._jobs[key, len(everybody) > 1].add(amounts[i], has[i])
@@ -163,4 +165,5 @@ def _priority(counter: PortCounter) -> str:
 
 def _state(machine: str, sample: PortSample, jobs: tuple[JobKey, ...]) -> PortState:
     p = sample.port
-    return PortState(machine, p, sample.up, sample.rate, jobs, (machine, p.device, p.port))
+    of = jobs if p.role == COMPUTE else ()
+    return PortState(machine, p, sample.up, sample.rate, of, (machine, p.device, p.port), sample.links)

@@ -16,7 +16,9 @@ Matrix = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class PortState:
-    """A port that was read lately, on its ``machine``, with the jobs that share it, in order."""
+    """A port that was read lately, on its ``machine``, with the jobs that share it, in order; none of a port that is
+    not for compute. ``links`` are the links of its bond, and those that carry traffic.
+    """
 
     machine: str
     port: Port
@@ -24,6 +26,7 @@ class PortState:
     rate: float | None
     jobs: tuple[JobKey, ...]
     labels: tuple[str, str, str]
+    links: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

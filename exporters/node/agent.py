@@ -15,12 +15,14 @@ from dataclasses import replace
 
 from exporters.exposition.page import Page
 from exporters.exposition.writer import Writer
-from exporters.node.counters import port_quantities
+from exporters.node.counters import of_all, port_quantities
 from exporters.node.ethtool import Ethtool
 from exporters.node.families import PortReport, Round, families
 from exporters.node.files import Unread
 from exporters.node.holders import Holders, Holdings
-from exporters.node.mapping import Card, cards, near
+from exporters.node.interfaces import bond_of, carrier_losses, default_routes
+from exporters.node.mapping import Card, affinity_of, cards, near
+from exporters.node.moved import Moved
 from exporters.node.paths import Paths
 from exporters.node.ports import RawPort, read_ports
 
@@ -46,6 +48,7 @@ class Agent:
         self._all = all_of_them
         self._interval = interval
         self._holders = Holders(paths.cgroup, paths.spool, paths.podresources, paths.procfs)
+        self._moved = Moved(paths.sysfs, paths.procfs)
         self._lock = threading.Lock()
         self._writer = Writer()
         self._page: tuple[float, Page] | None = None
@@ -75,8 +78,11 @@ class Agent:
         """Read the ports now, and join what is known of holdings."""
         begun = time.monotonic()
         ports, unread = read_ports(self._paths.sysfs)
+        inside, out_of_reach = self._moved.read(ports)
+        unread += out_of_reach
         known = self._known_cards(unread)
-        reports = tuple(self._report(port, known, unread) for port in ports)
+        leave = default_routes(self._paths.sysfs, self._paths.procfs)
+        reports = tuple(self._report(port, known, leave, unread) for port in [*ports, *inside])
         self._tell(("rdma", u.device, u.port, u.what, u.reason) for u in unread)
         found = self._shown_holdings()
         return Round(
@@ -120,14 +126,17 @@ class Agent:
                 return ()
         return self._cards[1]
 
-    def _report(self, port: RawPort, known: Iterable[Card], unread: list[Unread]) -> PortReport:
+    def _report(self, port: RawPort, known: Iterable[Card], leave: frozenset[str], unread: list[Unread]) -> PortReport:
         counters = port_quantities(port.counters, port.hw_counters, port.unread, self._all)
-        if port.netdev:
-            try:
-                counters |= self._ethtool.quantities(port.netdev)
-            except OSError as error:
-                unread.append(Unread(port.device, port.port, "ethtool", str(error)))
-        return PortReport(port, near(port.place, known), counters)
+        bond = None if port.inside else bond_of(self._paths.sysfs, port.netdev)
+        interfaces = bond.slaves if bond else (port.netdev,) if port.netdev and not port.inside else ()
+        try:
+            counters |= of_all([self._ethtool.quantities(n) | carrier_losses(self._paths.sysfs, n) for n in interfaces])
+        except OSError as error:
+            unread.append(Unread(port.device, port.port, "ethtool", str(error)))
+        affinity = affinity_of(port.place, known)
+        leaves = not leave.isdisjoint(interfaces)
+        return PortReport(port, near(port.place, known), counters, affinity, bond, leaves)
 
     def _tell(self, reasons: Iterable[tuple[str, ...]]) -> None:
         """Log each reason once."""

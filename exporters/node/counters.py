@@ -10,10 +10,10 @@ and net/ethernet/intel/ice/ice_ethtool.c.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from exporters.fabric_model import PortCounter, PortQuantity
+from exporters.fabric_model import PAUSED_TIMES, PortCounter, PortQuantity
 
 
 class _Meaning(NamedTuple):
@@ -35,6 +35,10 @@ COUNTERS: Mapping[str, _Meaning] = {
         transmit_packets="port_xmit_packets",
         link_downed="link_downed",
         symbol_errors="symbol_error",
+        link_recoveries="link_error_recovery",
+        link_integrity_errors="local_link_integrity_errors",
+        receive_errors="port_rcv_errors",
+        buffer_overruns="excessive_buffer_overrun_errors",
     ),
     # In words of four octets, whatever the width of the port.
     "port_rcv_data": _Meaning(_count("receive_bytes"), 4.0),
@@ -129,6 +133,9 @@ def port_quantities(
     return found
 
 
+CARRIER_DOWN, CARRIER_CHANGES = "carrier_down_count", "carrier_changes"
+"""Files of an interface in sysfs, told with its statistics. The second counts both ways."""
+
 Rule = Callable[[re.Match[str]], tuple[PortCounter, float]]
 
 _ETHTOOL: tuple[tuple[re.Pattern[str], Rule], ...] = (
@@ -150,6 +157,8 @@ _ETHTOOL: tuple[tuple[re.Pattern[str], Rule], ...] = (
         re.compile(r"rx_prio([0-7])_(?:buf|cong)_discard"),
         lambda m: (_count("discards", "receive", m[1]), 1.0),
     ),
+    (re.compile(r"link_down_events_phy"), lambda _: (_count("link_downed"), 1.0)),
+    (re.compile(CARRIER_DOWN), lambda _: (_count("carrier_lost"), 1.0)),
     (re.compile(r"(rx|tx)_discards_phy"), lambda m: (_count("discards", _DIRECTION[m[1]], ""), 1.0)),
     (  # bnxt_en
         re.compile(r"pfc_pri([0-7])_(rx|tx)_duration_us"),
@@ -166,6 +175,7 @@ _ETHTOOL: tuple[tuple[re.Pattern[str], Rule], ...] = (
 _INSTEAD: tuple[tuple[re.Pattern[str], Rule], ...] = (
     (re.compile(r"(rx|tx)_pause_ctrl_phy"), lambda m: (_count(f"{_PAUSE[m[1]]}_frames", ""), 1.0)),
     (re.compile(r"rx_prio([0-7])_discards"), lambda m: (_count("discards", "receive", m[1]), 1.0)),
+    (re.compile(CARRIER_CHANGES), lambda _: (_count("carrier_lost"), 0.5)),
 )
 """Coarser counters of the same: used where none of the others tells the quantity."""
 
@@ -196,3 +206,17 @@ def ethtool_quantities(
     for position, (quantity, scale) in meanings.items():
         sums[quantity] = sums.get(quantity, (0, scale))[0] + values[position], scale
     return {quantity: count * scale for quantity, (count, scale) in sums.items()}
+
+
+def of_all(links: Sequence[Mapping[PortCounter, float]]) -> dict[PortCounter, float]:
+    """The quantities of a port that lies on several interfaces, from each of them: sums; of times paused the mean,
+    since what half of the links wait is half of the port's time. What one of them does not tell is left out.
+    """
+    if not links:
+        return {}
+    found: dict[PortCounter, float] = {}
+    for counter in links[0]:
+        if all(counter in link for link in links):
+            total = sum(link[counter] for link in links)
+            found[counter] = total / len(links) if counter.quantity in PAUSED_TIMES else total
+    return found

@@ -10,6 +10,7 @@ from exporters.exposition.family import Family, Row
 from exporters.fabric_model import LABELS, PortCounter, PortQuantity
 from exporters.node.files import Unread
 from exporters.node.holding import Holding
+from exporters.node.interfaces import Bond
 from exporters.node.mapping import Card
 from exporters.node.ports import RawPort
 
@@ -17,6 +18,8 @@ PORT = ("device", "port")
 
 PORT_INFO = "meterbridge_agent_rdma_port_info"
 PORT_UP = "meterbridge_agent_rdma_port_up"
+PORT_LINKS = "meterbridge_agent_rdma_port_links"
+PORT_LINKS_UP = "meterbridge_agent_rdma_port_links_up"
 PORT_RATE = "meterbridge_agent_rdma_port_rate_bytes_per_second"
 UNREADABLE = "meterbridge_agent_rdma_unreadable"
 GPU_INFO = "meterbridge_agent_gpu_info"
@@ -36,6 +39,9 @@ PORT_INFO_LABELS = (
     "numa_node",
     "firmware",
     "gpus",
+    "affinity",
+    "vf_of",
+    "default_route",
 )
 GPU_LABELS = ("minor", "uuid", "pci_address")
 HOLDING_LABELS = ("scheduler", "owner", "pod_uid", "container", "gpu", "uuid", "basis")
@@ -52,11 +58,14 @@ def counter_family(quantity: PortQuantity) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PortReport:
-    """One port as it goes on the page: what was read, the GPUs near it, and its counters."""
+    """One port as it goes on the page: what was read, the GPUs near it, its counters, and the bond that it is of."""
 
     raw: RawPort
     gpus: tuple[str, ...]
     counters: Mapping[PortCounter, float]
+    affinity: str = ""
+    bond: Bond | None = None
+    default_route: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +91,9 @@ def families(found: Round, version: str) -> list[Family]:
     return [
         Family(
             PORT_INFO,
-            "An RDMA port; what is not known is empty. gpus are the PCI addresses of the GPUs near it.",
+            "An RDMA port; what is not known is empty. gpus are the PCI addresses of the GPUs near it, affinity says "
+            "whether by a PCI switch or by their numa node; vf_of is the address of the "
+            "physical function of a virtual one, default_route is true where the machine's default route leaves by it.",
             "info",
             PORT_INFO_LABELS,
             [(_info(p), 1.0) for p in ports],
@@ -93,6 +104,20 @@ def families(found: Round, version: str) -> list[Family]:
             "gauge",
             PORT,
             [((p.raw.device, p.raw.port), float(p.raw.up)) for p in ports if p.raw.up is not None],
+        ),
+        Family(
+            PORT_LINKS,
+            "Links that the port's bond has.",
+            "gauge",
+            PORT,
+            [((p.raw.device, p.raw.port), float(len(p.bond.slaves))) for p in ports if p.bond],
+        ),
+        Family(
+            PORT_LINKS_UP,
+            "Links of the port's bond that carry traffic.",
+            "gauge",
+            PORT,
+            [((p.raw.device, p.raw.port), float(p.bond.up)) for p in ports if p.bond],
         ),
         Family(
             PORT_RATE,
@@ -133,13 +158,16 @@ def _info(port: PortReport) -> tuple[str, ...]:
     return (
         raw.device,
         raw.port,
-        raw.netdev,
+        port.bond.name if port.bond else raw.netdev,
         raw.link_layer,
         raw.driver,
         raw.place.address,
         "" if raw.place.numa == "-1" else raw.place.numa,
         raw.firmware,
         ",".join(port.gpus),
+        port.affinity,
+        raw.vf_of,
+        "true" if port.default_route else "",
     )
 
 

@@ -86,6 +86,14 @@ def near(place: Place, all_cards: Iterable[Card]) -> tuple[str, ...]:
     return tuple(sorted(card.place.address for card in known if card.place.numa == place.numa))
 
 
+def affinity_of(place: Place, all_cards: Iterable[Card]) -> str:
+    """By what a port is near GPUs: ``switch`` (a PCI bridge that both are below), ``numa``, or empty for neither."""
+    known = list(all_cards)
+    if any(_shared(place.bridges, card.place.bridges) for card in known):
+        return "switch"
+    return "numa" if near(place, known) else ""
+
+
 def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> int:
     depth = 0
     for mine, theirs in zip(one, other, strict=False):

@@ -10,7 +10,7 @@ from exporters.node.files import ABSENT, UNSUPPORTED, Unread, link_name, names, 
 from exporters.node.mapping import Place, netdev_of, place_of
 
 GIGABIT = 125_000_000
-_NOT_UP = ("down", "lowerlayerdown", "notpresent", "dormant", "testing")
+NOT_UP = ("down", "lowerlayerdown", "notpresent", "dormant", "testing")
 _COUNTERLESS = "N/A (no PMA)"
 """What a port without the agent that counts says instead of a number."""
 
@@ -20,7 +20,8 @@ class RawPort:
     """One port, as read. ``up`` and ``rate`` (bytes per second) are None when they could not be read.
 
     ``counters`` and ``hw_counters`` hold the known ones by name; ``unread`` the ``(folder, name)`` that were there and
-    could not be read.
+    could not be read. ``vf_of`` is the PCI address of the physical function that a virtual one is of; ``inside`` says
+    that the port was read in a pod's namespace, where its network interface cannot be asked.
     """
 
     device: str
@@ -35,6 +36,8 @@ class RawPort:
     counters: dict[str, int] = field(default_factory=dict)
     hw_counters: dict[str, int] = field(default_factory=dict)
     unread: tuple[tuple[str, str], ...] = ()
+    vf_of: str = ""
+    inside: bool = False
 
 
 def parse_counter(text: str) -> int | None:
@@ -108,7 +111,7 @@ def _port(sysfs: str, device: str, number: str, unread: list[Unread]) -> RawPort
         unread.append(Unread(device, number, "device/net", str(error)))
     if driver == "efa" and state and netdev:
         # Its state is always ACTIVE: only the interface knows.
-        state = text_or_empty(f"{sysfs}/class/net/{netdev}/operstate") not in _NOT_UP
+        state = text_or_empty(f"{sysfs}/class/net/{netdev}/operstate") not in NOT_UP
     before = len(unread)
     counters = _counters(folder, "counters", COUNTERS, device, number, unread)
     hw_counters = _counters(folder, "hw_counters", HW_COUNTERS, device, number, unread)
@@ -124,6 +127,7 @@ def _port(sysfs: str, device: str, number: str, unread: list[Unread]) -> RawPort
         rate=rate,
         counters=counters,
         hw_counters=hw_counters,
+        vf_of=link_name(f"{above}/device/physfn"),
         unread=tuple((u.what.partition("/")[0], u.what.partition("/")[2]) for u in unread[before:]),
     )
 

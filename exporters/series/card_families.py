@@ -53,6 +53,63 @@ ROWS: tuple[SeriesRow, ...] = (
         "Why the card's clocks are held down now, as NVML's bits: 0x8 power, 0x20 and 0x40 heat.",
         Field.CLOCK_EVENT_REASONS,
     ),
+    _row(
+        "memory_temperature_celsius",
+        "celsius",
+        "Temperature of the card's memory (DCGM MEMORY_TEMP).",
+        Field.MEMORY_TEMPERATURE,
+    ),
+    _row(
+        "ecc_single_bit_errors_total",
+        "",
+        "Single-bit memory errors that ECC corrected, since the driver was loaded (DCGM ECC_SBE_VOL_TOTAL).",
+        Field.SINGLE_BIT_ERRORS,
+    ),
+    _row("pcie_replays_total", "", "PCIe packets sent again (DCGM PCIE_REPLAY_COUNTER).", Field.PCIE_REPLAYS),
+    _row(
+        "pcie_link_generation",
+        "",
+        "PCIe generation of the card's link now; it falls when the card rests.",
+        Field.PCIE_GENERATION,
+    ),
+    _row("pcie_link_generation_max", "", "PCIe generation that the card's link can have.", Field.PCIE_GENERATION_MAX),
+    _row("pcie_link_width", "", "Lanes of the card's PCIe link now.", Field.PCIE_WIDTH),
+    _row("pcie_link_width_max", "", "Lanes that the card's PCIe link can have.", Field.PCIE_WIDTH_MAX),
+    _row(
+        "nvlink_crc_flit_errors_total",
+        "",
+        "NVLink flits with a wrong checksum, all links.",
+        Field.NVLINK_CRC_FLIT_ERRORS,
+    ),
+    _row(
+        "nvlink_crc_data_errors_total",
+        "",
+        "NVLink data with a wrong checksum, all links.",
+        Field.NVLINK_CRC_DATA_ERRORS,
+    ),
+    _row("nvlink_replay_errors_total", "", "NVLink packets sent again, all links.", Field.NVLINK_REPLAY_ERRORS),
+    _row(
+        "nvlink_recovery_errors_total", "", "Times an NVLink had to recover, all links.", Field.NVLINK_RECOVERY_ERRORS
+    ),
+    _row("nvlink_health", "", "DCGM's health check of the NVLinks: 0 pass, 10 warn, 20 fail.", Field.NVLINK_HEALTH),
+    _row(
+        "nvswitch_fatal_health",
+        "",
+        "DCGM's health check for fatal errors (SXID) of the NVSwitches: 0 pass, 10 warn, 20 fail.",
+        Field.NVSWITCH_FATAL_HEALTH,
+    ),
+    _row(
+        "nvswitch_nonfatal_health",
+        "",
+        "DCGM's health check for other errors (SXID) of the NVSwitches: 0 pass, 10 warn, 20 fail.",
+        Field.NVSWITCH_NONFATAL_HEALTH,
+    ),
+    _row(
+        "fabric_manager_status",
+        "",
+        "Fabric manager of the card: 0 not supported, 1 not started, 2 in progress, 3 success, 4 failure.",
+        Field.FABRIC_MANAGER,
+    ),
     _row("temperature_celsius", "celsius", "Temperature of the card.", Field.TEMPERATURE),
     _row(
         "engine_active_ratio", "ratio", "Part of the time in which the card's engines were busy.", Field.ENGINE_ACTIVE
@@ -89,4 +146,12 @@ ROWS: tuple[SeriesRow, ...] = (
     ),
     _row("memory_used_bytes", "bytes", "Memory of the card in use.", Field.MEMORY_USED),
     _row("power_watts", "watts", "What the card draws.", Field.POWER),
+    SeriesRow(
+        "meterbridge_node_nvswitch_sxid",
+        "gauge",
+        "",
+        "The last SXID that an NVSwitch of the machine reported, the largest of several.",
+        ("node", "severity"),
+        c.switches,
+    ),
 )

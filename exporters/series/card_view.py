@@ -34,6 +34,17 @@ def card(field: Field) -> Rows:
     return rows
 
 
+def switches(view: View) -> Iterable[Row]:
+    """What the NVSwitches of each machine reported: it stands with one of the machine's cards."""
+    found: dict[tuple[str, ...], float] = {}
+    for field, severity in ((Field.SXID_FATAL, "fatal"), (Field.SXID_NONFATAL, "nonfatal")):
+        values = view.picture.table.column(field)
+        for n in np.flatnonzero(~np.isnan(values)).tolist():
+            labels = (view.picture.cards[n].machine, severity)
+            found[labels] = max(float(values[n]), found.get(labels, 0.0))
+    return list(found.items())
+
+
 def scheduler_up(view: View) -> Iterable[Row]:
     """Whether each scheduler says that a machine takes work."""
     return [(labels, float(up)) for labels, up in view.picture.nodes_up.items()]

@@ -19,7 +19,7 @@ def port_info(view: View) -> Iterable[Row]:
     """What each port is."""
     for s in view.fabric.ports:
         p = s.port
-        names = (p.netdev, p.link_layer, p.driver, p.pci_address, p.numa_node, p.firmware)
+        names = (p.netdev, p.link_layer, p.driver, p.pci_address, p.numa_node, p.firmware, p.role)
         yield ((*s.labels, *names), 1.0)
 
 
@@ -32,6 +32,8 @@ def _number(pick: Callable[[PortState], float | None]) -> Rows:
 
 port_up = _number(lambda s: None if s.up is None else float(s.up))
 port_rate = _number(lambda s: s.rate)
+port_links = _number(lambda s: None if s.links is None else float(s.links[0]))
+port_links_up = _number(lambda s: None if s.links is None else float(s.links[1]))
 port_jobs = _number(lambda s: float(len(s.jobs)))
 
 

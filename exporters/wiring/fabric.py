@@ -7,6 +7,7 @@ from collections.abc import Callable
 from exporters.config import Config
 from exporters.sources.base import Source
 from exporters.sources.fabric.rdma import Rdma
+from exporters.sources.fabric.roles import Rule
 from exporters.wiring.devices import found_by
 
 
@@ -26,6 +27,7 @@ def live(config: Config, _clock: Callable[[], float]) -> list[Source]:
             concurrency=r.concurrency,
             max_bytes=r.max_response,
             max_ports=r.max_ports,
+            roles=[Rule(x.role, x.devices, x.interfaces, x.pci, x.nodes) for x in r.roles],
         )
     ]
 

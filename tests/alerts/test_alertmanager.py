@@ -85,6 +85,22 @@ CASES = {
         alert("GpuLost", "critical", {"node": "gn01", "gpu": "0"}, JOB),
         alert("GpuXidHardware", "critical", {"node": "gn01", "gpu": "0"}, JOB),
     ),
+    "an adapter that is gone and what its link said": (
+        alert("RdmaDeviceLost", "critical", PORT, JOB),
+        alert("RdmaLinkErrors", "warning", PORT, JOB),
+    ),
+    "a power brake and the node that falls behind": (
+        alert("GpuPowerBrake", "critical", {"node": "gn01", "gpu": "0"}, JOB),
+        alert("JobStragglerNode", "warning", {"node": "gn01"}, JOB),
+    ),
+    "a switch within the machine and the links of its cards": (
+        alert("GpuNvswitchFault", "critical", {"node": "gn01"}),
+        alert("GpuNvlinkDown", "critical", {"node": "gn01", "gpu": "0"}, JOB),
+    ),
+    "a link that is down and its errors": (
+        alert("GpuNvlinkDown", "critical", {"node": "gn01", "gpu": "0"}, JOB),
+        alert("GpuNvlinkErrors", "warning", {"node": "gn01", "gpu": "0"}, JOB),
+    ),
     "a storm and the slow receiver it is": (
         alert("RdmaPauseStorm", "critical", PORT, JOB),
         alert("RdmaSlowReceiver", "critical", PORT, JOB),
@@ -146,6 +162,18 @@ APART = {
     "a card that is gone and another one": (
         alert("GpuLost", "critical", {"node": "gn01", "gpu": "0"}, JOB),
         alert("GpuXidHardware", "critical", {"node": "gn01", "gpu": "1"}, JOB),
+    ),
+    "an adapter that is gone and the link of another one": (
+        alert("RdmaDeviceLost", "critical", PORT, JOB),
+        alert("RdmaLinkErrors", "warning", PORT | {"device": "mlx5_1"}, JOB),
+    ),
+    "a switch of one machine and the link of a card of another": (
+        alert("GpuNvswitchFault", "critical", {"node": "gn01"}),
+        alert("GpuNvlinkDown", "critical", {"node": "gn02", "gpu": "0"}, JOB),
+    ),
+    "a power brake and another node that falls behind": (
+        alert("GpuPowerBrake", "critical", {"node": "gn01", "gpu": "0"}, JOB),
+        alert("JobStragglerNode", "warning", {"node": "gn02"}, JOB),
     ),
     "a storm and the congestion of another job": (
         alert("RdmaPauseStorm", "critical", PORT, JOB),

@@ -22,7 +22,7 @@ from exporters.exposition.reader import Layout, Limits, Reader
 from exporters.http.fetch import FetchError
 from exporters.model import Snapshot
 from exporters.sources.devices.dcgm_cards import Plan, merge, plan
-from exporters.sources.devices.dcgm_fields import FIELDS
+from exporters.sources.devices.dcgm_fields import READ
 from exporters.sources.devices.dcgm_fleet import Fleet, OutOfRange, Told
 from exporters.sources.devices.device_source import DeviceSource
 from exporters.sources.devices.fanout import Discovery, Fanout, Kind, whole
@@ -98,7 +98,7 @@ class _Endpoint:
     def __init__(self, url: str, node: str, limits: Limits, nodes: Callable[[], frozenset[str]]) -> None:
         self._host, self._node = node or urlsplit(url).hostname or "", node
         self._nodes, self._others = nodes, frozenset[str]()
-        self._reader = Reader(FIELDS, limits, strict=False)
+        self._reader = Reader(READ, limits, strict=False)
         self._plans: WeakKeyDictionary[Layout, Plan] = WeakKeyDictionary()
         self._last: tuple[Layout, Plan] | None = None
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from exporters.exposition.reader import Layout
 from exporters.model import Sample
-from exporters.sources.devices.dcgm_fields import FIELDS, FieldSpec, Scope
+from exporters.sources.devices.dcgm_fields import FieldSpec, Scope, spec_of
 from exporters.sources.devices.field_table import Whole
 from exporters.sources.devices.named_owners import Pods, jobs_of_both, number_of, pods_of_both
 from exporters.sources.hostnames import short_name
@@ -72,7 +72,8 @@ def plan(layout: Layout, host: str = "", node: str = "", others: Collection[str]
 
     Copies of a card's line (one per pod or job that shares it) fall together; a reading that DCGM only has for the
     whole card, but repeats on the lines of its MIG instances, is the card's and nobody else's. Lines of single NVLinks
-    are parts of a card's reading and are skipped.
+    are parts of a card's reading and are skipped. What an NVSwitch tells is the machine's: the page's first card has
+    it.
     """
     devices: dict[tuple[str, str], Device] = {}
     order: dict[tuple[str, str], int] = {}
@@ -80,10 +81,16 @@ def plan(layout: Layout, host: str = "", node: str = "", others: Collection[str]
     slots: list[tuple[int, int, FieldSpec]] = []
     nameless = 0
     foreign: dict[str, set[str]] = {}
+    switches: list[tuple[int, FieldSpec]] = []
     for position, series in enumerate(layout.series):
         if "nvlink" in series.labels:
             continue
-        spec = FIELDS[series.name]
+        spec = spec_of(series.name, series.labels)
+        if spec is None:
+            continue
+        if "nvswitch" in series.labels:
+            switches.append((position, spec))
+            continue
         if id(series.labels) not in read:
             read[id(series.labels)] = _device(series.labels, host)
         device = read[id(series.labels)]
@@ -100,6 +107,8 @@ def plan(layout: Layout, host: str = "", node: str = "", others: Collection[str]
         key = device.uuid, device.instance
         devices[key] = _joined(devices[key], device) if key in devices else device
         slots.append((position, order.setdefault(key, len(order)), spec))
+    if order:
+        slots += [(position, 0, spec) for position, spec in switches]
     return Plan(
         tuple(devices.values()),
         np.array([position for position, _, _ in slots], np.int64),

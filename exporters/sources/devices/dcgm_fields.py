@@ -11,6 +11,7 @@ lines only the name is looked at.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -101,6 +102,46 @@ _TABLE = {
     FieldSpec(Field.DOUBLE_BIT_ERRORS, 1.0, Scope.CARD): ("DCGM_FI_DEV_ECC_DBE_VOL_TOTAL",),
     # Counted in nanoseconds, though many counter files say "in us".
     FieldSpec(Field.THERMAL_THROTTLE, _NANO, Scope.CARD): ("DCGM_FI_DEV_THERMAL_VIOLATION",),
+    FieldSpec(Field.MEMORY_TEMPERATURE, 1.0, Scope.CARD, low=-273.15): (
+        "DCGM_FI_DEV_MEMORY_TEMP",
+        "DCGM_FI_DEV_MEMORY_TEMP_CELSIUS",
+    ),
+    FieldSpec(Field.SINGLE_BIT_ERRORS, 1.0, Scope.CARD): ("DCGM_FI_DEV_ECC_SBE_VOL_TOTAL",),
+    FieldSpec(Field.PCIE_REPLAYS, 1.0, Scope.CARD): (
+        "DCGM_FI_DEV_PCIE_REPLAY_COUNTER",
+        "DCGM_FI_DEV_PCIE_REPLAY_TOTAL",
+    ),
+    FieldSpec(Field.PCIE_GENERATION, 1.0, Scope.CARD): ("DCGM_FI_DEV_PCIE_LINK_GEN",),
+    FieldSpec(Field.PCIE_GENERATION_MAX, 1.0, Scope.CARD): ("DCGM_FI_DEV_PCIE_MAX_LINK_GEN",),
+    FieldSpec(Field.PCIE_WIDTH, 1.0, Scope.CARD): ("DCGM_FI_DEV_PCIE_LINK_WIDTH",),
+    FieldSpec(Field.PCIE_WIDTH_MAX, 1.0, Scope.CARD): ("DCGM_FI_DEV_PCIE_MAX_LINK_WIDTH",),
+    FieldSpec(Field.NVLINK_CRC_FLIT_ERRORS, 1.0, Scope.CARD): (
+        "DCGM_FI_DEV_NVLINK_CRC_FLIT_ERROR_COUNT_TOTAL",
+        "DCGM_FI_DEV_NVLINK_CRC_FLIT_ERROR_TOTAL",
+    ),
+    FieldSpec(Field.NVLINK_CRC_DATA_ERRORS, 1.0, Scope.CARD): (
+        "DCGM_FI_DEV_NVLINK_CRC_DATA_ERROR_COUNT_TOTAL",
+        "DCGM_FI_DEV_NVLINK_CRC_DATA_ERROR_TOTAL",
+    ),
+    FieldSpec(Field.NVLINK_REPLAY_ERRORS, 1.0, Scope.CARD): (
+        "DCGM_FI_DEV_NVLINK_REPLAY_ERROR_COUNT_TOTAL",
+        "DCGM_FI_DEV_NVLINK_REPLAY_ERROR_TOTAL",
+    ),
+    FieldSpec(Field.NVLINK_RECOVERY_ERRORS, 1.0, Scope.CARD): (
+        "DCGM_FI_DEV_NVLINK_RECOVERY_ERROR_COUNT_TOTAL",
+        "DCGM_FI_DEV_NVLINK_RECOVERY_ERROR_TOTAL",
+    ),
+    # Of an NVSwitch: its lines name no card.
+    FieldSpec(Field.SXID_FATAL, 1.0, Scope.CARD): (
+        "DCGM_FI_DEV_NVSWITCH_FATAL_ERRORS",
+        "DCGM_FI_DEV_SXID_FATAL_ERROR",
+    ),
+    FieldSpec(Field.SXID_NONFATAL, 1.0, Scope.CARD): (
+        "DCGM_FI_DEV_NVSWITCH_NON_FATAL_ERRORS",
+        "DCGM_FI_DEV_SXID_NON_FATAL_ERROR",
+    ),
+    # 0 not supported, 1 not started, 2 in progress, 3 success, 4 failure, 5 unrecognized, 6 NVML too old
+    FieldSpec(Field.FABRIC_MANAGER, 1.0, Scope.CARD): ("DCGM_FI_DEV_FABRIC_MANAGER_STATUS",),
     FieldSpec(Field.CLOCK_EVENT_REASONS, 1.0, Scope.CARD): (
         "DCGM_FI_DEV_CLOCKS_EVENT_REASONS",
         "DCGM_FI_DEV_CLOCK_THROTTLE_REASONS",
@@ -108,7 +149,24 @@ _TABLE = {
 }
 
 FIELDS: dict[str, FieldSpec] = {name: spec for spec, names in _TABLE.items() for name in names}
-"""Series name to field; its keys are the families the source keeps."""
+"""Series name to field."""
+
+HEALTH = "DCGM_EXP_GPU_HEALTH_STATUS"
+_WATCHES = {
+    "NVLINK": FieldSpec(Field.NVLINK_HEALTH, 1.0, Scope.CARD),
+    "NVSWITCH_FATAL": FieldSpec(Field.NVSWITCH_FATAL_HEALTH, 1.0, Scope.CARD),
+    "NVSWITCH_NONFATAL": FieldSpec(Field.NVSWITCH_NONFATAL_HEALTH, 1.0, Scope.CARD),
+}
+"""What DCGM's own health checks watch that no field tells: 0 pass, 10 warn, 20 fail, by the label ``health_watch``."""
+
+READ = frozenset({*FIELDS, HEALTH})
+"""The families that the source keeps."""
+
+
+def spec_of(name: str, labels: Mapping[str, str]) -> FieldSpec | None:
+    """The field of a series; None for a watch that no field is made of."""
+    return _WATCHES.get(labels.get("health_watch", "")) if name == HEALTH else FIELDS[name]
+
 
 # DCGM's words for "no value", "not found", "not supported", "not permitted" (dcgm_structs.h).
 _BLANKS = frozenset({float(base + i) for base in (0x7FFFFFF0, 1 << 47) for i in range(4)})

@@ -24,6 +24,8 @@ from exporters.sources.devices.fanout import Discovery, Fanout, Kind, whole
 from exporters.sources.fabric.rdma_fields import WANTED
 from exporters.sources.fabric.rdma_join import join
 from exporters.sources.fabric.rdma_pages import Page, Plan, plan, read
+from exporters.sources.fabric.roles import Roles, Rule
+from exporters.sources.fabric.vanished import Seen
 
 MAX_PORTS = 20_000
 """Ports that are kept in all, unless the settings say otherwise: 1,000 machines of twenty."""
@@ -34,7 +36,8 @@ class Rdma(DeviceSource[Page]):
 
     ``node_exporters`` and ``agents`` are URLs; ``discover_node_exporters`` and ``discover_agents`` are called once per
     poll for more, and may raise `SourceError`: then the endpoints they last named are read. ``timeout`` is seconds per
-    endpoint, ``max_bytes`` the most its page may have, ``max_ports`` the most ports of all pages.
+    endpoint, ``max_bytes`` the most its page may have, ``max_ports`` the most ports of all pages, ``roles`` what the
+    site says that ports are for.
     """
 
     def __init__(
@@ -49,10 +52,12 @@ class Rdma(DeviceSource[Page]):
         concurrency: int = 64,
         max_bytes: int = 16 << 20,
         max_ports: int = MAX_PORTS,
+        roles: Sequence[Rule] = (),
         headers: Mapping[str, str] | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._max_ports = max_ports
+        self._roles, self._seen = Roles(roles), Seen()
         limits = Limits(size=max_bytes)
 
         def meet(url: str, node: str) -> _Endpoint:
@@ -77,12 +82,13 @@ class Rdma(DeviceSource[Page]):
         """One round of all endpoints. Raises `SourceError` when there is none, or none could be read."""
         round_ = self._fanout.read(now)
         joined = join(round_.pages, now, self._max_ports)
+        missed = self._seen.missed(joined.ports, {page.plan.host or page.plan.address for page in round_.pages}, now)
         return Snapshot(
             at=now,
             samples=joined.samples,
-            complete=not (round_.problems or joined.cut),
-            problems=(*round_.problems, *joined.problems),
-            ports=joined.ports,
+            complete=not (round_.problems or joined.cut or missed),
+            problems=(*round_.problems, *joined.problems, *missed),
+            ports=tuple(self._roles.of(joined.ports, joined.facts)),
         )
 
 

@@ -13,7 +13,7 @@ import re
 from functools import lru_cache
 
 from exporters.fabric_model import LABELS, PortCounter, PortQuantity
-from exporters.node.counters import ethtool_meanings
+from exporters.node.counters import CARRIER_CHANGES, CARRIER_DOWN, ethtool_meanings
 
 _Q = PortQuantity
 
@@ -27,6 +27,10 @@ INFINIBAND: dict[str, PortCounter] = {
         ("port_discards_transmitted_total", _Q.DISCARDS, ("transmit", "")),
         ("link_downed_total", _Q.LINK_DOWNED, ()),
         ("symbol_error_total", _Q.SYMBOL_ERRORS, ()),
+        ("link_error_recovery_total", _Q.LINK_RECOVERIES, ()),
+        ("local_link_integrity_errors_total", _Q.LINK_INTEGRITY_ERRORS, ()),
+        ("port_errors_received_total", _Q.RECEIVE_ERRORS, ()),
+        ("excessive_buffer_overrun_errors_total", _Q.BUFFER_OVERRUNS, ()),
         ("np_ecn_marked_roce_packets_received_total", _Q.CE_MARKED, ()),
         ("np_cnp_packets_sent_total", _Q.CNP_SENT, ()),
         ("rp_cnp_packets_handled_total", _Q.CNP_HANDLED, ()),
@@ -55,6 +59,10 @@ HARDWARE = frozenset(
         _Q.DISCARDS,
         _Q.LINK_DOWNED,
         _Q.SYMBOL_ERRORS,
+        _Q.LINK_RECOVERIES,
+        _Q.LINK_INTEGRITY_ERRORS,
+        _Q.RECEIVE_ERRORS,
+        _Q.BUFFER_OVERRUNS,
     }
 )
 """Those that node_exporter has since 1.11, from ``hw_counters``."""
@@ -75,6 +83,14 @@ AGENT_COUNTERS: dict[str, tuple[PortQuantity, tuple[str, ...]]] = {
 """Series of the node agent: the quantity, and the labels that tell its counters apart."""
 
 AGENT_PORT, AGENT_UP = f"{_AGENT}port_info", f"{_AGENT}port_up"
+AGENT_LINKS, AGENT_LINKS_UP = f"{_AGENT}port_links", f"{_AGENT}port_links_up"
+CARRIERS = {
+    "node_network_carrier_down_changes_total": CARRIER_DOWN,
+    "node_network_carrier_changes_total": CARRIER_CHANGES,
+}
+"""Series of node_exporter's netclass collector, by interface: what they are in sysfs."""
+BOND_LINKS, BOND_LINKS_UP = "node_bonding_slaves", "node_bonding_active"
+"""Series of node_exporter's bonding collector, by the bond's name."""
 AGENT_RATE, AGENT_UNREADABLE = f"{_AGENT}port_rate_bytes_per_second", f"{_AGENT}unreadable"
 AGENT_GPU = "meterbridge_agent_gpu_info"
 AGENT_HOLDING, AGENT_BUILD = "meterbridge_agent_gpu_holding_info", "meterbridge_agent_build_info"
@@ -117,6 +133,11 @@ class _Wanted:
             COLLECTOR,
             AGENT_PORT,
             AGENT_UP,
+            AGENT_LINKS,
+            AGENT_LINKS_UP,
+            *CARRIERS,
+            BOND_LINKS,
+            BOND_LINKS_UP,
             AGENT_RATE,
             AGENT_UNREADABLE,
             AGENT_GPU,

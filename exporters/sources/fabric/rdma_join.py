@@ -1,15 +1,7 @@
 """The pages of a round to ports: what node_exporter and the node agent say of one machine, put together. Pure.
 
-node_exporter names RDMA devices in one collector and network interfaces in the other. Which interface lies on which
-device, these tell, the first that does:
-
-1. the agent's port info, which reads it from sysfs;
-2. the PCI address: node_exporter's ``bus_info`` of the interface, and the device's from the agent, or from its name
-   where udev names it by place (``rocep65s0f0`` is 0000:41:00.0);
-3. the order: ``mlx5_0``, ``mlx5_1``, ... are numbered as the driver finds them, in the order of PCI addresses. It is
-   used where as many devices without an interface are left as mlx5 interfaces, and never where they are not.
-
-An interface that none of them places is left out, and said.
+Which network interface lies on which RDMA device, `exporters.sources.fabric.placing` tells. A port of an RDMA device
+whose interface nobody can tell, while there are interfaces left, is told without its pauses: the round is not complete.
 """
 
 from __future__ import annotations
@@ -22,12 +14,12 @@ from functools import cached_property
 
 from exporters.fabric_model import Port, PortOrigin, PortReading, PortSample
 from exporters.model import Sample
+from exporters.node.counters import of_all
+from exporters.sources.fabric.placing import address_of, placed
 from exporters.sources.fabric.rdma_pages import PORTS_PER_PAGE, Key, Page
+from exporters.sources.fabric.roles import Facts
 from exporters.sources.hostnames import short_name
 
-_BY_PLACE = re.compile(r"(?:roce|ib|iw)(?:P(?P<domain>\d+))?p(?P<bus>\d+)s(?P<slot>\d+)(?:f(?P<function>\d+))?")
-_NUMBERED = re.compile(r"mlx5_(\d+)")
-_PCI = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 _NAMED = 3
 
 
@@ -50,12 +42,16 @@ class _Machine:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """The ports and holdings of a round, sentences about what is doubtful, and whether ports were left out."""
+    """The ports and holdings of a round, sentences about what is doubtful, and whether something of them is missing.
+
+    ``facts`` is what agents say of ports that tells their roles.
+    """
 
     ports: tuple[PortSample, ...]
     samples: tuple[Sample, ...]
     problems: tuple[str, ...]
     cut: bool
+    facts: Mapping[tuple[str, Key], Facts]
 
 
 def join(pages: Sequence[Page], at: float, limit: int) -> Joined:
@@ -63,9 +59,15 @@ def join(pages: Sequence[Page], at: float, limit: int) -> Joined:
     found: list[PortSample] = []
     samples: list[Sample] = []
     unplaced: list[str] = []
+    blind: list[str] = []
+    facts: dict[tuple[str, Key], Facts] = {}
     for machine in _machines(pages):
         interfaces = _interfaces(machine)
+        before = len(unplaced)
         read = _readings(machine, interfaces, unplaced)
+        if len(unplaced) > before:
+            blind += [f"{key[0]} of {machine.host}" for key in machine.ports if key not in interfaces.values()]
+        facts.update({(machine.host, key): _facts(told) for key in machine.ports if (told := machine.labels(key))})
         found.extend(_sample(machine, key, interfaces, read.get(key, ()), at) for key in machine.ports)
         samples.extend(replace(sample, host=machine.host) for page in machine.pages for sample in page.samples)
     problems = [*_doubts(pages), *_left_out(pages, len(found), limit)]
@@ -74,8 +76,23 @@ def join(pages: Sequence[Page], at: float, limit: int) -> Joined:
             f"{len(unplaced)} network interfaces with pause counters cannot be placed on an RDMA device "
             f"({_some(unplaced)}): run the node agent there"
         )
-    cut = len(found) > limit or any(p.plan.left_out for p in pages)
-    return Joined(tuple(found[:limit]), tuple(samples), tuple(problems), cut)
+    if blind:
+        problems.append(
+            f"{len(blind)} RDMA ports have no interface that could be placed on them ({_some(blind)}): their pauses "
+            "and discards are not known; run the node agent there"
+        )
+    moved = [_called(page) for page in pages if page.plan.moved]
+    if moved:
+        problems.append(
+            f"RDMA devices of {len(moved)} machines are in network namespaces of pods, where the node agent may not "
+            f"look ({_some(moved)}): give it hostPID and CAP_SYS_PTRACE, or the devices are not read"
+        )
+    cut = len(found) > limit or any(p.plan.left_out for p in pages) or bool(blind or moved)
+    return Joined(tuple(found[:limit]), tuple(samples), tuple(problems), cut, facts)
+
+
+def _facts(told: Mapping[str, str]) -> Facts:
+    return Facts(told.get("affinity", ""), told.get("default_route") == "true", told.get("vf_of", ""))
 
 
 def _machines(pages: Sequence[Page]) -> list[_Machine]:
@@ -105,60 +122,48 @@ def _machines(pages: Sequence[Page]) -> list[_Machine]:
 
 
 def _interfaces(machine: _Machine) -> dict[str, Key]:
-    """Network interface -> the port that it lies on."""
+    """Network interface -> the port that it lies on, of interfaces with statistics, and those that the agent names."""
     netdevs = {name: labels for page in machine.pages for name, labels in page.plan.netdevs.items()}
     with_counters = {b.key[0] for page in machine.pages for b in page.plan.blocks if b.origin is PortOrigin.ETHTOOL}
-    placed = {netdev: key for key in machine.ports if (netdev := machine.labels(key).get("netdev"))}
-    free = {key for key in machine.ports if key not in placed.values() and key[1] == "1"}
-    addresses = {_address(machine, key): key for key in sorted(free)}
-    addresses.pop("", None)
-    left = []
-    for netdev in sorted(with_counters - placed.keys()):
-        bus = netdevs.get(netdev, {}).get("bus_info", "").lower()
-        if bus in addresses and addresses[bus] in free:
-            placed[netdev] = addresses[bus]
-            free.discard(addresses[bus])
-        elif _PCI.fullmatch(bus) and netdevs[netdev].get("driver") == "mlx5_core":
-            left.append((bus, netdev))
-    numbered = sorted((int(m.group(1)), key) for key in free if (m := _NUMBERED.fullmatch(key[0])))
-    if len(numbered) == len(left):
-        placed.update({netdev: key for (_, netdev), (_, key) in zip(sorted(left), numbered, strict=True)})
-    return placed
-
-
-def _address(machine: _Machine, key: Key) -> str:
-    """The PCI address of a port's device, empty when nothing tells it."""
-    told = machine.labels(key).get("pci_address", "").lower()
-    place = _BY_PLACE.fullmatch(key[0])
-    if told or not place:
-        return told
-    domain, bus, slot, function = (int(place[n] or 0) for n in ("domain", "bus", "slot", "function"))
-    return f"{domain:04x}:{bus:02x}:{slot:02x}.{function:x}"
+    told = {key: machine.labels(key) for key in machine.ports}
+    return placed(machine.ports, told, {name: netdevs.get(name, {}) for name in with_counters})
 
 
 def _readings(
     machine: _Machine, interfaces: Mapping[str, Key], unplaced: list[str]
 ) -> dict[Key, tuple[PortReading, ...]]:
-    """The readings of each port. One origin that two pages serve is told by the first."""
+    """The readings of each port. One origin that two pages serve is told by the first; several interfaces add up."""
     found: dict[Key, dict[PortOrigin, PortReading]] = defaultdict(dict)
+    below: dict[Key, dict[str, PortReading]] = defaultdict(dict)
     for page in machine.pages:
         for block, reading in zip(page.plan.blocks, page.readings, strict=True):
-            if block.origin is PortOrigin.ETHTOOL:
-                if block.key[0] not in interfaces:
-                    unplaced.append(f"{block.key[0]} of {machine.host}")
-                    continue
-                found[interfaces[block.key[0]]].setdefault(block.origin, reading)
-            else:
+            if block.origin is not PortOrigin.ETHTOOL:
                 found[block.key].setdefault(block.origin, reading)
+            elif block.key[0] in interfaces:
+                below[interfaces[block.key[0]]].setdefault(block.key[0], reading)
+            else:
+                unplaced.append(f"{block.key[0]} of {machine.host}")
+    for key, links in below.items():
+        found[key][PortOrigin.ETHTOOL] = _of_all(list(links.values()))
     return {key: tuple(readings[origin] for origin in sorted(readings)) for key, readings in found.items()}
+
+
+def _of_all(links: Sequence[PortReading]) -> PortReading:
+    """What the interfaces of one port say together."""
+    if len(links) == 1:
+        return links[0]
+    sums = of_all([dict(zip(r.counters, r.values, strict=True)) for r in links])
+    same = all(r.counters == links[0].counters for r in links)
+    return PortReading(PortOrigin.ETHTOOL, links[0].counters if same else tuple(sums), tuple(sums.values()))
 
 
 def _sample(
     machine: _Machine, key: Key, interfaces: Mapping[str, Key], readings: tuple[PortReading, ...], at: float
 ) -> PortSample:
     told = machine.labels(key)
-    netdev = next((name for name, port in interfaces.items() if port == key), "")
-    below: Mapping[str, str] = next((p.plan.netdevs[netdev] for p in machine.pages if netdev in p.plan.netdevs), {})
+    own = sorted(name for name, port in interfaces.items() if port == key)
+    netdev = told.get("netdev") or ",".join(own)
+    below: Mapping[str, str] = next((p.plan.netdevs[n] for n in own for p in machine.pages if n in p.plan.netdevs), {})
     firmware = next((p.plan.devices[key[0]] for p in machine.pages if key[0] in p.plan.devices), "")
     port = Port(
         machine.host,
@@ -166,14 +171,26 @@ def _sample(
         netdev=netdev,
         link_layer=told.get("link_layer", ""),
         driver=told.get("driver") or below.get("driver", ""),
-        pci_address=_address(machine, key) or below.get("bus_info", ""),
+        pci_address=address_of(key, told) or below.get("bus_info", ""),
         numa_node=told.get("numa_node", ""),
         firmware=told.get("firmware") or firmware,
     )
     agents_last = sorted(machine.pages, key=lambda page: bool(page.plan.ports))  # the agent knows EFA's true state
     up = next((page.up[key] for page in reversed(agents_last) if key in page.up), None)
     rate = next((page.rate[key] for page in machine.pages if key in page.rate), None)
-    return PortSample(port, readings, at, up, rate)
+    return PortSample(port, readings, at, up, rate, _links(machine, key, netdev))
+
+
+def _links(machine: _Machine, key: Key, netdev: str) -> tuple[int, int] | None:
+    """The links of a port's bond: as the agent tells them, or node_exporter of one of that name, or of the only one."""
+    told = {name: links for page in machine.pages for name, links in page.links.items()}
+    if key in told:
+        return told[key]
+    bonds = [links for name, links in told.items() if not name[1]]
+    if (netdev, "") in told:
+        return told[netdev, ""]
+    only = [k for k in machine.ports if "_bond_" in k[0]] == [key]
+    return bonds[0] if only and len(bonds) == 1 else None
 
 
 def _doubts(pages: Sequence[Page]) -> Iterable[str]:

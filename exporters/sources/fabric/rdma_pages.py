@@ -14,6 +14,7 @@ from exporters.exposition.reader import Layout
 from exporters.fabric_model import PortCounter, PortOrigin, PortReading
 from exporters.model import Sample
 from exporters.node.counters import ethtool_meanings
+from exporters.node.moved import NAMESPACE
 from exporters.sources.devices.named_owners import number_of
 from exporters.sources.fabric import rdma_fields as f
 
@@ -52,7 +53,9 @@ class Plan:
 
     ``host`` is the machine as discovery or the page names it, empty when neither does; ``address`` the URL's host.
     ``ports`` are labels of ports as the agent tells them, ``devices`` firmware by RDMA device, ``netdevs`` the labels
-    of ``node_ethtool_info`` by interface. ``left_out`` counts the ports beyond the limit of a page.
+    of ``node_ethtool_info`` by interface. ``links`` are the positions of a bond's links and of those that carry
+    traffic, by port, or by the bond's name with an empty port. ``moved`` counts devices that are in a pod's network
+    namespace, where the agent may not look. ``left_out`` counts the ports beyond the limit of a page.
     """
 
     host: str
@@ -65,9 +68,11 @@ class Plan:
     ports: Mapping[Key, Mapping[str, str]]
     devices: Mapping[str, str]
     netdevs: Mapping[str, Mapping[str, str]]
+    links: Mapping[Key, tuple[int, int]]
     holdings: tuple[Mapping[str, str], ...]
     cards: tuple[Mapping[str, str], ...]
     unreadable: int
+    moved: int
     collectors: Mapping[str, int]
     hardware: bool
     left_out: int
@@ -81,6 +86,7 @@ class Page:
     readings: tuple[PortReading, ...]
     up: Mapping[Key, bool]
     rate: Mapping[Key, float]
+    links: Mapping[Key, tuple[int, int]]
     samples: tuple[Sample, ...]
     failed: tuple[str, ...]
     bad: tuple[tuple[int, str], ...]
@@ -91,7 +97,9 @@ class _Draft:
 
     def __init__(self, node: str) -> None:
         self.node, self.own = node, ""
-        self.version, self.unreadable, self.hardware = "", 0, False
+        self.version, self.unreadable, self.moved, self.hardware = "", 0, 0, False
+        self.carriers: dict[str, list[tuple[str, int]]] = {}
+        self.links: dict[Key, dict[bool, int]] = {}
         self.positions: dict[tuple[PortOrigin, Key], dict[PortCounter, list[int]]] = {}
         self.ethtool: dict[Key, list[tuple[str, int]]] = {}
         self.up: dict[Key, tuple[int, float]] = {}
@@ -118,12 +126,18 @@ class _Draft:
                 self.cards.append(labels)
             case f.AGENT_HOLDING:
                 self.holdings.append(labels)
+            case f.AGENT_UNREADABLE if labels.get("what") == NAMESPACE:
+                self.moved += 1
             case f.AGENT_UNREADABLE:
                 self.unreadable += 1
+            case f.BOND_LINKS | f.BOND_LINKS_UP:
+                self.links.setdefault((labels.get("master", ""), ""), {})[name == f.BOND_LINKS_UP] = position
             case f.DEVICE_INFO:
                 self.devices[labels.get("device", "")] = labels.get("firmware_version", "")
             case f.ETHTOOL_INFO:
                 self.netdevs[labels.get("device", "")] = labels
+            case _ if name in f.CARRIERS:
+                self.carriers.setdefault(labels.get("device", ""), []).append((f.CARRIERS[name], position))
             case _:
                 return False
         return True
@@ -135,6 +149,8 @@ class _Draft:
                 self.up[key] = (position, f.ACTIVE)
             case f.AGENT_UP:
                 self.up[key] = (position, 1.0)
+            case f.AGENT_LINKS | f.AGENT_LINKS_UP:
+                self.links.setdefault(key, {})[name == f.AGENT_LINKS_UP] = position
             case f.RATE | f.AGENT_RATE:
                 self.rate[key] = position
             case f.AGENT_PORT:
@@ -171,7 +187,8 @@ class _Draft:
         """The counters by origin and port."""
         for (origin, key), counters in self.positions.items():
             yield Block(origin, key, tuple(counters), tuple((tuple(p), 1.0) for p in counters.values()))
-        for key, statistics in self.ethtool.items():
+        for key, own in self.ethtool.items():
+            statistics = [*own, *self.carriers.get(key[0], ())]
             parts: dict[PortCounter, tuple[list[int], float]] = {}
             for n, (counter, scale) in ethtool_meanings([name for name, _ in statistics]).items():
                 parts.setdefault(counter, ([], scale))[0].append(statistics[n][1])
@@ -201,9 +218,11 @@ def plan(layout: Layout, address: str, node: str = "") -> Plan:
         draft.ports,
         draft.devices,
         draft.netdevs,
+        {key: (both[False], both[True]) for key, both in draft.links.items() if len(both) == 2},
         tuple(draft.holdings),
         tuple(draft.cards),
         draft.unreadable,
+        draft.moved,
         draft.collectors,
         draft.hardware,
         len(draft.left_out),
@@ -217,6 +236,7 @@ def read(plan: Plan, values: Sequence[float], at: float, bad: tuple[tuple[int, s
         tuple(block.read(values) for block in plan.blocks),
         {key: values[position] == active for key, (position, active) in plan.up.items()},
         {key: values[position] for key, position in plan.rate.items() if values[position] >= 0},
+        {k: (int(values[a]), int(values[b])) for k, (a, b) in plan.links.items() if 0 <= values[b] <= values[a] < 100},
         tuple(_samples(plan, at)),
         tuple(name for name, position in plan.collectors.items() if values[position] == 0 and name in _COLLECTORS),
         bad,

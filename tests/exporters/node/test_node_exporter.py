@@ -37,6 +37,10 @@ NODE_EXPORTER = {
     "port_discards_transmitted": ("discards", "transmit", ""),
     "link_downed": ("link_downed",),
     "symbol_error": ("symbol_errors",),
+    "link_error_recovery": ("link_recoveries",),
+    "local_link_integrity_errors": ("link_integrity_errors",),
+    "port_errors_received": ("receive_errors",),
+    "excessive_buffer_overrun_errors": ("buffer_overruns",),
     "rx_icrc_encapsulated_errors": ("icrc_errors",),
 }
 """node_exporter's counters that are one of our quantities, or a part of it."""

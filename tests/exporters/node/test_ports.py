@@ -54,6 +54,10 @@ def test_a_full_mlx5_port_tells_all_of_the_fabric(tmp_path: Path) -> None:
         ("discards", "transmit", ""): 16007.0,
         ("link_downed",): 3007.0,
         ("symbol_errors",): 19007.0,
+        ("link_recoveries",): 4007.0,
+        ("link_integrity_errors",): 5007.0,
+        ("receive_errors",): 10007.0,
+        ("buffer_overruns",): 2007.0,
         ("icrc_errors",): 52007.0,
     } == counted(port)
 
@@ -185,7 +189,7 @@ def test_what_cannot_be_read_is_named_and_nothing_else_suffers(tmp_path: Path) -
         ("mlx5_0", "1", "hw_counters/rnr_nak_retry_err"),
         ("mlx5_2", "", "ports"),
     } == {(u.device, u.port, u.what) for u in found.unread}
-    assert 20 == len(whole.counters)
+    assert 24 == len(whole.counters)
     assert {
         "transmit_bytes", "cnp_sent_packets", "out_of_sequence_packets", "sequence_errors", "ack_timeouts", "rnr_naks",
         "symbol_errors",  # the port says that it does not count them: no fault

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from exporters.exposition.reader import Reader
 from exporters.model import Field, Sample
 from exporters.sources.devices.dcgm_cards import merge, plan
-from exporters.sources.devices.dcgm_fields import FIELDS, blanks
+from exporters.sources.devices.dcgm_fields import FIELDS, READ, blanks
 from exporters.sources.devices.dcgm_fleet import Fleet, OutOfRange, Told
 from tests.conftest import TESTDATA
 
@@ -265,3 +265,20 @@ def test_the_health_of_a_card_is_read_under_both_names(names: tuple[str, str, st
         Field.DOUBLE_BIT_ERRORS: 3.0,
         Field.THERMAL_THROTTLE: 2.5,  # told in nanoseconds
     } == found.values
+
+
+def test_what_a_switch_of_the_machine_and_health_checks_tell_stands_with_its_cards() -> None:
+    card = f'gpu="0",UUID="{CARD_0}",modelName="NVIDIA H100",Hostname="gn01"'
+    text = (
+        f"DCGM_FI_DEV_GPU_TEMP{{{card}}} 60\n"
+        'DCGM_FI_DEV_NVSWITCH_FATAL_ERRORS{nvswitch="nvswitch0",Hostname="gn01"} 0\n'
+        'DCGM_FI_DEV_NVSWITCH_FATAL_ERRORS{nvswitch="nvswitch1",Hostname="gn01"} 20034\n'
+        f'DCGM_EXP_GPU_HEALTH_STATUS{{{card},health_watch="NVLINK",health_error_code="DCGM_FR_NVLINK_DOWN"}} 20\n'
+        f'DCGM_EXP_GPU_HEALTH_STATUS{{{card},health_watch="PCIE",health_error_code=""}} 10\n'
+    )
+    reading = Reader(READ, strict=False).read(text.encode())
+    worked_out = plan(reading.layout)
+    ((found,), impossible) = Fleet().samples([Told(worked_out, reading.layout, reading.values)], 100.0)
+
+    assert {Field.TEMPERATURE: 60.0, Field.SXID_FATAL: 20034.0, Field.NVLINK_HEALTH: 20.0} == dict(found.values)
+    assert ([], 0) == (impossible, worked_out.nameless)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -74,6 +75,10 @@ def test_a_real_page_is_read_counter_by_counter(rdma: Callable[..., Rdma]) -> No
         PortCounter(Q.DISCARDS, ("transmit", "")): 16007.0,
         PortCounter(Q.LINK_DOWNED): 3007.0,
         PortCounter(Q.SYMBOL_ERRORS): 19007.0,
+        PortCounter(Q.LINK_RECOVERIES): 4007.0,
+        PortCounter(Q.LINK_INTEGRITY_ERRORS): 5007.0,
+        PortCounter(Q.RECEIVE_ERRORS): 10007.0,
+        PortCounter(Q.BUFFER_OVERRUNS): 2007.0,
         PortCounter(Q.CE_MARKED): 50007.0,
         PortCounter(Q.CNP_SENT): 51007.0,
         PortCounter(Q.CNP_HANDLED): 49007.0,
@@ -317,3 +322,90 @@ def test_the_series_of_a_real_page_are_as_written_down(rdma: Callable[..., Rdma]
     wanted = ("meterbridge_rdma_", "meterbridge_job_rdma_", "meterbridge_project_rdma_", "meterbridge_job_card_info")
     lines = page.body().decode().splitlines(keepends=True)
     golden("fabric.prom", "".join(line for line in lines if line.startswith(wanted)))
+
+
+BOND = b"""\
+node_uname_info{nodename="gn01"} 1
+node_exporter_build_info{version="1.11.1"} 1
+node_infiniband_state_id{device="mlx5_0",port="1"} 4
+node_infiniband_state_id{device="mlx5_bond_0",port="1"} 4
+node_infiniband_np_cnp_packets_sent_total{device="mlx5_0",port="1"} 1
+node_ethtool_info{bus_info="0000:18:00.0",device="ens1",driver="mlx5_core"} 1
+node_ethtool_info{bus_info="0000:9a:00.0",device="ens2f0",driver="mlx5_core"} 1
+node_ethtool_info{bus_info="0000:9a:00.1",device="ens2f1",driver="mlx5_core"} 1
+node_ethtool_received_prio3_pause_duration{device="ens1"} 5e+06
+node_ethtool_received_prio3_pause_duration{device="ens2f0"} 1e+06
+node_ethtool_received_prio3_pause_duration{device="ens2f1"} 3e+06
+node_ethtool_transmitted_pause_storm_error_events{device="ens2f0"} 1
+node_ethtool_transmitted_pause_storm_error_events{device="ens2f1"} 2
+node_network_carrier_changes_total{device="ens2f0"} 8
+node_network_carrier_changes_total{device="ens2f1"} 2
+node_network_carrier_changes_total{device="veth1"} 99
+node_bonding_slaves{master="bond0"} 2
+node_bonding_active{master="bond0"} 1
+"""
+
+
+def test_a_bond_has_the_counters_of_both_its_interfaces_and_its_links(rdma: Callable[..., Rdma]) -> None:
+    snapshot = polled(rdma, BOND)
+    single, bond = snapshot.ports
+
+    assert (True, ()) == (snapshot.complete, snapshot.problems)
+    assert ("ens1", 5.0) == (
+        single.port.netdev,
+        told(single, PortOrigin.ETHTOOL)[PortCounter(Q.PAUSE_RECEIVED_SECONDS, ("3",))],
+    )
+    assert {
+        PortCounter(Q.PAUSE_RECEIVED_SECONDS, ("3",)): 2.0,  # of times the mean
+        PortCounter(Q.PAUSE_STORM_EVENTS, ("error",)): 3.0,
+        PortCounter(Q.CARRIER_LOST): 5.0,  # half of the changes
+    } == told(bond, PortOrigin.ETHTOOL)
+    assert ((2, 1), None, "storage", "compute") == (bond.links, single.links, bond.port.role, single.port.role)
+
+
+def test_rdma_ports_whose_interface_cannot_be_told_make_the_round_incomplete(rdma: Callable[..., Rdma]) -> None:
+    virtual = BOND + b'node_infiniband_state_id{device="mlx5_4",port="1"} 4\n'
+    snapshot = polled(rdma, virtual)
+
+    assert not snapshot.complete
+    (told,) = [p for p in snapshot.problems if "pauses" in p]
+    assert told.startswith(
+        "2 RDMA ports have no interface that could be placed on them (mlx5_0 of gn01, mlx5_4 of gn01)"
+    )
+
+
+def test_a_device_in_a_namespace_that_the_agent_may_not_look_into_makes_the_round_incomplete(
+    rdma: Callable[..., Rdma],
+) -> None:
+    agent = AGENT + b'meterbridge_agent_rdma_unreadable{device="mlx5_9",port="",what="network namespace"} 1\n'
+    snapshot = polled(rdma, MLX5, agent=agent)
+
+    assert not snapshot.complete
+    assert [p for p in snapshot.problems if "network namespaces of pods" in p]
+
+
+def test_a_port_that_is_gone_from_a_machine_that_is_read_is_told_for_an_hour(rdma: Callable[..., Rdma]) -> None:
+    pages = [MLX5, b"".join(x for x in MLX5.splitlines(keepends=True) if b'"mlx5_1"' not in x)]
+
+    def now(request: Any) -> Any:
+        return says(pages[0])(request)
+
+    with serving({"/metrics": now}) as web:
+        source = rdma([web.at("/metrics")])
+        first = source.poll(100.0)
+        pages.pop(0)
+        second, later = source.poll(115.0), source.poll(3701.0)
+
+    assert (True, False, True) == (first.complete, second.complete, later.complete)
+    assert second.problems[0].startswith("1 RDMA ports are gone from machines that are still read (mlx5_1 of gn01): ")
+
+
+def test_the_agent_tells_what_a_port_is_for(rdma: Callable[..., Rdma]) -> None:
+    near = AGENT.replace(b'gpus="0000:19:00.0"', b'gpus="0000:19:00.0",affinity="switch",vf_of="",default_route=""')
+    far = (
+        b'meterbridge_agent_rdma_port_info{device="mlx5_1",port="1",netdev="",link_layer="Ethernet",driver="mlx5_core",\
+pci_address="0000:9a:00.0",numa_node="1",firmware="",gpus="a,b",affinity="numa",vf_of="",default_route=""} 1\n'
+    )
+    ports = polled(rdma, MLX5, agent=near + far).ports
+
+    assert ["compute", "storage"] == [s.port.role for s in ports]
