@@ -50,6 +50,7 @@ class Belief:
         default_factory=lambda: {SLURM: [], KUBE: []}
     )
     held: dict[tuple[str, NodeKey], Claim] = field(default_factory=dict)
+    shown: list[tuple[int, dict[JobKey, dict[str, Claim]]]] = field(default_factory=list)
     cards: list[tuple[int, Sequence[Holding]]] = field(default_factory=list)
     events: dict[tuple[NodeKey, int], dict[NodeEvent, int]] = field(default_factory=lambda: defaultdict(dict))
     read_until: int | None = None
@@ -82,6 +83,7 @@ class Belief:
                 runs[c.job][c.node.name] = c
             for job, shares in runs.items():
                 self.shares[job].append((at, shares))
+            self.shown.append((at, runs))
             return
         self.accounts.update((j.key, j.account) for j in reading.jobs)
         held = {(c.unit, c.node): c for c in reading.claims}
@@ -136,6 +138,25 @@ class Belief:
             return self.read_until is not None and START <= moment < self.read_until
         times = [at for at, _ in self.polls[KUBE]]
         return any(a <= moment < b and b - a <= GAP for a, b in pairwise(times))
+
+    def holes(self) -> dict[NodeKey, list[tuple[int, int]]]:
+        """When somebody may have had cards of a node of whom no claim tells: a run that slurmctld showed and no record
+        tells, until it was missed; a pod that vanished, from its last sighting until then.
+        """
+        found: dict[NodeKey, list[tuple[int, int]]] = defaultdict(list)
+        recorded = {job for job in self.shares if any(claims for _, _, claims in self.told.get(job, ()))}
+        for (at, runs), (following, _) in pairwise([*self.shown, (self.shown[-1][0], {})] if self.shown else []):
+            for job, shares in runs.items():
+                if job not in recorded:
+                    first = min(c.start for c in shares.values())
+                    for name in shares:
+                        found[snode(name)].append((first, max(at, following)))
+        for sentences in self.told.values():
+            _, at, claims = max(sentences, key=lambda s: s[:2])
+            for c in claims:
+                if c.end_basis == "vanished" and c.end is not None:
+                    found[c.node].append((c.end, at))
+        return found
 
     def pools(self, node: NodeKey, moment: int, born: int) -> Pools:
         """What the node has at a moment, by the rules of docs/links.md and of `accounting.evidence.capacity`."""
@@ -192,7 +213,7 @@ class Belief:
 
         Without ``cards`` as if nobody had ever told a card.
         """
-        claims = self.claims()
+        claims, holes = self.claims(), self.holes()
         places = Places(claims)
         nodes = {c.node for c in claims} | {n for polls in self.polls.values() for _, at in polls for n in at}
         nodes |= {key for key, _ in self.events}
@@ -212,16 +233,22 @@ class Belief:
                         )
                         capacity[machine or ""].append(stretch)
             pieces: dict[str, list[Claim]] = defaultdict(list)
+            there: dict[str, set[NodeKey]] = defaultdict(set)
             for c in claims:
                 for machine, piece in places.pieces(c, b):
                     pieces[machine].append(_folded(piece))
+                    if piece.start < b and (piece.end is None or piece.end > max(a, piece.start)):
+                        there[machine].add(c.node)
+            for machine, stretches in capacity.items():
+                there[machine] |= {NodeKey(s.scheduler, s.cluster, s.node) for s in stretches}
             for machine in capacity.keys() | pieces.keys():
                 seen = [
                     HoldingStretch(u, u + 1, h.job, h.unit, h.index, h.uuid, h.milligpu)
                     for u in units if cards and pieces[machine]
                     for h in self.seen_on(machine, unfold(u))
                 ]  # fmt: skip
-                day = self._node_day(machine, a, b, pieces[machine], capacity[machine], seen)
+                unsure = [(node.scheduler, hole) for node in there[machine] for hole in holes.get(node, ())]
+                day = self._node_day(machine, a, b, pieces[machine], capacity[machine], seen, unsure)
                 if sums := self._sums(day):
                     found[machine, a] = sums
         return found
@@ -234,12 +261,13 @@ class Belief:
         claims: Sequence[Claim],
         capacity: Sequence[CapacityStretch],
         seen: Sequence[HoldingStretch],
+        unsure: Sequence[tuple[Scheduler, tuple[int, int]]],
     ) -> NodeDay:
         coverage = [
             CoverageStretch(u, u + 1, s, "lab" if s is SLURM else "kube")
             for s in (SLURM, KUBE)
             for u in range(fold(a), fold(b))
-            if self.covered(s, unfold(u))
+            if self.covered(s, unfold(u)) and not any(whose is s and x <= unfold(u) < y for whose, (x, y) in unsure)
         ]
         until: list[tuple[Scheduler, str, int]] = []
         if self.read_until is not None:

@@ -175,9 +175,10 @@ def tell_cards(site: ModelSite, pick: int, how: str) -> None:
 
 
 def hide_or_show(site: ModelSite, pick: int) -> None:
-    """A record reaches the scheduler's database late: only when it is shown again."""
-    if site.runs:
-        run = site.runs[pick % len(site.runs)]
+    """A record reaches the scheduler's database late, or now. One that was told stays (`tests.hostile` has it lost)."""
+    untold = [r for r in site.runs if not r.told]
+    if untold:
+        run = untold[pick % len(untold)]
         run.hidden = not run.hidden
 
 

@@ -46,6 +46,7 @@ class Run:
     state: str = "PENDING"
     names: tuple[LinkKey, ...] = ()
     hidden: bool = False
+    told: bool = False
     note: int = 0
 
     @property
@@ -242,6 +243,8 @@ class ModelSite:
         )  # fmt: skip
 
     def history(self) -> Sequence[Record]:
+        for run in self.runs:
+            run.told |= not run.hidden
         return [_CPU, *(r.record() for r in self.runs if not r.hidden)]
 
 

@@ -37,6 +37,8 @@ class Statement:
     totals: tuple[Total, ...]
     currency: str
     minor_digits: int
+    micro_su: int | None = None
+    as_of: int | None = None
 
     @property
     def capacity(self) -> int:

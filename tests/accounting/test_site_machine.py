@@ -10,7 +10,6 @@ from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -22,12 +21,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from accounting.evidence import node_facts
 from accounting.evidence.rulings import add_ruling
-from accounting.intake import history
 from accounting.intake.live.live_recorder import LedgerRecorder
-from accounting.intake.open_runs import OpenRuns
-from accounting.intake.runs_seen import Present
 from accounting.ledger.disputes import disputes
 from accounting.ledger.disputes import rule as decide
 from accounting.model import Ruling
@@ -147,12 +142,10 @@ class SiteMachine(RuleBasedStateMachine):
 
     @rule(pick=picks)
     def stale(self, pick: int) -> None:
-        """A history is read that an old backup was put back under: what it said then, it says again."""
+        """An answer that was asked for long ago comes in now: what it said then, it says again."""
         old = [t for t in self.log if t.records is not None]
         if old:
-            again = old[pick % len(old)]
-            self._later()
-            self._tell(Told(self.site.now, records=again.records, events=again.events))
+            self._tell(old[pick % len(old)])
 
     def _later(self) -> None:
         """Two histories of one second have no order: what they say of one run is told apart by its bytes alone."""
@@ -257,20 +250,8 @@ def _in_dispute(sums: Sums) -> bool:
     return any(key[0] == "disputed" for key in sums)
 
 
-@pytest.fixture(autouse=True)
-def as_history_tells(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the belief of this machine does not know yet: runaways, lost runs, and cards seen in no record.
-
-    Its history forgets runs that it told, and is put back to old backups; `tests.accounting.test_open_runs` holds what
-    is made of that.
-    """
-    monkeypatch.setattr(history, "look", lambda *_: Present())
-    monkeypatch.setattr(OpenRuns, "missing", lambda *_: [])
-    monkeypatch.setattr(node_facts, "_unsaid", lambda *_: {})
-
-
 def _play(new_ledger: NewLedger, examples: int) -> None:
-    long = settings.get_current_profile_name() == "long"
+    long = settings.get_current_profile_name() == "explore"
     chosen = settings(
         max_examples=examples * 50 if long else examples,
         stateful_step_count=80 if long else 25,
