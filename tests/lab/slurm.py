@@ -168,9 +168,9 @@ class SlurmLab:
             self.database.stop()
         shutil.rmtree(self.root, ignore_errors=True)
 
-    def start_node(self, name: str, *, wait: bool = True) -> None:
-        """Start one node's slurmd."""
-        daemon = self._start(name, "slurmd", "-D", "-N", name)
+    def start_node(self, name: str, *, wait: bool = True, booted: bool = False) -> None:
+        """Start one node's slurmd. ``booted``: it says that its machine has just begun, as a resumed one must."""
+        daemon = self._start(name, "slurmd", "-D", "-N", name, *(["-b"] if booted else []))
         if wait:
             daemon.ready(lambda: self.node_states()[name] == "idle")
 
