@@ -28,7 +28,8 @@ CAPACITY = "capacity"
 class CapacityStretch:
     """Over ``[start, end)`` one scheduler knew this machine with these cards of one model, available or not.
 
-    ``milligpu`` 0 with an empty model means the scheduler knew the node and it had no cards.
+    ``milligpu`` 0 with an empty model means the scheduler knew the node and it had no cards. ``proven`` is what nobody
+    saw: claims and events prove these cards, and of what nobody holds of them nothing is known.
     """
 
     start: int
@@ -40,6 +41,7 @@ class CapacityStretch:
     milligpu: int
     up: bool
     reason: str = ""
+    proven: bool = False
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -131,7 +131,8 @@ class Claim:
     ``unit`` is what holds: the run's id for Slurm, the pod UID for Kubernetes (a job may have many pods).
     ``(job, unit, node)`` identifies a claim; the same identity with other content is a later version of it.
     ``model`` is the GPU type as the scheduler spells it (``h100``), empty when it does not say.
-    ``profile`` is a MIG profile (``1g.10gb``) or ``shared`` for time-sliced replicas, empty for whole cards.
+    ``profile`` is a MIG profile (``1g.10gb``) or ``shared`` for time-sliced replicas, empty for whole cards. A history
+    that tells slots of Slurm's (``shard=4``) says so in it, with ``milligpu`` 0: what they weigh only the node tells.
     ``indices`` are GPU indices on the node and ``uuids`` card (or MIG device) UUIDs, as far as known: a card named in
     neither is held by count. ``split_assumed`` marks a share per node that history does not tell (a Slurm job over
     several nodes records only its total): equal parts, the remainder to the first nodes.
@@ -166,7 +167,8 @@ class Node:
     ``milligpu`` is what the node has (Slurm: configured gres; Kubernetes: capacity), not what is free.
     ``up`` is False when drained, down, not ready, cordoned or in maintenance; ``reason`` says which, in its own words.
     ``model`` is the GPU type; ``hostnames`` other names by which the same machine may be known (NodeHostName, the
-    ``kubernetes.io/hostname`` label), best first.
+    ``kubernetes.io/hostname`` label), best first. ``slots`` are what Slurm shares its cards by, as (kind, milliGPU that
+    they share, how many): ``("shard", 4000, 16)``, ``("mps:a100", 2000, 200)``.
     """
 
     key: NodeKey
@@ -175,6 +177,7 @@ class Node:
     model: str = ""
     reason: str = ""
     hostnames: tuple[str, ...] = ()
+    slots: tuple[tuple[str, int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +293,8 @@ class Record:
 class NodeEvent:
     """A stretch of a node's history: over ``[start, end)`` it was not available, or its capacity was other than now.
 
-    From ``sacctmgr show event``. ``end`` None = still so. ``milligpu`` None = the record does not say.
+    From ``sacctmgr show event``. ``end`` None = still so. ``milligpu`` None = the record does not say; ``cards`` is
+    what it says of their models: (model, milliGPU) of each, empty where it names none.
     """
 
     key: NodeKey
@@ -299,6 +303,7 @@ class NodeEvent:
     up: bool
     milligpu: int | None = None
     reason: str = ""
+    cards: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

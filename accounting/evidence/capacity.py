@@ -8,12 +8,17 @@ Pure. The rules, in order:
    left and came back had nothing in between.
 3. Before the first sighting it has what was first seen, back to the first second at which any record (a claim on it, an
    event of it) mentions it. Earlier it did not exist as far as anybody knows.
-4. A node never seen live has what its events say, each until the next one, and the first one back to the first mention.
-   Without events its capacity is not known, and there is none to account for.
+4. A node never seen live has what its events say, each until the next one, and the first one back to the first mention;
+   of the models that they name, else of the one that claims on it name. Without events it has what claims prove, from
+   the first mention to the last: the most that was held at one moment, by model. Where its cluster is read live, it was
+   gone when that began, at the latest, and what is known of it is only *proven*: nobody saw what else was so.
 5. An event that says *not available* takes the node down. In carried time (rules 2 to 4) that the history was read for,
    events alone decide; where it was not, the last sighting stands. In seen time an event counts beside the sighting,
    but one without end only until it was last told: what is seen later is newer. Where a carried node's event names a
-   number of cards, that many it had.
+   number of cards, that many it had; where it names other models than were seen, those.
+
+Where claims hold more than this in time that nobody looked at the node,
+`accounting.evidence.hypotheses.proven_cards` has the rule.
 
 So the capacity of a stretch may be carried while nobody can say what was done with it: whether that time is ``idle`` or
 ``unknown`` is decided by coverage, never here.
@@ -27,14 +32,17 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from accounting.model import LEFT, CapacityStretch
+from exporters.join.links import FOREVER
 from exporters.model import NodeKey
 
 _NEVER = 1 << 62
+_OPEN = FOREVER
+"""The end of a claim that is not over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """Over ``[start, end)`` the live side saw this. ``basis`` says why it ended."""
+    """Over ``[start, end)`` the live side saw this. ``basis`` says why it ended; ``slots`` are as in a node."""
 
     start: int
     end: int
@@ -43,6 +51,7 @@ class Sighting:
     up: bool
     reason: str = ""
     basis: str = ""
+    slots: Sequence[tuple[str, int, int]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +64,16 @@ class Event:
     milligpu: int | None = None
     reason: str = ""
     seen_at: int = 0
+    cards: Sequence[tuple[str, int]] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
     """Everything known about one node.
 
-    ``read`` is when its scheduler's history was read; ``mentioned`` the first second at which a record names it.
+    ``read`` is when its scheduler's history was read; ``mentioned`` the first second at which a record names it, and
+    ``until`` the last second to which a claim on it reaches. ``held`` is the most that claims held there at one moment,
+    by model. ``gone`` is when the nodes of its cluster were first read live, None where they never were.
     """
 
     key: NodeKey
@@ -69,6 +81,9 @@ class NodeFacts:
     events: Sequence[Event] = ()
     read: Sequence[tuple[int, int]] = ()
     mentioned: int | None = None
+    until: int = 0
+    held: Sequence[tuple[str, int]] = ()
+    gone: int | None = None
 
 
 _Pool = tuple[str, int, bool, str]
@@ -81,7 +96,7 @@ def stretches(facts: NodeFacts, start: int, end: int) -> list[CapacityStretch]:
     found: list[tuple[int, int, _Pool]] = []
     for a, b in pairwise(timeline.borders(start, end)):
         found.extend((a, b, pool) for pool in timeline.at(a))
-    return _joined(facts.key, found)
+    return _joined(facts.key, found, proven=timeline.proven)
 
 
 class _Timeline:
@@ -99,9 +114,14 @@ class _Timeline:
             mentions.append(facts.mentioned)
         self.born = min(mentions, default=_NEVER)
         self.ends = sorted({s.end for s in self.seen})
+        # of a node that nobody saw nothing is known but by events, where its cluster has never been read live
+        self.proven = not self.seen and (facts.gone is not None or not self.counted)
+        gone = _NEVER if facts.gone is None else facts.gone
+        told = [max(e.start, gone) if e.end is None else e.end for e in self.events]
+        self.last = max([min(facts.until, gone) if facts.until == _OPEN else facts.until, *told])
 
     def borders(self, start: int, end: int) -> list[int]:
-        moments = {start, end, self.born}
+        moments = {start, end, self.born, self.last}
         for s in self.seen:
             moments.update((s.start, s.end))
         for e in self.events:
@@ -112,7 +132,7 @@ class _Timeline:
 
     def at(self, moment: int) -> list[_Pool]:
         """What the node has at a moment."""
-        if moment < self.born:
+        if moment < self.born or (self.proven and moment >= self.last):
             return []
         now = [s for s in self.seen if s.start <= moment < s.end]
         if now:
@@ -135,8 +155,11 @@ class _Timeline:
             return [self._pool(s) for s in _merged([s for s in ending if s.basis != LEFT])]
         if self.counted:
             told = [e for e in self.counted if e.start <= moment]
-            return [("", (told[-1] if told else self.counted[0]).milligpu or 0, True, "")]
-        return []
+            event = told[-1] if told else self.counted[0]
+            models = {model for model, _ in self.facts.held}
+            named = event.cards or [(models.pop() if len(models) == 1 else "", event.milligpu or 0)]
+            return [(model, milligpu, True, "") for model, milligpu in named]
+        return [(model, milligpu, True, "") for model, milligpu in self.facts.held]
 
     def _with_events(self, pools: list[_Pool], moment: int, *, carried: bool) -> list[_Pool]:
         here = [e for e in self.events if e.start <= moment and (e.end is None or moment < e.end)]
@@ -144,9 +167,9 @@ class _Timeline:
             here = [e for e in here if e.end is not None or moment < e.seen_at]
         down = [e for e in here if not e.up]
         read = any(a <= moment < b for a, b in self.facts.read)
-        counted = [e.milligpu for e in here if e.milligpu is not None]
-        if carried and counted and len(pools) == 1:
-            pools = [(pools[0][0], counted[-1], *pools[0][2:])]
+        counted = [e for e in here if e.milligpu is not None]
+        if carried and counted and pools:
+            pools = _as_told(pools, counted[-1])
         after = []
         for model, milligpu, up, reason in pools:
             if down:
@@ -156,6 +179,16 @@ class _Timeline:
             else:
                 after.append((model, milligpu, up, reason))
         return after
+
+
+def _as_told(pools: list[_Pool], event: Event) -> list[_Pool]:
+    """What a carried node has while an event names its cards."""
+    has = {model.casefold() for model, *_ in pools}
+    if event.cards and {model.casefold() for model, _ in event.cards} != has:
+        return [(model, milligpu, *pools[0][2:]) for model, milligpu in event.cards]
+    if len(pools) == 1:
+        return [(pools[0][0], event.milligpu or 0, *pools[0][2:])]
+    return pools
 
 
 def _merged(sightings: Sequence[Sighting]) -> list[Sighting]:
@@ -170,7 +203,7 @@ def _merged(sightings: Sequence[Sighting]) -> list[Sighting]:
     return [best[m] for m in sorted(best)]
 
 
-def _joined(key: NodeKey, found: Sequence[tuple[int, int, _Pool]]) -> list[CapacityStretch]:
+def _joined(key: NodeKey, found: Sequence[tuple[int, int, _Pool]], *, proven: bool) -> list[CapacityStretch]:
     """Neighbours that say the same become one."""
     last: dict[_Pool, tuple[int, int]] = {}
     done: list[tuple[int, int, _Pool]] = []
@@ -184,6 +217,6 @@ def _joined(key: NodeKey, found: Sequence[tuple[int, int, _Pool]]) -> list[Capac
             last[pool] = (a, b)
     done += [(*span, pool) for pool, span in last.items()]
     return sorted(
-        CapacityStretch(a, b, key.scheduler, key.cluster, key.name, model, milligpu, up, reason)
+        CapacityStretch(a, b, key.scheduler, key.cluster, key.name, model, milligpu, up, reason, proven)
         for a, b, (model, milligpu, up, reason) in done
     )

@@ -70,7 +70,8 @@ class Marks:
             here = [s for s in self.world.capacity[key] if s.start < b and s.end > a]
             where, there = self.world.resolver(key, first, last), self.world.present(key, a, b)
             sizes = [(*_span(s.start, s.end, a, b), *_sizes(s)) for s in here]
-            nodes ^= _digest((key, _cut(where, first, last), _cut(there, a, b), sizes))
+            looked = self._looked_at(key, a, b)
+            nodes ^= _digest((key, _cut(where, first, last), _cut(there, a, b), sizes, looked))
         return (
             nodes,
             sorted((place, min(b, until)) for place, until in facts.until.items()),
@@ -78,6 +79,11 @@ class Marks:
             sorted((key, clipped) for key, spans in facts.unsaid.items() if (clipped := _clipped(spans, a, b))),
             sorted(self.world.rulings.items()),
         )
+
+    def _looked_at(self, key: NodeKey, a: int, b: int) -> bool | list[tuple[int, int]]:
+        """When somebody looked at a node; True: all the time, False: never."""
+        spans = _clipped(self.world.facts.seen.get(key, ()), a, b)
+        return spans == [(a, b)] if spans in ([], [(a, b)]) else spans
 
     def _unchanging(self, first: int, last: int) -> tuple[int, list[NodeKey]]:
         """The sum over the nodes of which every day says the same, and the other nodes."""
@@ -89,15 +95,16 @@ class Marks:
                 len(where) == len(there) == 1
                 and all(s <= first and e >= last for _, s, e in (*where, *there))
                 and all(s.start <= self._first and s.end >= self._last for s in sizes)
+                and isinstance(looked := self._looked_at(key, self._first, self._last), bool)
             ):
-                found ^= _digest((key, [where[0][0]], [there[0][0]], [_sizes(s) for s in sizes]))
+                found ^= _digest((key, [where[0][0]], [there[0][0]], [_sizes(s) for s in sizes], looked))
             else:
                 others.append(key)
         return found, others
 
 
 def _sizes(s: CapacityStretch) -> tuple[Any, ...]:
-    return s.model, s.milligpu, s.up, s.reason
+    return s.model, s.milligpu, s.up, s.reason, s.proven
 
 
 def _span(start: int, end: int, a: int, b: int) -> tuple[int, ...]:

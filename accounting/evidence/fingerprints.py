@@ -62,7 +62,7 @@ def place_text(
     said = (
         *span,
         sorted(
-            (s.start, s.end, s.scheduler.value, s.cluster, s.node, s.model, s.milligpu, s.up, s.reason)
+            (s.start, s.end, s.scheduler.value, s.cluster, s.node, s.model, s.milligpu, s.up, s.reason, s.proven)
             for s in capacity
         ),
         sorted((s.start, s.end, s.scheduler.value, s.cluster) for s in coverage),

@@ -11,7 +11,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Select, func, select
 
 from accounting.evidence.capacity import Event, NodeFacts, Sighting
-from accounting.intake.coverage import HISTORY, WHOLE, counts, covered_until, live_ends
+from accounting.evidence.hypotheses.proven_cards import most_held
+from accounting.intake.coverage import HISTORY, LIVE, WHOLE, counts, covered_until, live_ends
 from accounting.store.database import chunks, read
 from accounting.store.rows import CLAIM_COLUMNS, claim_of
 from accounting.store.tables import LAST_SEEN, UNRECORDED, claim_keys, runs_seen
@@ -22,6 +23,7 @@ from accounting.store.tables import jobs as jobs_table
 from accounting.store.tables import node_events as events_table
 from accounting.store.tables import nodes as nodes_table
 from accounting.store.tables import records as records_table
+from exporters.join.links import FOREVER
 from exporters.model import Claim, JobKey, LinkKind, Node, NodeKey, Scheduler
 
 Place = tuple[Scheduler, str]
@@ -36,18 +38,23 @@ class Facts:
 
     ``unsaid`` is when not all claims on a node are known, so that what nobody claims is not idle: cards of a Slurm node
     were seen live in the hands of runs for which no record tells any, or somebody was last seen with some, and nobody
-    looked until he was gone.
+    looked until he was gone. ``seen`` is when a source saw a node.
     """
 
     nodes: Mapping[NodeKey, NodeFacts]
     covered: Mapping[Place, Spans]
     until: Mapping[Place, int]
     unsaid: Mapping[NodeKey, Spans]
+    seen: Mapping[NodeKey, Spans]
 
-    def known(self, place: Place, keys: Iterable[NodeKey], a: int, b: int) -> list[tuple[int, int]]:
-        """The parts of ``[a, b)`` over which the claims of a cluster on these nodes are known."""
+    def known(
+        self, place: Place, keys: Iterable[NodeKey], a: int, b: int, unweighed: Mapping[NodeKey, Spans]
+    ) -> list[tuple[int, int]]:
+        """The parts of ``[a, b)`` over which the claims of a cluster on these nodes are known; ``unweighed`` is when
+        some are of which nobody knows how much they hold.
+        """
         own = [key for key in keys if (key.scheduler, key.cluster) == place]
-        holes = sorted(hole for key in own for hole in self.unsaid.get(key, ()))
+        holes = sorted(hole for key in own for hole in (*self.unsaid.get(key, ()), *unweighed.get(key, ())))
         found = []
         for first, last in self.covered.get(place, ()):
             at, end = max(first, a), min(last, b)
@@ -68,7 +75,10 @@ def load_facts(connection: Connection, start: int, end: int) -> Facts:
     sightings.update(late)
     events = _events(connection, end)
     unsure = [n for n in keys if min((s.start for s in sightings.get(n, ())), default=start + 1) > start]
-    mentioned = _first_mentions(connection, unsure)
+    mentioned = _mentions(connection, unsure)
+    live = _first_live(connection)
+    unseen = [n for n in keys if n not in sightings]
+    held = most_held(connection, [n for n in unseen if _place(keys[n]) in live or not _counted(events.get(n, ()))])
     covered = _spans(connection, select(coverage_table).where(counts()))
     read_at = _spans(connection, select(coverage_table).where(coverage_table.c.kind == HISTORY))
     nodes = {
@@ -77,11 +87,26 @@ def load_facts(connection: Connection, start: int, end: int) -> Facts:
             sightings.get(number, ()),
             events.get(number, ()),
             read_at.get((key.scheduler, key.cluster), ()),
-            mentioned.get(number),
+            mentioned.get(number, (None, 0))[0],
+            mentioned.get(number, (None, 0))[1],
+            held.get(number, ()),
+            live.get(_place(key)),
         )
         for number, key in keys.items()
     }
-    return Facts(nodes, covered, covered_until(connection), _unsaid(connection, keys, start, end))
+    seen = {keys[number]: _together(some) for number, some in sightings.items()}
+    return Facts(nodes, covered, covered_until(connection), _unsaid(connection, keys, start, end), seen)
+
+
+def _together(sightings: Iterable[Sighting]) -> Spans:
+    """The time that sightings cover; those that touch are one."""
+    found: list[tuple[int, int]] = []
+    for start, end in sorted((s.start, s.end) for s in sightings if s.start < s.end):
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], end))
+        else:
+            found.append((start, end))
+    return found
 
 
 def _unsaid(
@@ -174,7 +199,9 @@ def _read_sightings(connection: Connection, query: Select[tuple[object, ...]]) -
     found: dict[int, list[Sighting]] = defaultdict(list)
     for r in connection.execute(query.join(nodes_table, nodes_table.c.id == capacity_table.c.node_id)):
         end = ends.get((r.source, r.cluster), r.start_at) if r.end_at is None else r.end_at
-        found[r.node_id].append(Sighting(r.start_at, end, r.model, r.milligpu, bool(r.up), r.reason, r.end_basis))
+        slots = tuple((kind, size, count) for kind, size, count in json.loads(r.slots)) if r.slots else ()
+        sighting = Sighting(r.start_at, end, r.model, r.milligpu, bool(r.up), r.reason, r.end_basis, slots)
+        found[r.node_id].append(sighting)
     return found
 
 
@@ -200,19 +227,38 @@ def _first_sightings(connection: Connection, node_ids: Sequence[int], end: int) 
 def _events(connection: Connection, end: int) -> dict[int, list[Event]]:
     c = events_table.c
     found: dict[int, list[Event]] = defaultdict(list)
-    query = select(c.node_id, c.start_at, c.end_at, c.up, c.milligpu, c.reason, c.seen_at).where(c.current)
-    for number, start, stop, up, milligpu, reason, seen in connection.execute(query.where(c.start_at < end)):
-        found[number].append(Event(start, stop, bool(up), milligpu, reason, seen))
+    query = select(c.node_id, c.start_at, c.end_at, c.up, c.milligpu, c.reason, c.seen_at, c.cards).where(c.current)
+    for number, start, stop, up, milligpu, reason, seen, cards in connection.execute(query.where(c.start_at < end)):
+        models = [(model, size) for model, size in json.loads(cards)] if cards else ()
+        found[number].append(Event(start, stop, bool(up), milligpu, reason, seen, models))
     return found
 
 
-def _first_mentions(connection: Connection, node_ids: Sequence[int]) -> dict[int, int]:
+def _counted(events: Iterable[Event]) -> bool:
+    return any(e.milligpu is not None for e in events)
+
+
+def _place(key: NodeKey) -> Place:
+    return key.scheduler, key.cluster
+
+
+def _mentions(connection: Connection, node_ids: Sequence[int]) -> dict[int, tuple[int, int]]:
+    """The first and the last second of claims on nodes."""
     c = claims_table.c
-    found: dict[int, int] = {}
+    found: dict[int, tuple[int, int]] = {}
+    span = func.min(c.start_at), func.max(func.coalesce(c.end_at, FOREVER))
     for part in chunks(node_ids):
-        query = select(c.node_id, func.min(c.start_at)).where(c.current, c.node_id.in_(part)).group_by(c.node_id)
-        found.update((n, first) for n, first in connection.execute(query))
+        query = select(c.node_id, *span).where(c.current, c.node_id.in_(part)).group_by(c.node_id)
+        found.update((n, (first, last)) for n, first, last in connection.execute(query))
     return found
+
+
+def _first_live(connection: Connection) -> dict[Place, int]:
+    """When the nodes of each cluster were first read live."""
+    c = coverage_table.c
+    query = select(c.scheduler, c.cluster, func.min(c.start_at)).where(c.kind == LIVE, c.scheduler != "")
+    rows = connection.execute(query.group_by(c.scheduler, c.cluster))
+    return {(Scheduler(scheduler), cluster): first for scheduler, cluster, first in rows}
 
 
 def _spans(connection: Connection, query: Select[tuple[object, ...]]) -> dict[Place, list[tuple[int, int]]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ from accounting.evidence.claim_rows import Rows, joined
 from accounting.evidence.day_claims import Days, inside
 from accounting.evidence.fingerprints import STILL_HELD, inputs_digest, node_number, number_of, place_text
 from accounting.evidence.hypotheses.assumed_splits import fitted, with_shares
+from accounting.evidence.hypotheses.proven_cards import least, proven
+from accounting.evidence.hypotheses.slot_weights import Holes, weighed
 from accounting.evidence.key_ties import tied_rows
 from accounting.evidence.known_cards import unit_of
 from accounting.evidence.node_facts import Facts
@@ -41,7 +43,7 @@ Place = tuple[Scheduler, str]
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What the days of one range share."""
+    """What the days of one range share. ``unweighed`` is of one day: when claims held nobody knows how much."""
 
     reader: Reader
     facts: Facts
@@ -52,6 +54,7 @@ class World:
     borders: Borders | None
     rulings: Mapping[str, Sequence[Ruling]]
     machines: frozenset[str] | None = None
+    unweighed: Holes = field(default_factory=dict)
 
     def wanted(self, machine: str) -> bool:
         """Whether this machine is asked for."""
@@ -105,10 +108,11 @@ class SiteDay:
 def site_day(tables: Columns, world: World, days: Days, a: int, b: int) -> SiteDay:
     """Everything about the node-days over ``[a, b)``."""
     reader = world.reader
-    held = fitted(reader, reader.exact(tables, days.read(tables, a, b)), world.capacity, a, b)
+    read, unweighed = weighed(reader, days.read(tables, a, b), world.facts.nodes)
+    held = fitted(reader, reader.exact(tables, read), world.capacity, a, b)
     on = placed(held, b, world.resolver, reader.nodes, reader.machines)
     on = on.keep(inside(on.rows, a, b))
-    tied = with_shares(reader, tied_rows(tables, reader, held, a, b))
+    tied, _ = weighed(reader, with_shares(reader, tied_rows(tables, reader, held, a, b)), world.facts.nodes)
     beyond = placed(tied, b, world.resolver, reader.nodes, reader.machines)
     beyond = beyond.take(np.isin(beyond.machine, np.unique(on.machine)))
     pools, keys = _capacity(world, a, b)
@@ -116,9 +120,33 @@ def site_day(tables: Columns, world: World, days: Days, a: int, b: int) -> SiteD
     names = reader.machines.items
     for m, node in claimed:
         keys[names[m]].add(reader.nodes[node])
+    world = replace(world, unweighed=unweighed)
+    _prove(world, on, pools, keys, a, b)
     busy = {names[m] for m, _ in claimed}
     there = [m for m in sorted(keys) if world.wanted(m) and (m in busy or any(s.milligpu for s in pools[m]))]
     return _assembled(tables.connection, world, (a, b), there, joined_placed(on, beyond), pools, keys)
+
+
+def _prove(
+    world: World,
+    on: Placed,
+    pools: Mapping[str, list[CapacityStretch]],
+    keys: Mapping[str, Collection[NodeKey]],
+    a: int,
+    b: int,
+) -> None:
+    """Add what claims prove of machines at which nobody looked (`accounting.evidence.hypotheses.proven_cards`)."""
+    names = world.reader.machines.items
+    most = np.zeros(len(names), dtype=np.int64)
+    np.maximum.at(most, on.machine, on.rows.milligpu)
+    for m in np.flatnonzero(most).tolist():
+        known = least(pools[names[m]], a, b)
+        if known and most[m] <= known:
+            continue
+        seen = [span for key in keys[names[m]] for span in world.facts.seen.get(key, ())]
+        if not any(first <= a and last >= b for first, last in seen):
+            claims = [world.reader.claim(on.rows, row) for row in np.flatnonzero(on.machine == m).tolist()]
+            pools[names[m]] += proven(claims, pools[names[m]], seen, a, b)
 
 
 def joined_placed(*some: Placed) -> Placed:
@@ -194,13 +222,17 @@ def _machine(
     if seen:
         units = {*world.reader.units(rows, np.arange(here.start, here.stop))}
         seen = sorted(h for h in seen if unit_of(h.job, h.unit) in units)
-    return Machine(name, capacity, _coverage(world.facts, places, keys, a, b), known, rulings, seen)
+    return Machine(name, capacity, _coverage(world, places, keys, a, b), known, rulings, seen)
 
 
 def _coverage(
-    facts: Facts, places: Sequence[Place], keys: Collection[NodeKey], a: int, b: int
+    world: World, places: Sequence[Place], keys: Collection[NodeKey], a: int, b: int
 ) -> list[CoverageStretch]:
-    return [CoverageStretch(first, last, *place) for place in places for first, last in facts.known(place, keys, a, b)]
+    found = []
+    for place in places:
+        known = world.facts.known(place, keys, a, b, world.unweighed)
+        found += [CoverageStretch(first, last, *place) for first, last in known]
+    return found
 
 
 def _projects(world: World, rows: Rows, a: int, b: int) -> tuple[Ints, list[str]]:

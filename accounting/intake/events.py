@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select, update
 
 from accounting.intake.identities import node_ids
 from accounting.store.database import chunks, insert_many, next_id, storable
+from accounting.store.rows import compact
 from accounting.store.tables import node_events as table
 from exporters.model import NodeEvent
 
@@ -22,7 +23,7 @@ def keep_events(connection: Connection, source: str, events: Sequence[NodeEvent]
     ids = node_ids(connection, {e.key for e in events})
     told = {(ids[e.key], e.start): [] for e in events}  # type: dict[tuple[int, int], list[tuple[Any, ...]]]
     for e in events:
-        told[ids[e.key], e.start].append((e.end, e.up, e.milligpu, storable(e.reason)))
+        told[ids[e.key], e.start].append((e.end, e.up, e.milligpu, storable(e.reason), _cards(e)))
     known = _known(connection, sorted({node for node, _ in told}))
     rows: list[tuple[Any, ...]] = []
     free = next_id(connection, table)
@@ -32,7 +33,9 @@ def keep_events(connection: Connection, source: str, events: Sequence[NodeEvent]
         ranks = {c: _rank(c, seen) for c, (_, seen, _) in versions.items()}
         ranks |= {c: _rank(c, seen_at) for c in contents}
         best = max(ranks, key=lambda c: ranks[c])
-        rows += [(free + len(rows) + n, node, source, start, *c, seen_at, c == best) for n, c in enumerate(fresh)]
+        rows += [
+            (free + len(rows) + n, node, source, start, *c[:-1], seen_at, c == best, c[-1]) for n, c in enumerate(fresh)
+        ]
         for content, (number, seen, current) in versions.items():
             news = {"current": content == best} if current != (content == best) else {}
             if content in contents and seen < seen_at:
@@ -41,6 +44,10 @@ def keep_events(connection: Connection, source: str, events: Sequence[NodeEvent]
                 connection.execute(update(table).where(table.c.id == number).values(**news))
     insert_many(connection, table, [c.name for c in table.columns], rows)
     return len(rows)
+
+
+def _cards(event: NodeEvent) -> str:
+    return compact([[storable(model), milligpu] for model, milligpu in event.cards]) if event.cards else ""
 
 
 def _rank(content: tuple[Any, ...], seen: int) -> tuple[bool, int, str]:
@@ -54,10 +61,9 @@ def _known(
     found: dict[tuple[int, int], dict[tuple[Any, ...], tuple[int, int, bool]]] = {}
     c = table.c
     for part in chunks(nodes):
-        query = select(c.id, c.node_id, c.start_at, c.end_at, c.up, c.milligpu, c.reason, c.seen_at, c.current).where(
-            c.node_id.in_(part)
-        )
-        for number, node, start, end, up, milligpu, reason, seen, current in connection.execute(query):
-            content = (end, bool(up), milligpu, reason)
+        columns = (c.id, c.node_id, c.start_at, c.end_at, c.up, c.milligpu, c.reason, c.cards, c.seen_at, c.current)
+        query = select(*columns).where(c.node_id.in_(part))
+        for number, node, start, end, up, milligpu, reason, cards, seen, current in connection.execute(query):
+            content = (end, bool(up), milligpu, reason, cards)
             found.setdefault((node, start), {})[content] = (number, seen, bool(current))
     return found

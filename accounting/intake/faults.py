@@ -16,6 +16,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 from accounting.model import DAY
 from exporters.model import Claim, JobKey, NodeEvent, Record, Reject
 from exporters.recorder import Round
+from exporters.sources.slurm.gres import slots_of
 
 MAX_RECORD = 4096
 """Characters of a fact that its reject keeps."""
@@ -59,7 +60,8 @@ def _claim_fault(claim: Claim, holder: JobKey, now: int) -> str:
     start, end = claim.start, claim.end
     if claim.job is not holder and claim.job != holder:
         return f"the claim is of another job, {claim.job}"
-    least = 0 if claim.split_assumed else 1  # none may have been dealt to a node of the run
+    # none may have been dealt to a node of the run, and what slots weigh is known later
+    least = 0 if claim.split_assumed or slots_of(claim.profile) else 1
     if not least <= claim.milligpu <= MOST_MILLIGPU:
         return f"{claim.milligpu} milliGPU cannot be held on one machine"
     if end is not None and end < start:

@@ -1,7 +1,8 @@
 """What a machine has at a moment, claims aside, and what the cards are that nobody holds. Pure.
 
 Missing evidence is never billed, and never called idle: what nobody holds is ``unknown`` unless every scheduler that
-has the cards was readable, then ``down`` if none of them would have placed work on them, else ``idle``.
+has the cards was readable, then ``down`` if none of them would have placed work on them, else ``idle``; but ``unknown``
+where nobody saw the cards, and only claims and events prove them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from accounting.evidence.hypotheses.proven_cards import total
 from accounting.model import CapacityStretch
 from exporters.join.pools import Pool, merge_pools
 from exporters.model import Claim, Disposition, LinkKind, Scheduler
@@ -27,6 +29,10 @@ class Evidence:
     unread: frozenset[str]  # Slurm clusters that could not be read
 
 
+PROVEN = "nobody saw the machine: only records prove its cards"
+"""Why it is unknown what cards are that nobody holds."""
+
+
 def evidence_of(
     here: Sequence[CapacityStretch], covered: frozenset[tuple[Scheduler, str]], models: Mapping[str, str]
 ) -> Evidence:
@@ -34,10 +40,12 @@ def evidence_of(
 
     ``models`` maps spellings of GPU models to the site's names.
     """
-    slurm = [s for s in here if s.scheduler is Scheduler.SLURM]
-    rest, why = _rest([s for s in here if s.milligpu > 0], covered)
+    seen = [s for s in here if not s.proven]
+    told = seen or here  # what somebody saw of a machine says more than what records prove of another of its nodes
+    slurm = [s for s in told if s.scheduler is Scheduler.SLURM]
+    rest, why = _rest([s for s in told if s.milligpu > 0], covered)
     return Evidence(
-        pools=merge_pools(_views(here), models),
+        pools=merge_pools(_views(here if total(here) > total(told) else told), models),
         missing="has no cards" if here else "has no known capacity",
         rest=rest,
         why=why,
@@ -65,6 +73,8 @@ def _rest(having: Sequence[CapacityStretch], covered: frozenset[tuple[Scheduler,
         return Disposition.UNKNOWN, f"no records of {', '.join(unread)}"
     if not any(s.up for s in having):
         return Disposition.DOWN, "; ".join(sorted({s.reason for s in having if s.reason}))
+    if all(s.proven for s in having):
+        return Disposition.UNKNOWN, PROVEN
     return Disposition.IDLE, ""
 
 

@@ -37,6 +37,7 @@ capacity = Table(
     _time("start_at"),
     _time("end_at", nullable=True),
     _text("end_basis"),  # changed, left (a reading no longer had it), silent (no reading)
+    _text("slots"),  # JSON: [[kind, milligpu, how many], ...]
 )
 Index(None, capacity.c.node_id, capacity.c.start_at)
 Index(None, capacity.c.end_at)

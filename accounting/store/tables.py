@@ -217,6 +217,7 @@ node_events = Table(
     _text("reason"),
     _time("seen_at"),
     Column("current", Boolean, nullable=False),
+    _text("cards"),  # JSON: [[model, milligpu], ...], empty where it names no models
 )
 Index(None, node_events.c.node_id, node_events.c.start_at)
 

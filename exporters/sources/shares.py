@@ -22,6 +22,9 @@ from math import ceil
 from exporters.model import MILLI_PER_GPU
 from exporters.sources.mig_profiles import Parts, published
 
+SHARED = "shared"
+"""The profile of time-sliced (and MPS) replicas of whole cards, and of other parts that are told apart by no name."""
+
 MEMORY_SLICES = 8
 """A card that has seven compute slices has eight memory slices; one that has four has four."""
 

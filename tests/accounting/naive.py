@@ -28,6 +28,8 @@ from accounting.evidence.fingerprints import (
     place_text,
 )
 from accounting.evidence.hypotheses.exact_splits import seen_split, splits_of
+from accounting.evidence.hypotheses.proven_cards import proven
+from accounting.evidence.hypotheses.slot_weights import weigh
 from accounting.evidence.known_cards import unit_of
 from accounting.evidence.node_facts import Facts, load_facts
 from accounting.evidence.questions import Projects, Resolver
@@ -42,11 +44,12 @@ from accounting.store.rows import CLAIM_COLUMNS, JOB_COLUMNS, claim_of, job_of
 from accounting.store.tables import claims, jobs, nodes, postings, records, rejects
 from accounting.store.tables import node_days as booked
 from exporters.model import Claim, JobKey, LinkKind, NodeKey, Scheduler
+from exporters.sources.slurm.gres import slots_of
 from tests.accounting.naive_splits import Held, fitted
 
 
-def every_claim(connection: Connection) -> list[Held]:
-    """All current claims, with the exact split over nodes where the live side saw it."""
+def every_claim(connection: Connection, facts: Facts) -> list[Held]:
+    """All current claims, with what their slots weigh and the exact split over nodes, where the live side saw that."""
     query = (
         select(
             claims.c.record_id, claims.c.job_id, records.c.meaning, nodes.c.scheduler, nodes.c.cluster, nodes.c.name,
@@ -64,12 +67,16 @@ def every_claim(connection: Connection) -> list[Held]:
         of[record, number].append(Held(claim, job, bytes(meaning)))
     found = []
     for (_, number), several in of.items():
-        exact, job = [h.claim for h in several], several[0].job
+        exact, job = [weigh(h.claim, facts.nodes.get(h.claim.node)) or h.claim for h in several], several[0].job
         if job.key.scheduler is Scheduler.SLURM:
             exact = seen_split(exact, splits_of(connection, [number]).get(number, []))
         told = {h.claim: h.told for h in several}
         found += [Held(claim, job, told.get(claim) or claim_digest(claim)) for claim in exact]
     return found
+
+
+def _end(claim: Claim, now: int) -> int:
+    return now if claim.end is None else claim.end
 
 
 def tied(one: Claim, other: Claim) -> bool:
@@ -128,8 +135,10 @@ def _day(
     projects: Projects | None,
     present: Resolver,
 ) -> Iterator[NodeDay]:
-    known = every_claim(connection)
     facts = load_facts(connection, min(span[0], a), span[1])
+    told = every_claim(connection, facts)
+    known = [h for h in told if not slots_of(h.claim.profile)]
+    holes = [(h.claim.node, (h.claim.start, _end(h.claim, b))) for h in told if slots_of(h.claim.profile)]
     size = {key: stretches(node, min(span[0], a), span[1]) for key, node in facts.nodes.items()}
     size = {key: [s for s in there if s.start < b and s.end > a] for key, there in size.items()}
     before = [h for h in known if overlaps(h.claim, a, b)]
@@ -155,6 +164,10 @@ def _day(
             for s in there:
                 if max(s.start, first) < min(s.end, last):
                     had[machine].append(replace(s, start=max(s.start, first), end=min(s.end, last)))
+    for machine, some in on.items():
+        looked = [span for key in of[machine] for span in facts.seen.get(key, ())]
+        pieces = [h.claim for h in some if overlaps(h.claim, a, b)]
+        had[machine] += proven(pieces, had[machine], looked, a, b)
     rulings, seen = in_force(connection), holdings.between(connection, a, b)
     for machine in sorted(of):
         if machine not in busy and not any(s.milligpu for s in had[machine]):
@@ -170,7 +183,7 @@ def _day(
             b,
             tuple(sorted({h.claim for h in several}, key=repr)),
             tuple(sorted(had[machine])),
-            tuple(_known(facts, related, of[machine], a, b)),
+            tuple(_known(facts, related, of[machine], a, b, holes)),
             tuple(payers.items()),
             tuple((*place, min(b, until)) for place in related if (until := facts.until.get(place))),
             tuple(r for r in rulings.get(machine, ()) if {*r.parties} <= {*paying}),
@@ -242,11 +255,17 @@ def _jobs(connection: Connection) -> dict[int | None, JobKey | None]:
 
 
 def _known(
-    facts: Facts, related: Sequence[tuple[Scheduler, str]], keys: Iterable[NodeKey], a: int, b: int
+    facts: Facts,
+    related: Sequence[tuple[Scheduler, str]],
+    keys: Iterable[NodeKey],
+    a: int,
+    b: int,
+    unweighed: Sequence[tuple[NodeKey, tuple[int, int]]],
 ) -> Iterator[CoverageStretch]:
     """Covered time, cut wherever anything begins or ends, without what lies in a hole of one of the machine's nodes."""
     for place in related:
         holes = [h for key in keys if (key.scheduler, key.cluster) == place for h in facts.unsaid.get(key, ())]
+        holes += [span for key, span in unweighed if key in keys and (key.scheduler, key.cluster) == place]
         for first, last in facts.covered.get(place, ()):
             begin, over = max(first, a), min(last, b)
             inside = {t for h in holes for t in h if begin < t < over}

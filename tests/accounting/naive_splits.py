@@ -81,6 +81,6 @@ def _rooms(there: Sequence[CapacityStretch], a: int, b: int) -> Iterator[Room]:
         models: dict[str, int | None] = {}
         for s in there:
             if s.start <= first < s.end:
-                models[s.model] = (models.get(s.model) or 0) + s.milligpu
+                models[s.model] = None if s.proven else (models.get(s.model) or 0) + s.milligpu
         if models:
             yield Room(first, last, models)

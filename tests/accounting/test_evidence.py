@@ -58,7 +58,7 @@ def test_what_slurmctld_showed_is_no_evidence_of_what_history_will_say(engine: E
 def test_claims_that_only_touch_the_day_are_not_in_it(engine: Engine) -> None:
     history(engine, ended(1, T0 - 50, T0), ended(2, T0 + DAY, T0 + DAY + 5), ended(3, T0 + 9, T0 + 9), now=T0 + 3 * DAY)
 
-    assert [] == days(engine)
+    assert [()] == [day.claims for day in days(engine)]
 
 
 def test_days_come_by_date_and_then_by_machine_and_the_last_is_cut_at_the_end(engine: Engine) -> None:
@@ -121,11 +121,12 @@ def test_a_claim_on_a_node_that_moves_is_split_between_its_machines(engine: Engi
     assert [(T0, T0 + 50), (T0 + 50, T0 + DAY)] == [(d.capacity[0].start, d.capacity[0].end) for d in (x, y)]
 
 
-def test_a_claim_on_an_unknown_node_makes_a_node_day_without_capacity(engine: Engine) -> None:
+def test_a_claim_on_an_unknown_node_proves_its_cards(engine: Engine) -> None:
     history(engine, ended(1, T0, T0 + 60, nodes=(9,)))
     [day] = days(engine)
+    proven = CapacityStretch(T0, T0 + 60, Scheduler.SLURM, "lab", "gn09", "h100", 1000, up=True, proven=True)
 
-    assert ("gn09", ()) == (day.machine, day.capacity)
+    assert ("gn09", (proven,)) == (day.machine, day.capacity)
 
 
 def test_a_machine_without_cards_and_without_claims_is_no_node_day(engine: Engine) -> None:

@@ -14,7 +14,8 @@ from accounting.periods.check import check
 from accounting.reconcile.rule import Rules
 from accounting.reconcile.sweep import Batch, Sweep
 from accounting.store.calendar import close, period_named
-from accounting.store.tables import transactions
+from accounting.store.database import read
+from accounting.store.tables import node_days, postings, transactions
 from exporters.model import Job, NodeKey
 from tests.accounting import views
 from tests.accounting.plain_usage import corrections, usage
@@ -139,7 +140,7 @@ def test_nothing_is_booked_of_the_future(engine: Engine) -> None:
     assert 0 == settle(engine, T0).node_days
 
 
-def test_a_job_on_an_unknown_node_is_set_aside(engine: Engine) -> None:
+def test_a_job_on_an_unknown_node_is_charged(engine: Engine) -> None:
     site(engine)
     ingest_history(
         engine,
@@ -151,9 +152,12 @@ def test_a_job_on_an_unknown_node_is_set_aside(engine: Engine) -> None:
     )
     report = settle(engine, T0 + 3 * DAY)
 
-    assert 1 == report.unplaced
-    assert ["unplaced"] == [r.kind for r in rejects(engine)]
-    assert "gn99" in rejects(engine)[0].reason
+    assert 0 == report.unplaced
+    assert [] == rejects(engine)
+    with read(engine) as connection:
+        booked = select(postings.c.quantity).join(node_days, node_days.c.transaction_id == postings.c.transaction_id)
+        found = connection.scalars(booked.where(node_days.c.machine == "gn99", postings.c.account == "charged")).all()
+    assert [1000 * 10] == found
 
 
 def test_progress_tells_seconds_and_node_days(engine: Engine) -> None:

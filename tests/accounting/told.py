@@ -96,7 +96,20 @@ def _tell(connection: Any, t: Told, end: int) -> None:
     ids = node_ids(connection, set(nodes))
     first = connection.execute(select(capacity.c.id)).all()
     rows = [
-        (len(first) + n, ids[node], "live", s.model, s.milligpu, s.up, s.reason, "", t.at(s.start), t.at(s.end), "left")
+        (
+            len(first) + n,
+            ids[node],
+            "live",
+            s.model,
+            s.milligpu,
+            s.up,
+            s.reason,
+            "",
+            t.at(s.start),
+            t.at(s.end),
+            "left",
+            "",
+        )
         for n, (node, s) in enumerate(zip(nodes, t.day.capacity, strict=True), start=1)
     ]
     insert_many(connection, capacity, [c.name for c in capacity.columns], rows)

@@ -78,7 +78,7 @@ def _places(connection: Connection, site: Columns) -> None:
             end = s.end if basis else None
             seen.append(
                 (len(seen) + 1, n * 2 + (not slurm) + 1, source, s.model, s.milligpu, s.up, s.reason, "",
-                 s.start, end, basis)
+                 s.start, end, basis, "")
             )  # fmt: skip
     insert_many(connection, capacity, [c.name for c in capacity.columns], seen)
     spans = [

@@ -85,7 +85,7 @@ def _smallest(here: Sequence[CapacityStretch], a: int, b: int) -> tuple[int, set
 
 
 def _rooms(here: Sequence[CapacityStretch], a: int, b: int) -> list[Room]:
-    """What a node has, moment by moment, where that is known."""
+    """What a node has, moment by moment, as far as that is known."""
     moments = sorted({a, b, *(min(max(t, a), b) for s in here for t in (s.start, s.end))})
     found = []
     for first, last in pairwise(moments):
@@ -93,7 +93,7 @@ def _rooms(here: Sequence[CapacityStretch], a: int, b: int) -> list[Room]:
         for s in here:
             if s.start <= first < s.end:
                 model = s.model.casefold()
-                models[model] = (models.get(model) or 0) + s.milligpu
+                models[model] = None if s.proven else (models.get(model) or 0) + s.milligpu
         if models:
             found.append(Room(first, last, models))
     return found

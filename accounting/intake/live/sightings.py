@@ -62,14 +62,15 @@ def recall(connection: Connection, source: str, cluster: str) -> Seen:
     nodes = {}
     c, n = capacity_table.c, nodes_table.c
     query = (
-        select(c.id, n.scheduler, n.name, c.model, c.milligpu, c.up, c.reason, c.hostnames)
+        select(c.id, n.scheduler, n.name, c.model, c.milligpu, c.up, c.reason, c.hostnames, c.slots)
         .join(nodes_table, n.id == c.node_id)
         .where(c.source == source, n.cluster == cluster, c.end_at.is_(None))
     )
     scheduler = ""
-    for number, scheduler, name, model, milligpu, up, reason, hostnames in connection.execute(query):
+    for number, scheduler, name, model, milligpu, up, reason, hostnames, slots in connection.execute(query):
         key = NodeKey(Scheduler(scheduler), cluster, name)
-        nodes[key, model] = (number, Node(key, milligpu, bool(up), model, reason, _names(hostnames)))
+        shares = tuple((kind, size, count) for kind, size, count in json.loads(slots or "[]"))
+        nodes[key, model] = (number, Node(key, milligpu, bool(up), model, reason, _names(hostnames), shares))
     return Seen(
         scheduler,
         last_live(connection, source, cluster, LIVE),
@@ -281,7 +282,8 @@ def _insert(connection: Connection, source: str, nodes: list[Node], start: int, 
     for number, n in enumerate(nodes, start=free):
         names = compact([storable(h) for h in n.hostnames]) if n.hostnames else ""
         what = (storable(n.model), n.milligpu, n.up, storable(n.reason), names)
-        rows.append((number, ids[n.key], source, *what, start, end, basis))
+        slots = compact(n.slots) if n.slots else ""
+        rows.append((number, ids[n.key], source, *what, start, end, basis, slots))
     insert_many(connection, capacity_table, [c.name for c in capacity_table.columns], rows)
     return range(free, free + len(rows))
 

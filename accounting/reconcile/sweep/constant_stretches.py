@@ -51,6 +51,7 @@ class _Told(NamedTuple):
     milligpu: int
     up: bool
     reason: str
+    proven: bool
 
 
 class _Situation(NamedTuple):
@@ -214,8 +215,8 @@ class Timeline:
         return drawn[0] if len(drawn) == 1 else -1
 
 
-def _shape(s: CapacityStretch) -> tuple[str, int, bool, str]:
-    return s.model, s.milligpu, s.up, s.reason
+def _shape(s: CapacityStretch) -> tuple[str, int, bool, str, bool]:
+    return s.model, s.milligpu, s.up, s.reason, s.proven
 
 
 def _claim(milligpu: int = 1, model: str = "", profile: str = "", keys: tuple[LinkKey, ...] = ()) -> Claim:

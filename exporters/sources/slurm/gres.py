@@ -5,13 +5,14 @@
 * A MIG slice is a gres type of its own, named by its profile, with or without the card's name in front
   (``1g.10gb``, ``nvidia_a100_3g.20gb``, ``a100l.2g.20gb``). It counts as its part of a card
   (`exporters.sources.shares`): every source of Slurm's uses the same rule, and rounds down.
-* ``shard`` and ``mps`` are other GRES that share a card's time; how many make a card is not in any record.
+* ``shard`` and ``mps`` are GRES whose units are *slots* on a node's cards: all of a node's slots are its cards (of
+  their type), and only the node tells how many of both it has. A record tells how many slots a job held.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -130,9 +131,73 @@ def gpus_in(tres: Mapping[str, str]) -> tuple[Cards, ...]:
     return tuple(Cards(kind, count) for kind, count in sorted(typed.items()) if count)
 
 
-def shared_in(tres: Mapping[str, str]) -> str:
-    """The first GRES in a TRES list that shares cards without saying how much of one (``gres/shard``), or ""."""
-    return next((name for name in tres if name.split(":")[0] in {f"gres/{kind}" for kind in SHARED}), "")
+def slots_in(tres: Mapping[str, str]) -> dict[str, int]:
+    """The slots of a TRES list by kind: ``gres/shard=4,gres/shard:a100=3`` -> 3 of ``shard:a100``, 1 of ``shard``."""
+    found: dict[str, int] = {}
+    for kind in SHARED:
+        typed = {name: _count(name, n) for name, n in tres.items() if name.startswith(f"gres/{kind}:")}
+        whole = tres.get(f"gres/{kind}")
+        rest = _count(f"gres/{kind}", whole) - sum(typed.values()) if whole is not None else 0
+        if rest < 0:
+            raise ValueError(f"types of {kind} add up to {sum(typed.values())}, more than gres/{kind}={whole}")
+        found |= {name.removeprefix("gres/"): n for name, n in typed.items() if n} | ({kind: rest} if rest else {})
+    return found
+
+
+def slots_of(told: str) -> tuple[str, int] | None:
+    """The kind and the number of slots that a claim's profile tells (``shard=4``), None where it tells none."""
+    kind, equals, number = told.partition("=")
+    return (kind, int(number)) if equals and kind.split(":")[0] in SHARED and number.isdecimal() else None
+
+
+def shares_for(kind: str, slots: Iterable[tuple[str, int, int]]) -> tuple[int, int] | None:
+    """What slots of a kind share of a node (`exporters.model.Node`): milliGPU, and how many they are; None: not told.
+
+    A job may be told by another of the two names that a kind has, with a type and without: without one its slots are of
+    all types.
+    """
+    name, _, of = kind.partition(":")
+    some = [shares for shares in slots if shares[0].partition(":")[0] == name]
+    found = [shares for shares in some if shares[0] == kind]
+    found = found or [shares for shares in some if not of or shares[0] == name]
+    return (sum(size for _, size, _ in found), sum(count for *_, count in found)) if found else None
+
+
+def slot_shares(gres: str) -> dict[str, tuple[tuple[str, int, int], ...]]:
+    """What the slots of a node's GRES list share, by the cards' model, as `exporters.model.Node` has it.
+
+    >>> slot_shares("gpu:a100:4(S:0-1),shard:16")
+    {'a100': (('shard', 4000, 16),)}
+    """
+    cards, slots = capacity(parse_gres(gres)), parse_slots(gres)
+    found: dict[str, tuple[tuple[str, int, int], ...]] = {}
+    for model, milligpu in cards.items():
+        shares = []
+        for kind, count in sorted(slots.items()):
+            of = kind.partition(":")[2]
+            if count and of in ("", model):
+                shares.append((kind, milligpu if of else sum(cards.values()), count))
+        if shares:
+            found[model] = tuple(shares)
+    return found
+
+
+def parse_slots(text: str) -> dict[str, int]:
+    """The slots of a GRES list by kind: ``gpu:a100:4(S:0),shard:a100:16(S:0)`` -> 16 of ``shard:a100``.
+
+    Raises ValueError for what is not a GRES list.
+    """
+    found: dict[str, int] = {}
+    for name, words, notes in _items(text):
+        if name in SHARED:
+            count = _COUNT.fullmatch(words[-1]) if words else None
+            told = int(notes["CNT"]) if "CNT" in notes else 1
+            number = int(count[1]) * _UNITS[count[2] or ""] if count else told
+            if number > MOST_UNITS:
+                raise ValueError(f"{number} slots of a node: none has more than {MOST_UNITS}")
+            kind = ":".join([name, *(words[:-1] if count else words)])
+            found[kind] = found.get(kind, 0) + number
+    return found
 
 
 def parse_gres(text: str) -> tuple[Cards, ...]:
@@ -140,9 +205,14 @@ def parse_gres(text: str) -> tuple[Cards, ...]:
 
     Other GRES are passed over, and so are types with no card. Raises ValueError for what is not a GRES list.
     """
+    cards = [_cards(words, notes) for name, words, notes in _items(text) if name == "gpu"]
+    return tuple(item for item in cards if item.count)
+
+
+def _items(text: str) -> Iterator[tuple[str, list[str], Mapping[str, str]]]:
+    """The items of a GRES list: name, what colons separate behind it, and notes."""
     if text in {"", "(null)", "N/A"}:
-        return ()
-    cards = []
+        return
     position = 0
     while position < len(text):
         found = _GRES.match(text, position)
@@ -150,9 +220,7 @@ def parse_gres(text: str) -> tuple[Cards, ...]:
             raise ValueError(f"{text!r} is not a GRES list such as gpu:h100:4(IDX:0-3)")
         position = found.end()
         name, *words = found["words"].replace("=", ":").removeprefix("gres:").removeprefix("gres/").split(":")
-        if name == "gpu":
-            cards.append(_cards(words, dict(_NOTE.findall(found["notes"]))))
-    return tuple(item for item in cards if item.count)
+        yield name, words, dict(_NOTE.findall(found["notes"]))
 
 
 def _cards(words: list[str], notes: Mapping[str, str]) -> Cards:

@@ -158,6 +158,17 @@ def parts_on(cluster: str, hands: Sequence[tuple[str, Sequence[Cards]]]) -> tupl
     )
 
 
+def slots_on(cluster: str, nodes: Sequence[str], slots: Mapping[str, int]) -> tuple[Part, ...]:
+    """The slots of a run dealt out to its nodes, in equal parts. What they weigh, the nodes tell."""
+    found = []
+    for kind, count in sorted(slots.items()):
+        base, rest = divmod(count, len(nodes))
+        for n, node in enumerate(nodes):
+            told, model = f"{kind}={base + (n < rest)}", kind.partition(":")[2]
+            found.append(Part(NodeKey(Scheduler.SLURM, cluster, node), 0, model, told, (), kind))
+    return tuple(found)
+
+
 _claim = thawed(Claim)
 
 

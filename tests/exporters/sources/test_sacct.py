@@ -117,12 +117,36 @@ def test_still_running_is_pending_and_open() -> None:
     ("changes", "why"),
     [
         ({"AllocTRES": "cpu=4"}, "no gpu"),
-        ({"AllocTRES": "cpu=4,gres/shard=2"}, "gres/shard is not metered"),
         ({"End": "110"}, "ran less than a second"),
     ],
 )
 def test_what_holds_no_cards_says_why(changes: dict[str, str], why: str) -> None:
     assert (why, ()) == (record(**changes).excluded, record(**changes).claims)
+
+
+@pytest.mark.parametrize(
+    ("tres", "held"),
+    [
+        ("cpu=4,gres/shard=2", [("", "shard=2", False)]),
+        ("gres/shard=3,gres/shard:a100=3", [("a100", "shard:a100=3", False)]),
+        ("gres/mps=50", [("", "mps=50", False)]),
+        ("gres/gpu=1,gres/mps=50", [("", "", False), ("", "mps=50", False)]),
+    ],
+)
+def test_slots_are_held_by_number_and_weigh_what_the_node_says(tres: str, held: list[tuple[str, str, bool]]) -> None:
+    claims = record(AllocTRES=tres, NNodes="1", NodeList="gn01").claims
+
+    assert held == [(c.model, c.profile, c.split_assumed) for c in claims]
+    assert {0} == {c.milligpu for c in claims if c.profile}
+    assert len(claims) == len({c.unit for c in claims})
+
+
+def test_slots_on_several_nodes_are_dealt_out_and_none_is_forgotten() -> None:
+    claims = record(AllocTRES="gres/shard=1", NNodes="2", NodeList="gn[01-02]").claims
+
+    assert [("gn01", "shard=1", True), ("gn02", "shard=0", True)] == [
+        (c.node.name, c.profile, c.split_assumed) for c in claims
+    ]
 
 
 def test_a_user_without_a_name_is_a_number() -> None:

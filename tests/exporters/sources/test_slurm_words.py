@@ -96,6 +96,46 @@ def test_a_gres_list_names_its_cards_and_their_indices(text: str, cards: list[Ca
     assert cards == list(gres.parse_gres(text))
 
 
+@pytest.mark.parametrize(
+    ("text", "shares"),
+    [
+        ("gpu:a100:4(S:0-1),shard:a100:16(S:0-1)", {"a100": [("shard:a100", 4000, 16)]}),
+        ("gpu:a100:4,shard:16", {"a100": [("shard", 4000, 16)]}),
+        ("gpu:2,mps:200", {"": [("mps", 2000, 200)]}),
+        ("gpu:a100:2,gpu:v100:2,shard:a100:8", {"a100": [("shard:a100", 2000, 8)]}),
+        ("gpu:a100:2,gpu:v100:2,mps:400", {"a100": [("mps", 4000, 400)], "v100": [("mps", 4000, 400)]}),
+        ("gpu:a100:4", {}),
+        ("shard:8", {}),
+        ("(null)", {}),
+    ],
+)
+def test_a_node_tells_what_its_slots_share(text: str, shares: dict[str, list[tuple[str, int, int]]]) -> None:
+    assert shares == {model: [*some] for model, some in gres.slot_shares(text).items()}
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("shard", (4000, 16)),
+        ("shard:a100", (4000, 16)),
+        ("mps", (4000, 400)),
+        ("mps:a100", (2000, 200)),
+        ("mps:l4", None),
+    ],
+)
+def test_slots_are_found_with_a_type_and_without(kind: str, told: tuple[int, int] | None) -> None:
+    slots = [("shard", 4000, 16), ("mps:a100", 2000, 200), ("mps:v100", 2000, 200)]
+
+    assert told == gres.shares_for(kind, slots)
+
+
+def test_the_slots_of_a_job_on_a_node_are_its_gres_less_notes() -> None:
+    assert {"shard:a100": 3} == gres.parse_slots("shard:a100:3(0/4,3/4,0/4,0/4)")
+    assert {"mps": 50} == gres.parse_slots("gpu:0,mps:50(IDX:0)")
+    with pytest.raises(ValueError, match="add up"):
+        gres.slots_in(gres.parse_tres("gres/shard=1,gres/shard:a100=2"))
+
+
 def test_what_is_no_gres_list_is_refused() -> None:
     with pytest.raises(ValueError, match="not a GRES list"):
         gres.parse_gres("gpu:h100:4(IDX:0-3")

@@ -12,7 +12,8 @@ from exporters.sources.kubernetes.pod_facts import Asked, PodFacts
 from exporters.sources.kubernetes.slots.fractions import GROUP, Fractional
 from exporters.sources.kubernetes.slots.resource_claims import Devices
 from exporters.sources.kubernetes.slots.resources import WHOLE
-from exporters.sources.kubernetes.slots.schemes import SHARED, SlotPool
+from exporters.sources.kubernetes.slots.schemes import SlotPool
+from exporters.sources.shares import SHARED
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,8 @@ from typing import Any
 from exporters.model import MILLI_PER_GPU
 from exporters.sources.kubernetes.raw import MAX_DEVICES, Raw, amount, items, number, part
 from exporters.sources.kubernetes.slots.resources import NO_RULES, Metered, Resources, driver_looks_like_cards
-from exporters.sources.kubernetes.slots.schemes import SHARED, partition_mode, partitions, plain_model
-from exporters.sources.shares import parts_of, split
+from exporters.sources.kubernetes.slots.schemes import partition_mode, partitions, plain_model
+from exporters.sources.shares import SHARED, parts_of, split
 
 GPU_DRIVERS = ("gpu.nvidia.com", "gpu.amd.com", "gpu.intel.com")
 NO_GPU_CLASS = "compute-domain-"

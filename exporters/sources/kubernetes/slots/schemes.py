@@ -32,10 +32,7 @@ from exporters.model import MILLI_PER_GPU
 from exporters.sources.kubernetes.raw import number
 from exporters.sources.kubernetes.slots.resources import Resources, partition_of, passed_model
 from exporters.sources.mig_profiles import Parts
-from exporters.sources.shares import by_count, cards_needed, divide_cards, parts_of, per_card
-
-SHARED = "shared"
-"""The profile of time-sliced (and MPS) replicas of whole cards, and of other parts that are told apart by no name."""
+from exporters.sources.shares import SHARED, by_count, cards_needed, divide_cards, parts_of, per_card
 
 MAX_CARDS = 1024
 """More cards than any machine has."""

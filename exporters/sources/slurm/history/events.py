@@ -83,21 +83,23 @@ def event(
         raise ValueError(f"the event ends ({end}) before it starts ({start})")
     if not name or start == end:
         return None
+    cards = _cards(state, number, tres)
     return NodeEvent(
         key=NodeKey(Scheduler.SLURM, cluster, name),
         start=start,
         end=end,
         up=bool(_AVAILABLE.fullmatch(state)),
-        milligpu=_milligpu(state, number, tres),
+        milligpu=None if cards is None else sum(cards.values()),
         reason=": ".join(part for part in (state, reason.strip()) if part),
+        cards=tuple(sorted(cards.items())) if cards and any(cards) else (),
     )
 
 
-def _milligpu(state: str, number: int | None, tres: str) -> int | None:
-    """The cards that were there, None where that is not told: a node that is no machine has none."""
+def _cards(state: str, number: int | None, tres: str) -> dict[str, int] | None:
+    """The cards that were there, by model, None where that is not told: a node that is no machine has none."""
     if state.startswith("FUT") or (number is not None and is_absent(number)):
-        return 0
+        return {}
     cards = gres.cards_of(tres)
     if not cards or (number is None and state.endswith("~")):
         return None
-    return sum(gres.capacity(cards).values())
+    return gres.capacity(cards)

@@ -214,13 +214,13 @@ def _placed(cluster: str, tres: str, node_count: str, node_list: str) -> Placed:
         return Placed(0)
     if node_count != str(len(nodes)):
         raise ValueError(f"NodeList {node_list!r} names {len(nodes)} nodes, but NNodes is {node_count}")
-    cards = gres.cards_of(tres)
+    cards, slots = gres.cards_of(tres), gres.slots_in(gres.parse_tres(tres))
+    shared = runs.slots_on(cluster, nodes, slots) if slots else ()
     if not cards:
-        shared = gres.shared_in(gres.parse_tres(tres))
-        return Placed(len(nodes), (), f"{shared} is not metered" if shared else "no gpu")
+        return Placed(len(nodes), shared, "" if shared else "no gpu")
     # a node to which none is dealt may have given some all the same: that it was the run's is not forgotten
     hands = [hand or [gres.Cards(cards[0].type, 0)] for hand in runs.deal(cards, len(nodes))]
-    return Placed(len(nodes), runs.parts_on(cluster, list(zip(nodes, hands, strict=True))))
+    return Placed(len(nodes), (*runs.parts_on(cluster, list(zip(nodes, hands, strict=True))), *shared))
 
 
 @lru_cache(maxsize=1024)

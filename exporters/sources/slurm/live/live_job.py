@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from exporters.model import Claim, Demand, Job, JobKey, Node, Reject, Scheduler, Snapshot
+from exporters.model import Claim, Demand, Job, JobKey, Node, NodeKey, Reject, Scheduler, Snapshot
+from exporters.sources.shares import SHARED, by_count
 from exporters.sources.slurm import gres, runs
 from exporters.sources.slurm.gres import Cards
 from exporters.sources.slurm.runs import Phase
@@ -65,11 +66,26 @@ class Queue:
     rejects: list[Reject]
 
 
-def nouns(items: Iterable[LiveJob | Reject], cluster: str, now: int, cluster_name: str = "") -> Queue:
+Slots = Mapping[str, Sequence[tuple[str, int, int]]]
+"""What slots of each node share, by the node's name, as `exporters.model.Node` has it."""
+
+
+def slots_of_nodes(nodes: Iterable[Node | Reject]) -> Slots:
+    """What nodes tell of their slots."""
+    found: dict[str, dict[tuple[str, int, int], None]] = {}
+    for node in nodes:
+        if isinstance(node, Node) and node.slots:
+            found.setdefault(node.key.name, {}).update(dict.fromkeys(node.slots))
+    return {name: [*slots] for name, slots in found.items()}
+
+
+def nouns(
+    items: Iterable[LiveJob | Reject], cluster: str, now: int, cluster_name: str = "", slots: Slots | None = None
+) -> Queue:
     """The queue in nouns: jobs that hold or wait, per-node claims, demands. Ended jobs are history's, not told here.
 
     ``now`` is when the queue was read, in epoch seconds. ``cluster_name`` is the ClusterName of what is asked: a
-    federation's clients may show jobs of its other members, which are theirs.
+    federation's clients may show jobs of its other members, which are theirs. ``slots`` are the nodes' own.
     """
     queue = Queue([], [], [], [])
     for item in items:
@@ -79,7 +95,7 @@ def nouns(items: Iterable[LiveJob | Reject], cluster: str, now: int, cluster_nam
         if item.cluster and cluster_name and item.cluster.lower() != cluster_name.lower():
             continue
         try:
-            _add(queue, item, cluster, now)
+            _add(queue, item, cluster, now, slots or {})
         except ValueError as error:
             queue.rejects.append(Reject(SOURCE, item.raw[:RECORD_LIMIT], f"job {item.native_id}: {error}"))
     return queue
@@ -138,7 +154,7 @@ def phase_of(states: Sequence[str]) -> Phase:
     return Phase.HOLDS if Phase.HOLDS in phases or "RESIZING" in states else Phase.ENDED
 
 
-def _add(queue: Queue, item: LiveJob, cluster: str, now: int) -> None:
+def _add(queue: Queue, item: LiveJob, cluster: str, now: int, slots: Slots) -> None:
     phase = phase_of(item.states)
     if phase is Phase.ENDED:
         return
@@ -174,9 +190,29 @@ def _add(queue: Queue, item: LiveJob, cluster: str, now: int) -> None:
         raise ValueError("it runs but has no start time")
     hands, assumed = _hands(item)
     keys = runs.bridge_keys(item.admin_comment)
-    parts = runs.parts_on(cluster, hands)
+    parts = (*runs.parts_on(cluster, hands), *_on_slots(item, cluster, slots))
+    assumed = assumed or (not item.detail and len(item.nodes) > 1)
     queue.claims += runs.claims_of(key, item.native_id, parts, began, None, keys, split_assumed=assumed)
     queue.jobs.append(job)
+
+
+def _on_slots(item: LiveJob, cluster: str, slots: Slots) -> Iterator[runs.Part]:
+    """What the job has on each of its nodes of slots on their cards. Raises ValueError where a node tells of none."""
+    if item.detail:
+        told = [(node, gres.parse_slots(text)) for node, text in zip(item.nodes, item.detail, strict=True)]
+    elif item.nodes and (shared := gres.slots_in(gres.parse_tres(item.tres))):
+        dealt = runs.slots_on(cluster, item.nodes, shared)
+        told = [(part.node.name, dict([gres.slots_of(part.profile) or ("", 0)])) for part in dealt]
+    else:
+        return
+    for node, some in told:
+        for kind, count in some.items():
+            model = kind.partition(":")[2]
+            shares = gres.shares_for(kind, slots.get(node, ()))
+            if shares is None:
+                raise ValueError(f"it holds {count} of {kind} on {node}, which does not tell how many it has")
+            key = NodeKey(Scheduler.SLURM, cluster, node)
+            yield runs.Part(key, by_count(*shares, count), model, SHARED, (), kind)
 
 
 def _hands(item: LiveJob) -> tuple[list[tuple[str, Sequence[Cards]]], bool]:

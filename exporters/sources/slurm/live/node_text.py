@@ -108,6 +108,7 @@ def nodes_of(facts: NodeFacts, cluster: str) -> Iterator[Node]:
     reason = ": ".join(part for part in ("+".join(facts.states), facts.reason) if part) if unusable else ""
     has = () if is_absent(facts.states) else gres.parse_gres(facts.gres)
     models = gres.capacity(has) or {"": 0}
+    slots = gres.slot_shares(facts.gres) if has else {}
     for model, milligpu in models.items():
         yield Node(
             key=NodeKey(Scheduler.SLURM, cluster, facts.name),
@@ -116,6 +117,7 @@ def nodes_of(facts: NodeFacts, cluster: str) -> Iterator[Node]:
             model=model,
             reason=reason,
             hostnames=_hostnames(facts.hostname, facts.comment),
+            slots=slots.get(model, ()),
         )
 
 

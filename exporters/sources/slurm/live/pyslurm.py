@@ -58,9 +58,11 @@ class PySlurm(Source):
             except library.PyslurmError as error:
                 self._matches = False  # the release may be another next time
                 raise SourceError(f"pyslurm cannot read slurmctld: {error}. {MEND}") from error
-        queue = live_job.nouns([_read(job) for job in jobs.values()], self.cluster, int(now))
+        told = [*_nodes(found.values(), self.cluster)]
+        slots = live_job.slots_of_nodes(told)
+        queue = live_job.nouns([_read(job) for job in jobs.values()], self.cluster, int(now), slots=slots)
         try:
-            return live_job.snapshot(queue, _nodes(found.values(), self.cluster), now)
+            return live_job.snapshot(queue, told, now)
         except FormError as error:
             raise SourceError(f"pyslurm's list of nodes: {error}. {MEND}") from error
 

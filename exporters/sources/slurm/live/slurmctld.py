@@ -82,7 +82,9 @@ class Slurmctld(Source):
         with self._backoff.asking(now):
             jobs = self._jobs()
             nodes = self._ask(*self._scontrol, "--local", "-a", "-d", "-o", "show", "node")
-        queue, told = live_job.nouns(jobs, self.cluster, int(now), self._cluster_name), read_nodes(nodes, self.cluster)
+        told = [*read_nodes(nodes, self.cluster)]
+        slots = live_job.slots_of_nodes(told)
+        queue = live_job.nouns(jobs, self.cluster, int(now), self._cluster_name, slots)
         try:
             partial, why = live_job.unnamed(jobs, busy_nodes(nodes))
             found = live_job.snapshot(queue, told, now)

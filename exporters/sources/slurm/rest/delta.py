@@ -27,8 +27,9 @@ class KeptQueue:
         self._cluster, self._sluids, self._cluster_name = cluster, sluids, cluster_name
         self._last: tuple[float, int, live_job.Queue] | None = None
 
-    def at(self, now: float, ask: Callable[[int], bytes]) -> live_job.Queue:
-        """The queue as it is at ``now``. ``ask(since)`` gets a document; ``since`` 0 asks for all of it.
+    def at(self, now: float, ask: Callable[[int], bytes], slots: live_job.Slots) -> live_job.Queue:
+        """The queue as it is at ``now``. ``ask(since)`` gets a document; ``since`` 0 asks for all of it. ``slots`` are
+        the nodes' own.
 
         Raises what ``ask`` raises, and `FormError`; what was known is not returned in the place of an answer.
         """
@@ -45,6 +46,6 @@ class KeptQueue:
         if since and last is not None and not as_of:
             return last
         jobs = queue_json.read_jobs(document, sluids=self._sluids)
-        queue = live_job.nouns(jobs, self._cluster, int(now), self._cluster_name)
+        queue = live_job.nouns(jobs, self._cluster, int(now), self._cluster_name, slots)
         self._last = (now, as_of, queue)
         return queue

@@ -120,9 +120,10 @@ class Slurmrestd(Source):
         """Read nodes once, and jobs if any of them changed. Raises `SourceError` when either cannot be read."""
         try:
             with self._backoff.asking(now):
-                queue = self._queue.at(now, self._jobs_since)
                 nodes = rest_json.document(self._api.ask("slurm", "nodes"), "nodes")
-            return live_job.snapshot(queue, rest_json.read_nodes(nodes, self.cluster), now)
+                told = [*rest_json.read_nodes(nodes, self.cluster)]
+                queue = self._queue.at(now, self._jobs_since, live_job.slots_of_nodes(told))
+            return live_job.snapshot(queue, told, now)
         except FormError as error:
             raise SourceError(f"{self._api.client.where}: {error}. {MEND}") from error
 
