@@ -31,7 +31,7 @@ class Dated(Site):
     @property
     def text(self) -> str:
         found = SETTINGS.format(url=self.engine.url.render_as_string(hide_password=False), price="1")
-        return found[: found.index("rates:")] + f"rates: {self.rates}\n"
+        return found[: found.index("rates:")] + f"rates: {self.rates}\n{self.extra}"
 
     def priced(self, rates: str) -> None:
         """Set prices, and book October with them."""

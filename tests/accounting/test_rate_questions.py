@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from accounting.statements.chargeback import COLUMNS
+from accounting.statements.summary import SUMMARY_COLUMNS
 from accounting.store.database import connect
 from meterbridge import main
 from tests.accounting.october import seen, told
 from tests.accounting.test_dated_prices import TWO, Dated
 from tests.accounting.test_rate_cards import CARD, carded, in_qos, price
+from tests.contributing.outputs import served
 
 
 @pytest.fixture
@@ -111,3 +116,59 @@ def test_explain_of_what_has_no_price_says_so(site: Dated) -> None:
 
     assert "  it is idle, and only charged time has a price: 0 EUR" == ask(site, "explain", idle["line_id"])[-1]
     assert "no line L00" in "".join(ask(site, "explain", "L00", code=3))
+
+
+EVERYTHING = """
+cards:
+  - name: until
+    currency: EUR
+    valid_to: 2026-10-01T02:15:30Z
+    su_price: 0.10
+    prices:
+      - {su: 7, when: {scheduler: slurm}}
+      - {su: 5, gpu_hour: 0.333}
+    factors:
+      - {name: qos, factor: 1.5, when: {qos: premium}}
+      - {name: project, factor: 0.9, when: {project: vision, namespace: vision}}
+      - {name: markup, factor: 1.19}
+  - name: from then on
+    currency: EUR
+    valid_from: 2026-10-01T02:15:30Z
+    prices:
+      - {gpu_hour: 1.01, when: {gpu_model: H100, account: [vision, nlp], scheduler: slurm}}
+      - {gpu_hour: 0.57, when: {scheduler: kubernetes, namespace: vision, gpu_model: h100}}
+    factors:
+      - {name: qos, factor: 1.25, when: {qos: premium}}
+      - {name: markup, factor: 1.07}
+"""
+
+
+def test_every_reader_has_the_amounts_of_a_month_in_which_every_rule_is_used(site: Dated) -> None:
+    """Files, API, metrics, `periods`, `rates diff` and what the month is closed with."""
+    carded(site.folder, EVERYTHING)
+    site.run("reconcile", "--period", "2026-10")
+    checked = ask(site, "check", "2026-10")
+    lines = site.lines("2026-10")
+    amounts = [Decimal(line["amount"]) for line in lines if line["disposition"] == "charged"]
+    units = sum(Decimal(line["service_units"] or 0) for line in lines)
+    whole = sum(amounts, Decimal())
+    answers = served(site)
+    summary = [*csv.DictReader(site.month("2026-10")[1].decode().splitlines())]
+    (compared,) = (row for row in ask(site, "diff", "settings", "settings", "--period", "2026-10") if "together" in row
+                   and "SU" not in row)  # fmt: skip
+
+    assert 4 == len(amounts)
+    assert 4 == len([line for line in checked if " lines: " in line])
+    assert [] == [line for line in checked if line.startswith("note")]
+    assert (str(whole), units) == (summary[-1]["amount"], Decimal(summary[-1]["service_units"]))
+    for answer in ("api", "api_csv"):
+        assert [{n: line[n] for n in COLUMNS} for line in lines] == [
+            {n: row[n] for n in COLUMNS} for row in answers[answer]
+        ]
+    expected = [{n: row[n] for n in SUMMARY_COLUMNS} for row in summary[:-1]]
+    assert expected == [{n: row[n] for n in SUMMARY_COLUMNS} for row in answers["api_summary"]]
+    assert {"vision": float(whole)} == {project: float(paid) for project, paid in answers["charge"].items()}
+    assert str(whole) in site.run("periods")
+    assert 2 == compared.count(str(whole))
+    assert f"2026-10 is closed: {whole} EUR\n" == site.run("close", "2026-10")
+    assert "every invariant holds\n" == site.run("check")
