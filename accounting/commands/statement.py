@@ -1,4 +1,4 @@
-"""``meterbridge statement``: what finance receives."""
+"""``meterbridge statement``: what finance receives, and what a project lead reads."""
 
 from __future__ import annotations
 
@@ -9,15 +9,29 @@ import click
 from accounting.commands.month import month
 from exporters.commands.options import config_option
 
+EXAMPLES = """\b
+Examples:
+  meterbridge statement 2026-10                          three files, here
+  meterbridge statement 2026-10 --html --out statements  and a page for the site and for each project
+"""
 
-@click.command()
+
+@click.command(epilog=EXAMPLES)
 @click.argument("period", callback=month)
 @config_option
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Folder for the files.")
-def statement(period: str, config_file: Path, out: Path) -> None:
-    """Write the chargeback of a month: chargeback-PERIOD.csv, its summary and its notes."""
+@click.option(
+    "--html", is_flag=True, help="Also pages for people: PERIOD.html, and PERIOD/PROJECT.html for each project."
+)
+def statement(period: str, config_file: Path, out: Path, html: bool) -> None:
+    """Write the chargeback of a month: chargeback-PERIOD.csv, its summary and its notes.
+
+    All files of a call are made from one reading of the books, so they agree to the cent.
+    """
     from accounting.site import book
+    from accounting.site.statement_pages import every_file
     from exporters.config import load
 
-    for path in book.write_statement(load(config_file), period, out):
+    config = load(config_file)
+    for path in book.write_statement(config, period, out, every_file(config, out, html=html)):
         click.echo(path)

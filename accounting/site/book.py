@@ -5,7 +5,7 @@ Everything here is plumbing: what the verbs mean is in the rooms they call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -46,6 +46,8 @@ from exporters.join.shard import WHOLE, Shard
 from exporters.wiring import slurm
 
 Progress = Callable[[int, int, int], None]
+More = Callable[[Engine, Period, Statement], Mapping[Path, Iterable[str | bytes]]]
+"""What other files there are of a month, and what is in them."""
 
 
 def ledger(config: Config, *, create: bool = False) -> Engine:
@@ -283,8 +285,8 @@ def served(engine: Engine, period: Period, at: Prices) -> Statement:
     return replace(month_statement(engine, period, at.cards), words=Asked(engine))
 
 
-def write_statement(config: Config, name: str, folder: Path) -> Sequence[Path]:
-    """Write a month's chargeback, summary and notes; the paths of the files."""
+def write_statement(config: Config, name: str, folder: Path, more: More = lambda *_: {}) -> Sequence[Path]:
+    """Write a month's chargeback, summary and notes, and ``more``; the paths of the files."""
     with opened(config) as engine:
         period = known_month(engine, name, zone(config))
         at = prices(config, engine, period)
@@ -294,7 +296,7 @@ def write_statement(config: Config, name: str, folder: Path) -> Sequence[Path]:
         month = statement(config, engine, period, at)
         told = kept if at.closed else doubts(engine, period)
         basis = Basis(at.closed, {name: at.earlier[name] for name in month.corrected}, owed, told)
-        return write_files(folder, month, at.rates, at.terms, basis)
+        return write_files(folder, month, at.rates, at.terms, basis, more(engine, period, month))
 
 
 def explain(config: Config, line_id: str, name: str | None, *, escape: bool) -> bytes:

@@ -62,14 +62,17 @@ def month_sums(engine: Engine, period: Period, cards: Cards) -> Sums:
     usages = _rated(engine, period, cards)
     counted = usages.filter(pl.col("disposition") != "")
     charged = counted.filter(pl.col("disposition") == Disposition.CHARGED.value)
-    by_project = charged.group_by(pl.col("project").cast(pl.String)).agg(pl.col("minor").sum())
+    by_project = (
+        charged.group_by(pl.col("project").cast(pl.String)).agg(pl.col("minor", "charged").sum()).sort("project")
+    )
     digits = cards.own.minor_digits
     return Sums(
         int(counted["charged"].sum()),
         int(charged["charged"].sum()),
-        {project: Decimal(minor).scaleb(-digits) for project, minor in by_project.sort("project").iter_rows()},
+        {project: Decimal(minor).scaleb(-digits) for project, minor, _ in by_project.iter_rows()},
         cards.own.zero,
         _units(charged),
+        {project: charged for project, _, charged in by_project.iter_rows()},
     )
 
 
@@ -115,7 +118,7 @@ class Sums:
     """What a month comes to, corrections included. ``capacity`` and ``charged`` are milliGPU-seconds.
 
     ``amounts`` is what each project pays, the sum of its lines' amounts; ``units`` are its service units in millionths,
-    where some are counted.
+    where some are counted; ``by_project`` is its part of ``charged``.
     """
 
     capacity: int
@@ -123,6 +126,7 @@ class Sums:
     amounts: Mapping[str, Decimal]
     zero: Decimal
     units: Mapping[str, int] = field(default_factory=dict)
+    by_project: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def amount(self) -> Decimal:

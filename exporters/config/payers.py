@@ -100,3 +100,10 @@ class Rates(Section):
         if self.cards and (self.gpu_hour or self.default is not None or "currency" in self.model_fields_set):
             raise ValueError("cards say all prices and their currency: move gpu_hour, default and currency into a card")
         return self
+
+
+class Statements(Section):
+    """How pages for people write numbers and dates: each format is an example of itself."""
+
+    numbers: Literal["1,234.56", "1.234,56", "1 234,56", "1 234.56", "1'234.56", "1234.56"] = "1,234.56"
+    dates: Literal["2026-10-31", "31.10.2026", "31/10/2026", "10/31/2026"] = "2026-10-31"

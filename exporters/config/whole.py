@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from exporters.config.devices import Dcgm, DcgmDiscovery, Devices, PortDiscovery, Rdma
 from exporters.config.kubernetes import KubernetesCluster
 from exporters.config.listeners import Service, Web
-from exporters.config.payers import Ledger, MachineRules, Project, Rates
+from exporters.config.payers import Ledger, MachineRules, Project, Rates, Statements
 from exporters.config.section import ConfigError, Section
 from exporters.config.slurm import SlurmCluster
 from exporters.config.values import Duration
@@ -36,6 +36,7 @@ class Config(Section):
     max_jobs: int = Field(default=50_000, gt=0)
     ledger: Ledger | None = None
     rates: Rates = Rates()
+    statements: Statements = Statements()
     web: Web = Web()
     service: Service = Service()
 

@@ -38,6 +38,7 @@ class Usage:
     energy_joules: float = 0.0
     samples_seen: int = 0
     samples_expected: int = 0
+    state: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,8 +62,8 @@ def tables(usages: Sequence[Usage], corrects: str = "") -> tuple[pl.DataFrame, K
 
 
 def _words(key: JobKey, said: Usage | None) -> tuple[str, ...]:
-    told = (said.job_name, said.user, said.account, said.partition, said.qos) if said else ("",) * 5
-    return key.scheduler.value, storable(key.cluster), storable(key.id), *map(storable, told), ""
+    told = (said.job_name, said.user, said.account, said.partition, said.qos, said.state) if said else ("",) * 6
+    return key.scheduler.value, storable(key.cluster), storable(key.id), *map(storable, told)
 
 
 def produced(usages: Sequence[Usage], rates: Rates = RATES, period: str = PERIOD) -> Statement:

@@ -1,0 +1,103 @@
+"""The pages of a month for people, out of a site's ledger: this month, the one before, and those of the trend."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy import Engine
+
+from accounting.periods.closing import period_states
+from accounting.rates.rating import RatingError
+from accounting.site import book
+from accounting.site.known_months import month_names
+from accounting.statements import Statement
+from accounting.statements.doubts import doubts
+from accounting.statements.html.formats import Formats
+from accounting.statements.html.statement_page import TREND, MonthSum, Pages, Standing, Surroundings
+from accounting.statements.month import month_sums
+from accounting.store.calendar import Period, period_at, period_named
+from exporters.config import Config
+
+_PLAIN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+def pages_of(config: Config, engine: Engine, period: Period, statement: Statement) -> Pages:
+    """The pages of a month. What is known of earlier months that cannot be priced now is left out of them."""
+    zone = book.zone(config)
+    state = next((s for s in period_states(engine) if s.name == period.name), None)
+    kept = state.closed_with if state else None
+    before = period_at(period.start - 1, zone)
+    names = [name for name in month_names(engine) if name < period.name][-(TREND - 1) :]
+    around = Surroundings(
+        config.site,
+        Formats(config.statements.numbers, config.statements.dates, zone),
+        Standing(state.state, state.closed_at, state.seal.hex()) if state else Standing(),
+        _statement(config, engine, before) if before.name in names else None,
+        [found for name in names if (found := _sum(config, engine, period_named(name, zone)))],
+        kept.doubts if kept else doubts(engine, period),
+    )
+    return Pages.of(statement, around)
+
+
+def _statement(config: Config, engine: Engine, period: Period) -> Statement | None:
+    try:
+        return book.statement(config, engine, period)
+    except RatingError:
+        return None
+
+
+def _sum(config: Config, engine: Engine, period: Period) -> MonthSum | None:
+    try:
+        at = book.prices(config, engine, period)
+        sums = month_sums(engine, period, at.cards)
+    except RatingError:
+        return None
+    return MonthSum(period.name, at.rates.currency, sums.by_project, sums.amounts)
+
+
+def every_file(config: Config, folder: Path, *, html: bool) -> book.More:
+    """The files that are asked for besides the chargeback (`accounting.site.book.write_statement`)."""
+
+    def files(engine: Engine, period: Period, statement: Statement) -> Mapping[Path, Iterable[str]]:
+        return page_files(pages_of(config, engine, period, statement), folder) if html else {}
+
+    return files
+
+
+def page_files(pages: Pages, folder: Path) -> Mapping[Path, Iterable[str]]:
+    """The files of a month: the site's ``2026-10.html``, and ``2026-10/PROJECT.html``; each is made when it is read."""
+    period = pages.statement.billing_period
+    names = file_names(pages.projects)
+
+    def project(name: str) -> Iterable[str]:
+        yield pages.project(name)
+
+    def site() -> Iterable[str]:
+        yield pages.site(lambda name: quote(f"{period}/{names[name]}.html"))
+
+    of_projects = {folder / period / f"{file}.html": project(name) for name, file in names.items()}
+    return {**of_projects, folder / f"{period}.html": site()}
+
+
+def file_names(projects: Sequence[str]) -> Mapping[str, str]:
+    """A file's name for each project, without its ending: itself where it is a plain one, else what is plain of it and
+    a digest, so that no two projects share a file, whatever their letter case.
+
+    >>> file_names(["vision", "Vision/../x"])
+    {'vision': 'vision', 'Vision/../x': 'vision-x-d54cc214'}
+    """
+    return {
+        name: name if _PLAIN.fullmatch(name) else f"{_plain(name)}-{_digest(name)}".lstrip("-") for name in projects
+    }
+
+
+def _plain(name: str) -> str:
+    return "-".join(re.findall(r"[a-z0-9]+", name.casefold()))[:48].strip("-")
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:8]

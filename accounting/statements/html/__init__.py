@@ -1,0 +1,1 @@
+"""The statement as a page that a person reads: figures, charts, the difference to the month before, and the HTML."""
