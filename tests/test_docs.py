@@ -178,3 +178,15 @@ def test_the_glossary_is_in_order() -> None:
     words = re.findall(r"^\| ([^|]+) \|", (DOCS / "glossary.md").read_text(), re.MULTILINE)[1:]
 
     assert sorted(words, key=lambda w: w.lower().replace("_", "")) == words
+
+
+def test_every_fault_of_the_reliability_page_is_held_by_a_test_that_there_is() -> None:
+    named = re.findall(r"`(test_[a-z0-9_]+)` \|$", (DOCS / "reliability.md").read_text(), re.MULTILINE)
+    there = {
+        name for path in Path("tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())
+    }
+    rows = [line for line in (DOCS / "reliability.md").read_text().splitlines() if line.startswith("| ")]
+    faults = [line for line in rows if not line.startswith("| fault")]
+
+    assert set() == set(named) - there
+    assert len(faults) == len(named) > 30
