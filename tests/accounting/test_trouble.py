@@ -29,6 +29,8 @@ ASKING = [
     ("disputes",),
     ("explain", "L1"),
     ("export", "beancount", "2026-10"),
+    ("ledger", "backup", "copy"),
+    ("ledger", "vacuum"),
     ("periods",),
     ("rates", "check", "2026-10"),
     ("reconcile",),
