@@ -8,13 +8,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import resource
 import shlex
 import sqlite3
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,17 @@ _FORMS = {"iso:": "%Y-%m-%dT%H:%M:%SZ", "day:": "%Y-%m-%d", "month:": "%Y-%m"}
 _TIME = re.compile(r"@(iso:|day:|month:)?(T0|NOW)((?:[+-](?:\d+[smhd])+)*)@")
 QUIET = 0.4
 """Seconds in which the watches of a running exporter hear of a change."""
+
+
+@contextmanager
+def _files_up_to(size: int) -> Iterator[None]:
+    """No file of this process may become larger (0: as before)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size or soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 class Case:
@@ -145,17 +158,18 @@ class Case:
             "write": lambda: [(self.here / p).write_text(self.render(t)) for p, t in value.items()],
             "serve": lambda: None,  # the service is started by those who ask it
             "get": lambda: self.get(value),
-            "run": lambda: self.command(value, more.get("as", "")),
+            "run": lambda: self.command(value, more.get("as", ""), more.get("fsize", 0)),
         }
         known[name]() if name in known else self.command(name)
 
-    def command(self, line: str, name: str = "") -> None:
-        """One command line of meterbridge."""
+    def command(self, line: str, name: str = "", fsize: int = 0) -> None:
+        """One command line of meterbridge; with ``fsize`` no file may become larger, as on a full disk."""
         words = shlex.split(self.render(line))
         name = name or words[0]
         if words[0] == "statement" and "--out" not in words:
             words += ["--out", str(self.here / "out")]
-        told = CliRunner().invoke(main, words, env={"METERBRIDGE_CONFIG": str(self.here / "meterbridge.yaml")})
+        with _files_up_to(fsize):
+            told = CliRunner().invoke(main, words, env={"METERBRIDGE_CONFIG": str(self.here / "meterbridge.yaml")})
         assert told.exception is None or isinstance(told.exception, SystemExit), told.exc_info
         self.codes[name], self.said[name] = told.exit_code, self.said.get(name, "") + told.output
         self.printed = told.stdout

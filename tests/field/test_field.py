@@ -10,7 +10,7 @@ fake API server and the case's own folder.
 
 Steps: ``once``, ``watch: ROUNDS``, ``stop``, ``books`` (ingest, reconcile, statement), ``files: FOLDER`` (``expire:
 true``: 410 Gone), ``settings``, ``sql``, ``write``, ``serve``, ``get``; every other text is a command line of
-meterbridge (``run: text``, ``as: NAME``). Checks: `tests.field.checks`.
+meterbridge (``run: text``, ``as: NAME``, ``fsize: BYTES`` that a file may have). Checks: `tests.field.checks`.
 
 The data are synthetic, written after what the named sources tell; the commands and the API server are fakes.
 """
