@@ -28,6 +28,7 @@ from accounting.rates.rating import SU_DIGITS
 from accounting.statements.compose import Statement
 from accounting.statements.csvtext import cell, csv_lines, safe
 from accounting.statements.hours import DECIMALS, micro_hours
+from accounting.statements.known.jobs import IDENTITY
 from accounting.statements.lines import PIECE, line_text, linked_text, of_some
 from accounting.statements.measurements import measurements
 from accounting.store.ahead import ahead
@@ -151,7 +152,10 @@ def whole_lines(statement: Statement, first: int, count: int) -> pl.DataFrame:
     job, as people write it), ``line_id`` and ``corrected`` (names of lines as they are printed).
     """
     lines = statement.lines.slice(first, count)
-    own, linked = statement.words(lines["job"]), of_some(lines["linked"], lambda ids: linked_text(statement.words(ids)))
+    own, linked = (
+        statement.words(lines["job"]),
+        of_some(lines["linked"], lambda ids: linked_text(statement.words(ids, IDENTITY))),
+    )
     return lines.with_columns(own).with_columns(
         *measurements(lines).get_columns(),
         line_text(lines["line"]).alias("line_id"),

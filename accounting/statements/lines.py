@@ -31,7 +31,7 @@ from accounting.rates.rating import Rates, RatingError, money
 from accounting.statements.categories import categories, mapped, ordered
 from accounting.statements.compose import Statement, totalled
 from accounting.statements.known.facts import asked, facts_of
-from accounting.statements.known.jobs import Words
+from accounting.statements.known.jobs import IDENTITY, Words
 from accounting.statements.known.kept import nothing_kept, overlaid
 from accounting.statements.usage import GROUP, MEASURES
 from accounting.store.ahead import ahead
@@ -191,7 +191,7 @@ def _together(parts: pl.DataFrame) -> pl.DataFrame:
 
 def _about(lines: pl.DataFrame, words: Words, billing_period: str) -> pl.DataFrame:
     """``scheduler`` and ``cluster`` of some lines, and as ``line`` what each is about."""
-    own, linked = words(lines["job"]), of_some(lines["linked"], lambda ids: _key(words(ids)))
+    own, linked = words(lines["job"], IDENTITY), of_some(lines["linked"], lambda ids: _key(words(ids, IDENTITY)))
     of = mapped(lines["corrects"], lambda month: framed(billing_period) + (framed(month) if month else ""))
     place = own.select(pl.col("scheduler", "cluster").cast(pl.Categorical))
     return place.with_columns(line=_text(of, lines, _key(own), linked))
@@ -273,7 +273,7 @@ def _order(lines: pl.DataFrame, words: Words) -> pl.Series:
         return order
     at = order.gather(tied)
     some = lines.select("job", "gpu_model", "disposition", "line")[at].with_columns(
-        keys.gather(at), at=at, run=words(lines["job"].gather(at))["run"]
+        keys.gather(at), at=at, run=words(lines["job"].gather(at), ["run"])["run"]
     )
     some = some.sort("key", "run", "gpu_model", "disposition", "line")
     twice = some.filter(pl.col("line") == pl.col("line").shift())

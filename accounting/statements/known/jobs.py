@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,6 +17,9 @@ from accounting.store.tables import jobs
 JOB = ("scheduler", "cluster", "run", "job_name", "user", "account", "partition", "qos", "state")
 """What is known of a job in words; ``run`` is the id of its `exporters.model.JobKey`."""
 
+IDENTITY = ("scheduler", "cluster", "run")
+"""Those of them that name it."""
+
 FEW = ("scheduler", "cluster", "user", "account", "partition", "qos", "state")
 """Those of them of which many jobs have the same."""
 
@@ -24,8 +27,8 @@ FEW = ("scheduler", "cluster", "user", "account", "partition", "qos", "state")
 class Words(Protocol):
     """What is known of jobs."""
 
-    def __call__(self, ids: pl.Series) -> pl.DataFrame:
-        """`JOB` of some jobs, a row for each id in their order; all empty for 0, which is nobody.
+    def __call__(self, ids: pl.Series, names: Sequence[str] = JOB) -> pl.DataFrame:
+        """``names`` of `JOB` of some jobs, a row for each id in their order; all empty for 0, which is nobody.
 
         Raises `LedgerError` for a job that is not there.
         """
@@ -62,14 +65,14 @@ class Known:
 
     table: pl.DataFrame
 
-    def __call__(self, ids: pl.Series) -> pl.DataFrame:
-        """`JOB` of some jobs."""
+    def __call__(self, ids: pl.Series, names: Sequence[str] = JOB) -> pl.DataFrame:
+        """``names`` of `JOB` of some jobs."""
         known = self.table["id"]
         places = known.search_sorted(ids)
         lost = ids.filter(known.gather(places.clip(upper_bound=len(known) - 1)) != ids)
         if len(lost):
             raise LedgerError(f"no job {lost[0]}, of which something is booked: see meterbridge check")
-        return self.table.select(JOB)[places]
+        return self.table.select(names)[places]
 
     def at_once(self, ids: pl.Series) -> Words:  # noqa: ARG002 - all are here already
         """The same."""
@@ -82,9 +85,9 @@ class Asked:
 
     engine: Engine
 
-    def __call__(self, ids: pl.Series) -> pl.DataFrame:
-        """`JOB` of some jobs."""
-        return self.at_once(ids)(ids)
+    def __call__(self, ids: pl.Series, names: Sequence[str] = JOB) -> pl.DataFrame:
+        """``names`` of `JOB` of some jobs."""
+        return self.at_once(ids)(ids, names)
 
     def at_once(self, ids: pl.Series) -> Words:
         """All of them, read in the order of the table."""
