@@ -21,6 +21,7 @@ from accounting.ledger.booking import CORRECTION
 from accounting.rates.rating import RatingError
 from accounting.store.calendar import OPEN
 from accounting.store.database import read
+from accounting.store.day_changes import Changes
 from accounting.store.tables import cursors, jobs, node_days, periods, postings, transactions
 from accounting.store.tables import rejects as rejects_table
 from exporters.model import MILLI_PER_GPU, Disposition
@@ -93,25 +94,85 @@ class Standing:
     by_project: Mapping[Gauge, Rows] = field(default_factory=dict)
 
 
-Amounts = Callable[[str], tuple[str, Mapping[str, Decimal]]]
-"""The currency of a billing month, and what each project pays in it. Raises `RatingError`."""
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What a billing month comes to: ``paid`` reads what each project pays in it. Raises `RatingError`.
+
+    ``prices`` are what it is priced by: where they are what they were, and so are the books, the amounts are, too.
+    """
+
+    currency: str
+    prices: Any
+    paid: Callable[[], Mapping[str, Decimal]]
 
 
-def stand(engine: Engine, amounts: Amounts) -> Standing:
-    """Read where the books stand. A month with a card that has no price has no charges, rather than wrong ones."""
-    with read(engine) as connection:
-        known = connection.execute(select(periods).order_by(periods.c.start_at)).all()
-        told = [p for p in known if p.state == OPEN or p in known[-MOST_PERIODS:]]
-        names = [p.name for p in told]
-        sums = _sums(connection, names)
-        disputed = and_(
-            node_days.c.transaction_id == transactions.c.id, postings.c.account == Disposition.DISPUTED.value
+Dues = Callable[[str], Due]
+"""What each month is due, by its name. Raises `RatingError`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Month:
+    """What was read of a month, and where the books stood with it then (``at``)."""
+
+    at: tuple[Any, ...]
+    sums: Sequence[_Sum]
+    disputes: float
+    corrections: float
+    charges: Rows
+
+
+class Months:
+    """What was last read of each month: it is read again when something was booked of it, or may be priced otherwise.
+
+    So a look costs what has changed since the last one, and nothing for a month that is closed.
+    """
+
+    def __init__(self) -> None:
+        self._read: dict[str, _Month] = {}
+
+    def of(self, connection: Connection, months: Sequence[Row[Any]], dues: Dues) -> list[_Month]:
+        """The months, in their order. Others are forgotten."""
+        read = {month.name: self._month(connection, month, dues) for month in months}
+        self._read = read
+        return [*read.values()]
+
+    def _month(self, connection: Connection, month: Row[Any], dues: Dues) -> _Month:
+        t = transactions.c
+        booked = connection.execute(select(func.max(t.id)).where(t.period == month.name)).scalar_one()
+        told = Changes(connection).of(month.start_at, month.end_at) if month.state == OPEN else 0  # jobs have prices
+        try:
+            due = dues(month.name)
+        except RatingError:
+            due = None
+        at = (month.state, booked, told, due and due.prices)
+        known = self._read.get(month.name)
+        if known is not None and known.at == at:
+            return known
+        disputed = and_(node_days.c.transaction_id == t.id, postings.c.account == Disposition.DISPUTED.value)
+        return _Month(
+            at,
+            _sums(connection, month.name),
+            _transactions(connection, month.name, disputed),
+            _transactions(connection, month.name, t.kind == CORRECTION),
+            {} if due is None else _charges(month.name, due),
         )
+
+
+def stand(engine: Engine, dues: Dues, known: Months) -> Standing:
+    """Read where the books stand. A month with a card that has no price has no charges, rather than wrong ones.
+
+    ``known`` is what was read before.
+    """
+    with read(engine) as connection:
+        every = connection.execute(select(periods).order_by(periods.c.start_at)).all()
+        told = [p for p in every if p.state == OPEN or p in every[-MOST_PERIODS:]]
+        months = known.of(connection, told, dues)
+        sums = [one for month in months for one in month.sums]
         overall: dict[Gauge, Rows] = {
             INTAKE: {(r.source, r.cluster): float(r.position) for r in connection.execute(select(cursors))},
             SECONDS: _seconds((s.period, s.disposition, s.model, s.quantity) for s in sums),
-            DISPUTES: _transactions(connection, names, disputed),
-            CORRECTIONS: _transactions(connection, names, transactions.c.kind == CORRECTION),
+            DISPUTES: {(p.name,): month.disputes for p, month in zip(told, months, strict=True)},
+            CORRECTIONS: {(p.name,): month.corrections for p, month in zip(told, months, strict=True)},
             STATE: {(p.name, p.state): 1.0 for p in told},
             ENDS: {(p.name,): float(p.end_at) for p in told},
             CONTRADICTED: _contradicted(connection, [p for p in told if p.state == OPEN]),
@@ -119,7 +180,8 @@ def stand(engine: Engine, amounts: Amounts) -> Standing:
         }
     own = [s for s in sums if s.project]
     seconds = _seconds((s.project, s.period, s.disposition, s.scheduler, s.model, s.quantity) for s in own)
-    return Standing(overall, {PROJECT_SECONDS: seconds, PROJECT_CHARGE: _charges(names, amounts)})
+    charges = {labels: amount for month in months for labels, amount in month.charges.items()}
+    return Standing(overall, {PROJECT_SECONDS: seconds, PROJECT_CHARGE: charges})
 
 
 class _Sum(NamedTuple):
@@ -133,7 +195,7 @@ class _Sum(NamedTuple):
     quantity: int
 
 
-def _sums(connection: Connection, names: Sequence[str]) -> list[_Sum]:
+def _sums(connection: Connection, name: str) -> list[_Sum]:
     p, t = postings.c, transactions.c
     scheduler = func.coalesce(jobs.c.scheduler, "")
     group = (t.period, p.project, p.account, p.model, scheduler)
@@ -142,7 +204,7 @@ def _sums(connection: Connection, names: Sequence[str]) -> list[_Sum]:
         .select_from(postings)
         .join(transactions, t.id == p.transaction_id)
         .outerjoin(jobs, jobs.c.id == p.job_id)
-        .where(t.period.in_(names), p.account.in_([d.value for d in Disposition]))
+        .where(t.period == name, p.account.in_([d.value for d in Disposition]))
         .group_by(*group)
     )
     return [_Sum(*row[:5], int(row[5])) for row in connection.execute(query)]
@@ -156,19 +218,17 @@ def _seconds(sums: Iterable[tuple[str | int, ...]]) -> Rows:
     return {labels: quantity / MILLI_PER_GPU for labels, quantity in added.items()}
 
 
-def _transactions(connection: Connection, names: Sequence[str], which: ColumnElement[bool]) -> Rows:
-    """How many different transactions of each period ``which`` holds for; 0 for a period that has none."""
+def _transactions(connection: Connection, name: str, which: ColumnElement[bool]) -> float:
+    """How many different transactions of a period ``which`` holds for."""
     t = transactions.c
     query = (
-        select(t.period, func.count(t.id.distinct()))
+        select(func.count(t.id.distinct()))
         .select_from(transactions)
         .join(postings, postings.c.transaction_id == t.id)
         .outerjoin(node_days, and_(node_days.c.machine == t.machine, node_days.c.start_at == t.start_at))
-        .where(t.period.in_(names), which)
-        .group_by(t.period)
+        .where(t.period == name, which)
     )
-    found = {period: float(count) for period, count in connection.execute(query)}
-    return {(name,): found.get(name, 0.0) for name in names}
+    return float(connection.execute(query).scalar_one())
 
 
 def _contradicted(connection: Connection, months: Iterable[Row[Any]]) -> Rows:
@@ -187,15 +247,12 @@ def _rejects(connection: Connection) -> Rows:
     return {(source,): float(count) for source, count in connection.execute(query)}
 
 
-def _charges(names: Iterable[str], amounts: Amounts) -> Rows:
-    found: dict[Labels, float] = {}
-    for period in names:
-        try:
-            currency, paid = amounts(period)
-        except RatingError:  # the statement refuses such a month and names the model; a gauge can only be absent
-            continue
-        found.update({(project, period, currency): float(amount) for project, amount in paid.items() if project})
-    return found
+def _charges(name: str, due: Due) -> Rows:
+    try:
+        paid = due.paid()
+    except RatingError:  # the statement refuses such a month and names the model; a gauge can only be absent
+        return {}
+    return {(project, name, due.currency): float(amount) for project, amount in paid.items() if project}
 
 
 class StandingCollector(Collector):

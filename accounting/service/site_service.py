@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine
@@ -18,7 +17,7 @@ from accounting.service.app import UnavailableError, UnknownPeriodError, create_
 from accounting.service.auth import TokenFile, Tokens
 from accounting.service.last_value import Latest
 from accounting.service.loop import Loop, Task
-from accounting.service.metrics import OPEN_FAMILIES, Standing, StandingCollector, Standings, stand
+from accounting.service.metrics import OPEN_FAMILIES, Due, Months, Standing, StandingCollector, Standings, stand
 from accounting.site import book, proof, recovery, rereading
 from accounting.site.known_months import month_names
 from accounting.statements import Statement
@@ -134,9 +133,11 @@ def service(config: Config, clock: Callable[[], float] = time.time) -> Service:
             lambda: book.reconcile_period(config, None, int(clock()), unfinished=False),
         )
     )
-    standings, rounds = Standings(), proof.Rounds(config.service.check_interval)
+    standings, known, rounds = Standings(), Months(), proof.Rounds(config.service.check_interval)
     registry.register(StandingCollector(OPEN_FAMILIES, standings.overall))
-    tasks.append(Task("standing", config.service.interval, lambda: standings.stands(standing_of(config, engine))))
+    tasks.append(
+        Task("standing", config.service.interval, lambda: standings.stands(standing_of(config, engine, known)))
+    )
     tasks.append(
         Task(
             "check",
@@ -151,12 +152,12 @@ def service(config: Config, clock: Callable[[], float] = time.time) -> Service:
     return Service(app, config, engine)
 
 
-def standing_of(config: Config, engine: Engine) -> Standing:
-    """Where the books stand now, each month at its own prices."""
+def standing_of(config: Config, engine: Engine, known: Months) -> Standing:
+    """Where the books stand now, each month at its own prices. ``known`` is what was read of months before."""
 
-    def amounts(month: str) -> tuple[str, Mapping[str, Decimal]]:
+    def due(month: str) -> Due:
         period = period_named(month, book.zone(config))
         at = book.prices(config, engine, period)
-        return at.rates.currency, month_sums(engine, period, at.cards).amounts
+        return Due(at.rates.currency, at, lambda: month_sums(engine, period, at.cards).amounts)
 
-    return stand(engine, amounts)
+    return stand(engine, due, known)

@@ -93,7 +93,7 @@ def test_a_month_without_contradictions_is_closed_with_the_text_that_it_always_w
 
 def test_metrics_tell_the_seconds_of_open_months_by_kind(contradicted: Site) -> None:
     def rows() -> dict[tuple[str, ...], float]:
-        standing = metrics.stand(contradicted.engine, lambda _: ("EUR", {}))
+        standing = metrics.stand(contradicted.engine, lambda _: metrics.Due("EUR", None, dict), metrics.Months())
         return dict(standing.overall[metrics.CONTRADICTED])
 
     expected = dict.fromkeys((("2026-10", kind) for kind in KINDS), 0.0)

@@ -22,11 +22,18 @@ RATES = Rates({"h100": Decimal("2.10")})
 """Those of the October site."""
 
 
-def stand(engine: Engine, rates: Rates = RATES) -> s.Standing:
-    def amounts(month: str) -> tuple[str, Mapping[str, Decimal]]:
-        return rates.currency, month_sums(engine, period_named(month), Cards(rates, {"2026-10": rates})).amounts
+def stand(
+    engine: Engine, rates: Rates = RATES, known: s.Months | None = None, asked: list[str] | None = None
+) -> s.Standing:
+    def due(month: str) -> s.Due:
+        def paid() -> Mapping[str, Decimal]:
+            if asked is not None:
+                asked.append(month)
+            return month_sums(engine, period_named(month), Cards(rates, {"2026-10": rates})).amounts
 
-    return s.stand(engine, amounts)
+        return s.Due(rates.currency, rates, paid)
+
+    return s.stand(engine, due, known or s.Months())
 
 
 def test_the_dispositions_of_a_month_sum_to_its_capacity(engine: Engine, tmp_path: Path) -> None:
@@ -73,6 +80,31 @@ def test_a_record_after_the_close_is_a_correction_in_the_month_it_is_booked_in(e
     assert 1.0 == overall[s.CORRECTIONS]["2026-11",]
     assert 0.0 == overall[s.CORRECTIONS]["2026-10",]
     assert 1.0 == overall[s.STATE]["2026-10", "closed"]
+
+
+def test_a_month_is_read_again_when_it_may_have_changed_and_not_before(engine: Engine, tmp_path: Path) -> None:
+    site, known = october(engine, tmp_path), s.Months()
+    first: list[str] = []
+    before = stand(engine, RATES, known, first)
+    nothing: list[str] = []
+
+    assert before == stand(engine, RATES, known, nothing)
+    assert (["2026-10"], []) == (first, nothing)
+
+    dearer: list[str] = []
+    price = Rates({"h100": Decimal("2.20")})
+    assert stand(engine, price) == stand(engine, price, known, dearer)
+    assert ["2026-10"] == dearer
+
+    site.run("close", "2026-10")
+    stand(engine, RATES, known)
+    told(engine, run_1(cards=7), now=SETTLED + DAY)
+    site.now = SETTLED + DAY
+    site.run("reconcile", "--period", "2026-10")
+    corrected: list[str] = []
+
+    assert stand(engine, RATES) == stand(engine, RATES, known, corrected)
+    assert ["2026-11"] == corrected
 
 
 def page(families: tuple[s.Gauge, ...], rows: dict[s.Gauge, s.Rows]) -> dict[str, dict[tuple[str, ...], float]]:

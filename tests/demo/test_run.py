@@ -21,7 +21,7 @@ from rich.console import Console
 
 from accounting.rates.rating import PriceRule, Rates
 from accounting.service.app import create_service
-from accounting.service.metrics import PROJECT_CHARGE
+from accounting.service.metrics import PROJECT_CHARGE, Months
 from accounting.service.site_service import LedgerBooks, standing_of
 from accounting.site import book, months
 from accounting.store.calendar import period_named
@@ -206,7 +206,7 @@ def test_a_price_by_partition_is_the_same_wherever_the_month_is_told(
         headers = {"X-API-Key": "admin-token"}
         page = client.get(f"/api/v1/statements/{month}?limit=10000", headers=headers).json()
         served = client.get(f"/api/v1/statements/{month}/summary", headers=headers).json()
-        gauges = standing_of(config, engine).by_project[PROJECT_CHARGE]
+        gauges = standing_of(config, engine, Months()).by_project[PROJECT_CHARGE]
     now = period_named("2026-11").end
     open_ = months.settle(config, month, now)
     kept = months.close_month(config, month, now, force=True)
