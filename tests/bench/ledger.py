@@ -1,4 +1,4 @@
-"""The month's reconciliation: against sorting its events, against SQL and pandas, its memory, and how its cost grows.
+"""The month's reconciliation: against SQL, Polars and pandas, its memory, and how its cost grows.
 
 ``python -m tests.bench.ledger`` prints the figures; `run` returns them as entries of build/bench.json. What takes much
 memory is measured in a process of its own: ``python -m tests.bench.ledger memory NODES`` or ``seconds NODES``.
@@ -16,14 +16,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
+import polars as pl
 
 from accounting.reconcile.rule import Rules
 from accounting.reconcile.sweep import ACCOUNTS, Batch, Columns, Sweep
-from tests.bench import plain_pandas
-from tests.bench.measure import Figure, figure, race, ratio
-from tests.bench.month import PERIOD, START, month
+from tests.bench import plain_pandas, plain_polars
+from tests.bench.measure import Figure, figure, race
+from tests.bench.month import PERIOD, month
 from tests.bench.rivals import Database, frames
 
 NODES = 1000
@@ -40,25 +40,24 @@ def run() -> dict[str, dict[str, Any]]:
 
 def figures() -> list[Figure]:
     """Measure all of it."""
-    seconds, slower = side_by_side()
+    ours, slower = side_by_side()
     gc.collect()
-    ours = statistics.median(seconds["sweep"])
     growth = {nodes: float(apart("seconds", nodes)) for nodes in GROWTH}
     return [
-        figure("sweep_vs_sort", ratio(seconds["sweep"], seconds["sort"]), "x np.sort", 2, "lower"),
-        figure("sweep_vs_duckdb", [slower["duckdb"] / ours], "x as fast", 8),
-        figure("sweep_vs_pandas", [slower["pandas"] / ours], "x as fast", 10),
+        figure("sweep_vs_duckdb", [slower["duckdb"] / ours], "x as fast", 12),
+        figure("sweep_vs_polars", [slower["polars"] / ours], "x as fast", 8),
+        figure("sweep_vs_pandas", [slower["pandas"] / ours], "x as fast", 20),
         figure("sweep_memory", [float(apart("memory", NODES))], "MB beside claims", 500, "lower"),
         figure("sweep_growth", [growth[GROWTH[-1]] / growth[GROWTH[0]]], "x per claim, 20M:0.5M", 1.3, "lower"),
         figure("sweep_growth_middle", [growth[GROWTH[1]] / growth[GROWTH[0]]], "x per claim, 5M:0.5M", 1.3, "lower"),
     ]
 
 
-def side_by_side() -> tuple[dict[str, list[float]], dict[str, float]]:
-    """CPU seconds of the sweep and of sorting, run by run; and of those who are slower, once."""
+def side_by_side() -> tuple[float, dict[str, float]]:
+    """CPU seconds of the sweep, the median of three runs; and of those who are slower, once."""
     site = month(NODES)
-    events = card_events(site)
-    return race({"sweep": lambda: swept(site), "sort": lambda: np.sort(events)}, runs=3), rivals(site)
+    seconds = race({"sweep": lambda: swept(site)}, runs=3)
+    return statistics.median(seconds["sweep"]), rivals(site)
 
 
 def swept(site: Columns) -> list[Batch]:
@@ -66,25 +65,22 @@ def swept(site: Columns) -> list[Batch]:
     return [*Sweep(site, Rules(), PERIOD)]
 
 
-def card_events(site: Columns) -> np.typing.NDArray[np.int64]:
-    """Machine, card and second at which each claim begins on each of its cards, in the order of the claims."""
-    machine = np.repeat(np.arange(len(site.machines)), np.diff(site.first))
-    cards = site.milligpu // 1000
-    key = np.repeat((machine << 36) | (site.start - START), cards)
-    card = np.arange(len(key)) - np.repeat(np.cumsum(cards) - cards, cards)
-    return key | (card << 32)
-
-
 def rivals(site: Columns) -> dict[str, float]:
-    """CPU seconds of the same sweep in SQL and in pandas, once they are known to come to the same."""
+    """CPU seconds of the same sweep in SQL, Polars and pandas, once they are known to come to the same."""
     tables = frames(site, PERIOD)
     database = Database(tables)
     found = {"duckdb": timed(database.sweep)}
     totals = {"duckdb": database.totals()}
-    begun = time.process_time()
-    postings = plain_pandas.sweep(**tables)
-    found["pandas"] = time.process_time() - begun
-    totals["pandas"] = postings
+    del database
+    for name, work, given in (
+        ("polars", plain_polars.sweep, {table: pl.from_pandas(frame) for table, frame in tables.items()}),
+        ("pandas", plain_pandas.sweep, tables),
+    ):
+        gc.collect()
+        begun = time.process_time()
+        postings = work(**given)
+        found[name] = time.process_time() - begun
+        totals[name] = pl.DataFrame(postings[["machine", "account", "project", "quantity"]]).to_pandas()
     ours = pd.concat([batch.frame()[["machine", "account", "project", "quantity"]] for batch in swept(site)])
     disputed = ours.machine[ours.account == ACCOUNTS.index("disputed")].unique()
     by = ["machine", "account", "project"]
