@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, select
 
-from accounting.evidence.long_ties import tied_beyond
 from accounting.evidence.node_facts import Spans
 from accounting.evidence.site_day import World
+from accounting.evidence.ties.long_ties import tied_beyond
 from accounting.intake.coverage import live_ends
 from accounting.model import DAY, CapacityStretch
 from accounting.store.columns import Columns

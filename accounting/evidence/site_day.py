@@ -24,11 +24,11 @@ from accounting.evidence.fingerprints import STILL_HELD, inputs_digest, node_num
 from accounting.evidence.hypotheses.assumed_splits import fitted, with_shares
 from accounting.evidence.hypotheses.proven_cards import least, proven
 from accounting.evidence.hypotheses.slot_weights import Holes, weighed
-from accounting.evidence.key_ties import tied_rows
 from accounting.evidence.known_cards import unit_of
 from accounting.evidence.node_facts import Facts
 from accounting.evidence.placing import Placed, placed
 from accounting.evidence.questions import Projects, Resolver
+from accounting.evidence.ties.day_ties import tied_rows
 from accounting.intake.live import holdings
 from accounting.model import CapacityStretch, CoverageStretch, HoldingStretch, Ruling
 from accounting.store.columns import Columns

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Engine
 
-from accounting.evidence import key_ties
 from accounting.evidence.claim_reader import QUERY, Reader
 from accounting.evidence.hypotheses.exact_splits import seen_split, with_split
-from accounting.evidence.key_ties import tied_rows
 from accounting.evidence.node_facts import node_keys
+from accounting.evidence.ties.day_ties import tied_rows
+from accounting.evidence.ties.tying import Side, tied
 from accounting.intake.live.live_recorder import LedgerRecorder
 from accounting.model import NEAR, HoldingStretch
 from accounting.store.columns import columns
@@ -215,4 +215,13 @@ def test_of_a_run_that_was_seen_on_some_of_its_nodes_the_rest_is_a_guess_for_the
 def test_two_claims_are_near_where_no_more_than_so_much_time_is_between_them(
     one: tuple[int, int], other: tuple[int, int], near: bool
 ) -> None:
-    assert [near, near] == [key_ties._near(one, other), key_ties._near(other, one)]
+    sides = Side(True, 1, *one), Side(False, 1, *other)
+
+    assert [near, near] == [tied(sides[0], 1, False, sides[1]), tied(sides[1], 1, False, sides[0])]
+
+
+def test_a_key_ties_what_is_of_the_other_scheduler_and_of_its_cluster_or_any() -> None:
+    pod, run, twin = Side(False, 1, 0, 10), Side(True, 2, 5, 15), Side(False, 2, 5, 15)
+
+    assert [True, False, True] == [tied(pod, 2, False, run), tied(pod, 1, False, run), tied(pod, -1, True, run)]
+    assert not tied(pod, 2, True, twin)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Connection, Engine, update
 
-from accounting.evidence.long_ties import tied_beyond
+from accounting.evidence.ties.long_ties import tied_beyond
 from accounting.intake.identities import HISTORY, put_jobs
 from accounting.intake.live.sightings import Seen, _take_splits
 from accounting.intake.records import keep

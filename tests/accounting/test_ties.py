@@ -8,8 +8,8 @@ from dataclasses import replace
 from sqlalchemy import Engine, or_, select
 
 from accounting.evidence.claim_reader import QUERY, Reader
-from accounting.evidence.key_ties import tied_rows
 from accounting.evidence.node_facts import node_keys
+from accounting.evidence.ties.day_ties import tied_rows
 from accounting.intake.history import ingest_history
 from accounting.intake.live.live_recorder import LedgerRecorder
 from accounting.store.columns import columns

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from accounting.arrays import Codes, Ints
-from accounting.model import NEAR
+from accounting.arrays import Codes, Flags, Ints
+from accounting.evidence.ties.tying import TIES, Side, tied
 from accounting.reconcile.sweep.chunk import Chunk
-from accounting.reconcile.sweep.site_columns import INSIDE, SAME
+from accounting.reconcile.sweep.site_columns import LINKS
+from exporters.model import LinkKind
+
+_TIES = [LINKS.index(LinkKind(kind)) for kind in TIES]
 
 
 class Naming:
@@ -19,7 +22,7 @@ class Naming:
     def __init__(self, chunk: Chunk) -> None:
         self.chunk = chunk
         keys, native = chunk.keys, chunk.column("native")
-        entries = np.flatnonzero(((keys.kind == SAME) | (keys.kind == INSIDE)) & (keys.target >= 0))
+        entries = np.flatnonzero(np.isin(keys.kind, _TIES) & (keys.target >= 0))
         self.entries, self.entry_name = _by_name(chunk, entries, keys.row[entries], keys.target[entries])
         wanted = np.zeros(int(native.max(initial=0)) + 2, dtype=bool)
         wanted[keys.target[entries[keys.target[entries] < len(wanted) - 1]]] = True
@@ -44,21 +47,21 @@ class Naming:
         entries, bearing = self.entries[a:b], self.bearers[c:d]
         naming = self.chunk.keys.row[entries]
         here, there = self.chunk.touch(naming, start, end), self.chunk.touch(bearing, start, end)
-        near = self._near(entries, bearing)
+        near = self._tied_by(entries, bearing)
         return np.concatenate(
             [naming[here | (near & there).any(axis=1)], bearing[there | (near & here[:, None]).any(axis=0)]]
         )
 
-    def _near(self, entries: Ints, bearing: Ints) -> np.typing.NDArray[np.bool_]:
-        """Which key (down) and bearer (across) are meant for each other and not far apart."""
-        chunk, keys = self.chunk, self.chunk.keys
-        start, end, slurm = chunk.ints("start"), chunk.ints("end"), chunk.column("slurm")
-        naming = keys.row[entries][:, None]
-        far = (start[naming] - NEAR > end[bearing]) | (start[bearing] - NEAR > end[naming])
-        cluster = keys.cluster[entries][:, None] == chunk.column("cluster")[bearing]
-        meant = keys.any_cluster[entries][:, None] | cluster
-        near: np.typing.NDArray[np.bool_] = ~far & meant & (slurm[naming] != slurm[bearing])
-        return near
+    def _tied_by(self, entries: Ints, bearing: Ints) -> Flags:
+        """Which key (down) ties its claim to which bearer (across)."""
+        keys, naming = self.chunk.keys, self.chunk.keys.row[entries]
+        down = Side(*(column[:, None] for column in self._side(naming)))
+        return tied(down, keys.cluster[entries][:, None], keys.any_cluster[entries][:, None], self._side(bearing))
+
+    def _side(self, rows: Ints) -> Side:
+        chunk = self.chunk
+        slurm, cluster = chunk.column("slurm")[rows], chunk.column("cluster")[rows]
+        return Side(slurm, cluster, chunk.ints("start")[rows], chunk.ints("end")[rows])
 
 
 def _by_name(chunk: Chunk, items: Ints, rows: Ints, name: Codes) -> tuple[Ints, Ints]:

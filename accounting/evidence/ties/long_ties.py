@@ -11,7 +11,7 @@ import numpy as np
 from sqlalchemy import Select, and_, func, select
 
 from accounting.arrays import Flags, Ints
-from accounting.evidence.key_ties import TIES
+from accounting.evidence.ties.tying import TIES
 from accounting.store.columns import Columns, among
 from accounting.store.tables import LONG, PODS, claim_keys, claims, jobs, records, splits
 from exporters.join.links import FOREVER
@@ -64,9 +64,9 @@ def _long(tables: Columns, a: int, b: int) -> tuple[Ints, Ints, Ints]:
 
 
 def _pairs(tables: Columns, numbers: Ints) -> set[tuple[Any, ...]]:
-    """Each of some claims with each one that a key ties to it, and with what says who pays for that one.
+    """Each of some claims with each one that a key may tie to it, and with what says who pays for that one.
 
-    Whether they are near each other in time, and of which cluster, is not asked: that is too much, never too little.
+    Of the rule (`accounting.evidence.ties.tying`) only kinds and names are asked: that is too much, never too little.
     """
     dialect = tables.connection.dialect.name
     told = (_C.id, _C.job_id, _J.account, _J.labels, _J.start_at)

@@ -7,26 +7,23 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 from sqlalchemy import or_
 
+from accounting.arrays import Ints
 from accounting.evidence.claim_reader import QUERY, Reader
-from accounting.evidence.claim_rows import Rows, joined, nothing
+from accounting.evidence.claim_rows import Codes, Rows, joined, nothing
+from accounting.evidence.ties.tying import TIES, Side, equal_names, tied
 from accounting.model import NEAR
 from accounting.store.columns import Columns, among
 from accounting.store.tables import PODS, claim_keys, claims, jobs, records
-from exporters.join.links import FOREVER
-from exporters.model import LinkKind, Scheduler
-
-TIES = (LinkKind.SAME.value, LinkKind.INSIDE.value)
-"""Kinds of keys that name a claim."""
+from exporters.model import Scheduler
 
 Name = tuple[bool, str, str]
-"""Whether it is of a Slurm run, a cluster, and a native id in it."""
-
-Span = tuple[int, int]
+"""Whether it is of a Slurm run, a cluster (empty: any), and a native id in it."""
 
 _C, _J, _K, _R = claims.c, jobs.c, claim_keys.c, records.c
 
@@ -37,44 +34,45 @@ _PLACE = (_J.scheduler.concat(""), _J.cluster.concat(""))
 def tied_rows(tables: Columns, reader: Reader, rows: Rows, a: int, b: int) -> Rows:
     """Claims outside ``[a, b)`` that a key ties to one of ``rows``, which overlap it."""
     near = rows.take((rows.start <= a + NEAR) | (rows.end >= b - NEAR))
-    bearing: dict[Name, list[Span]] = defaultdict(list)
-    for names, span in zip(_names(reader, near), _spans(near), strict=True):
-        for name in names:
-            bearing[name].append(span)
-    named: dict[Name, list[Span]] = defaultdict(list)
-    for _, name, span in _said(reader, near):
-        named[name].append(span)
-    naming, borne = _naming(tables, reader, bearing, a, b), _bearing(tables, reader, set(named), a, b)
-    kept = [
-        any(_near(span, other) for name in names for other in named.get(name, ()))
-        for names, span in zip(_names(reader, borne), _spans(borne), strict=True)
-    ]
-    found = joined([borne.take(np.array(kept, dtype=bool)), naming])
+    slurm, keys = reader.slurm(near), _keys(near)
+    told = zip((~slurm[keys.row]).tolist(), keys.clusters, keys.values, strict=True)
+    own = zip(slurm.tolist(), reader.clusters(near), near.native.tolist(), strict=True)
+    borne, naming = _bearing(tables, reader, {*told}, a, b), _naming(tables, reader, {*own}, a, b)
+    _, bearing = _tied(reader, near, keys, borne)
+    named, _ = _tied(reader, naming, _keys(naming), near)
+    found = joined([borne.take(np.unique(bearing)), naming.take(np.unique(named))])
     return found.take(np.unique(found.id, return_index=True)[1])
 
 
-def _names(reader: Reader, rows: Rows) -> list[tuple[Name, Name]]:
-    """By what a key may name each claim: a key without a cluster means any."""
-    told = zip(reader.slurm(rows).tolist(), reader.clusters(rows), rows.native.tolist(), strict=True)
-    return [((slurm, cluster, native), (slurm, "", native)) for slurm, cluster, native in told]
+class _Keys(NamedTuple):
+    """The keys of some rows that name a claim: whose each is, and what it names."""
+
+    row: Ints
+    clusters: list[str]
+    values: list[str]
 
 
-def _said(reader: Reader, rows: Rows) -> Iterator[tuple[int, Name, Span]]:
-    """What the keys of rows name, something of the other scheduler, with the claim's id."""
-    rows = rows.take(rows.keys != "")
-    slurm = reader.slurm(rows).tolist()
-    for number, own, keys, span in zip(rows.id.tolist(), slurm, rows.keys.tolist(), _spans(rows), strict=True):
-        for kind, cluster, value, _ in json.loads(keys):
-            if kind in TIES:
-                yield number, (not own, cluster, value), span
+def _keys(rows: Rows) -> _Keys:
+    having = np.flatnonzero(rows.keys != "")
+    read = json.loads(f"[{','.join(rows.keys[having].tolist())}]")
+    told = zip(having.tolist(), read, strict=True)
+    flat = [(n, cluster, value) for n, keys in told for kind, cluster, value, _ in keys if kind in TIES]
+    row, clusters, values = zip(*flat, strict=True) if flat else ((), (), ())
+    return _Keys(np.array(row, dtype=np.int64), [*clusters], [*values])
 
 
-def _spans(rows: Rows) -> list[Span]:
-    return [*zip(rows.start.tolist(), rows.end.tolist(), strict=True)]
-
-
-def _near(one: Span, other: Span) -> bool:
-    return (other[1] == FOREVER or one[0] <= other[1] + NEAR) and (one[1] == FOREVER or other[0] <= one[1] + NEAR)
+def _tied(reader: Reader, naming: Rows, keys: _Keys, bearing: Rows) -> tuple[Ints, Ints]:
+    """The rows of both sides that a key ties to each other."""
+    names, clusters = Codes(), Codes()
+    key, bearer = equal_names(names.of(keys.values), names.known(bearing.native.tolist()))
+    sides = [
+        Side(reader.slurm(rows)[of], clusters.of(reader.clusters(rows))[of], rows.start[of], rows.end[of])
+        for rows, of in ((naming, keys.row[key]), (bearing, bearer))
+    ]
+    told = clusters.known(keys.clusters)[key]
+    anywhere = np.array([not cluster for cluster in keys.clusters], dtype=bool)[key]
+    which = tied(sides[0], told, anywhere, sides[1])
+    return keys.row[key][which], bearer[which]
 
 
 def _bearing(tables: Columns, reader: Reader, names: set[Name], a: int, b: int) -> Rows:
@@ -97,17 +95,15 @@ def _bearing(tables: Columns, reader: Reader, names: set[Name], a: int, b: int) 
     return reader.exact(tables, joined(found))
 
 
-def _naming(tables: Columns, reader: Reader, bearing: dict[Name, list[Span]], a: int, b: int) -> Rows:
-    """Claims outside ``[a, b)`` that name one of these, near it in time."""
+def _naming(tables: Columns, reader: Reader, names: set[Name], a: int, b: int) -> Rows:
+    """Claims outside ``[a, b)`` that name one of these."""
     naming = QUERY.join(claim_keys, _K.claim_id == _C.id).where(or_(_C.end_at + 0 <= a, _C.start_at + 0 >= b))
     found, dialect = [nothing()], tables.connection.dialect.name
-    for _, cluster, values in _by_cluster(name for name in bearing if name[1]):
+    for _, cluster, values in _by_cluster(name for name in names if name[1]):
         here = (_K.kind.in_(TIES), _K.cluster.in_((cluster, "")))
         named = naming.where(*here, among(_K.value, values, dialect))
         found.append(reader.read(tables, named))
-    rows = reader.exact(tables, joined(found))
-    near = {n for n, name, span in _said(reader, rows) if any(_near(span, other) for other in bearing.get(name, ()))}
-    return rows.take(np.isin(rows.id, [*near]))
+    return reader.exact(tables, joined(found))
 
 
 def _by_cluster(names: Iterable[Name]) -> list[tuple[bool, str, list[str]]]:

@@ -1,0 +1,1 @@
+"""What link keys tie together, also over the borders of days."""
