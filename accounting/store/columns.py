@@ -51,7 +51,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeEngine
 
-from accounting.arrow import array_of, listed, pieces
+from accounting.arrow import array_of, listed, pieces, strings
 from accounting.store.ahead import ahead
 from accounting.store.database import LedgerError
 
@@ -188,7 +188,8 @@ def _texts(told: str) -> pa.Array:
         data = told[2:-2].encode()
         whole = pieces(data, np.array([0, len(data)]), None).cast(pa.large_string())
         return pc.split_pattern(whole, _BETWEEN).values.cast(pa.string())
-    return listed(json.loads(told), pa.string())
+    texts = json.loads(told)
+    return listed(texts, pa.string()) if None in texts else strings(texts)
 
 
 class _Postgres(_Reader):
