@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import click
@@ -75,3 +76,25 @@ def explain_rates(line_id: str, config_file: Path, period: str | None) -> None:
 
     for line in rate_questions.explain(load(config_file), line_id, period):
         click.echo(line)
+
+
+@rates.command("allocations")
+@config_option
+def show_allocations(config_file: Path) -> None:
+    """List what was granted to projects, what they used of it, and what is left. Exits 1 where one overdrew.
+
+    Each month draws on the grants that are valid in it, the one that expires first before the others.
+    """
+    from rich.table import Table
+
+    from accounting.commands.terminal import show
+    from accounting.site import rate_questions
+    from exporters.config import load
+
+    rows, wrong = rate_questions.account_rows(load(config_file), int(time.time()))
+    table = Table("project", "grant", "unit", "granted", "used", "left", "", title="allocations")
+    for row in rows:
+        table.add_row(*row)
+    show(table)
+    if wrong:
+        raise OperatorError("; ".join(wrong), EXIT_BREACH)

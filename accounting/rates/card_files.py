@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import date, datetime, tzinfo
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
 
+from accounting.rates.allocations import SU, Grant
+from accounting.rates.iso4217 import CURRENCIES
 from accounting.rates.rate_cards import Card, RateCards
 from accounting.rates.rating import BEGINNING, FOREVER, GPU_MODEL, Factor, PriceRule, Rates, RatingError
-from accounting.rates.senseless import Names, refuse_senseless
+from accounting.rates.senseless import Names, refuse_senseless, unknown
 from exporters.config import Config, Section
 from exporters.config.payers import Rates as Settings
 from exporters.config.reading import sentence
@@ -74,10 +76,24 @@ class CardEntry(Section):
     factors: tuple[FactorEntry, ...] = ()
 
 
-class CardFile(Section):
-    """A file of rate cards."""
+class GrantEntry(Section):
+    """What was granted to a project, in service units or in money, over whole months."""
 
-    cards: tuple[CardEntry, ...] = Field(min_length=1)
+    name: str = Field(min_length=1)
+    project: str = Field(min_length=1)
+    su: Price | None = None
+    money: Price | None = None
+    currency: str = ""
+    valid_from: date
+    valid_to: date
+    overdraft: Literal["allow", "refuse"] = "refuse"
+
+
+class CardFile(Section):
+    """A file of rate cards, or of allocations, or both."""
+
+    cards: tuple[CardEntry, ...] = ()
+    allocations: tuple[GrantEntry, ...] = ()
 
 
 def rate_cards(config: Config, zone: tzinfo) -> RateCards:
@@ -96,19 +112,53 @@ def cards_of(paths: Sequence[str], config: Config, zone: tzinfo) -> RateCards:
 
     Raises `RatingError` as `rate_cards` does.
     """
-    files = [file for name in paths for file in _files(Path(name))]
-    found = [card for file in files for card in _of_file(file, zone)]
-    _refuse(found, config)
+    found: list[Card] = []
+    for file, where in _read(paths):
+        found += [_card(entry, n, where, zone) for n, entry in enumerate(file.cards)]
+    if wrong := [told for card in found for told in refuse_senseless(card, _names(config))]:
+        raise RatingError("\n".join(wrong))
     return RateCards(tuple(sorted(found, key=lambda card: (card.valid_from, card.valid_to))))
 
 
-def _refuse(cards: Sequence[Card], config: Config) -> None:
-    names = Names(
-        {p.project for p in config.projects},
-        {*(c.cluster for c in config.slurm), *(c.cluster for c in config.kubernetes)},
-    )
-    if wrong := [told for card in cards for told in refuse_senseless(card, names)]:
+def grants(config: Config, zone: tzinfo) -> list[Grant]:
+    """What was granted to projects, in the files that the settings name; none where they name none.
+
+    Raises `RatingError` with a line for each thing that is wrong.
+    """
+    found: list[Grant] = []
+    wrong: list[str] = []
+    for file, where in _read(config.rates.cards):
+        for n, entry in enumerate(file.allocations):
+            key = where.key("allocations", n)
+            grant = _grant(entry, key, zone)
+            wrong += [f"{key}: {told}" for told in _senseless(entry, grant, _names(config))]
+            wrong += [f"{key}: {g.key} has this name, too" for g in found if g.name == grant.name]
+            found.append(grant)
+    if wrong:
         raise RatingError("\n".join(wrong))
+    return found
+
+
+def _grant(entry: GrantEntry, key: str, zone: tzinfo) -> Grant:
+    unit, amount = (SU, entry.su) if entry.su is not None else (entry.currency, entry.money)
+    begin, end = _moment(entry.valid_from, zone, BEGINNING), _moment(entry.valid_to, zone, FOREVER)
+    return Grant(entry.name, entry.project, unit, amount or Decimal(), begin, end, entry.overdraft == "allow", key)
+
+
+def _senseless(entry: GrantEntry, grant: Grant, names: Names) -> Iterator[str]:
+    """What is wrong with a grant."""
+    if (entry.su is None) == (entry.money is None):
+        yield "a grant is in su, or in money: one of them"
+    if entry.money is not None and entry.currency not in CURRENCIES:
+        yield f"a grant of money needs its currency, a code of ISO 4217, not {entry.currency!r}"
+    if (entry.valid_from.day, entry.valid_to.day) != (1, 1) or grant.valid_from >= grant.valid_to:
+        yield "a grant is for whole months: valid_from and a later valid_to are first days of months"
+    yield from unknown("project", [entry.project], names.projects)
+
+
+def _names(config: Config) -> Names:
+    clusters = {*(c.cluster for c in config.slurm), *(c.cluster for c in config.kubernetes)}
+    return Names({p.project for p in config.projects}, clusters)
 
 
 def _of_settings(settings: Settings, zone: tzinfo) -> RateCards:
@@ -150,7 +200,12 @@ class _Text:
         return f"{self.path}: line {line}: {'.'.join(map(str, where)) or 'the file'}"
 
 
-def _of_file(path: Path, zone: tzinfo) -> list[Card]:
+def _read(paths: Sequence[str]) -> Iterator[tuple[CardFile, _Text]]:
+    for path in (file for name in paths for file in _files(Path(name))):
+        yield _of_file(path)
+
+
+def _of_file(path: Path) -> tuple[CardFile, _Text]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as e:
@@ -163,10 +218,9 @@ def _of_file(path: Path, zone: tzinfo) -> list[Card]:
     if not isinstance(data, dict):
         raise RatingError(f"{path}: must be a mapping with the key cards")
     try:
-        file = CardFile.model_validate(data)
+        return CardFile.model_validate(data), where
     except ValidationError as e:
         raise RatingError("\n".join(_told(error, where) for error in e.errors())) from None
-    return [_card(entry, n, where, zone) for n, entry in enumerate(file.cards)]
 
 
 def _told(error: Any, where: _Text) -> str:

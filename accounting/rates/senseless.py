@@ -10,6 +10,7 @@ from itertools import combinations, pairwise, product
 
 from accounting.rates.rate_cards import Card
 from accounting.rates.rating import BEGINNING, FOREVER, GPU_MODEL, NAMESPACE, QUEUE, Factor, PriceRule, Rule
+from exporters.join.projects import UNMAPPED
 from exporters.model import Scheduler
 
 _SCHEDULERS = tuple(s.value for s in Scheduler)
@@ -49,11 +50,17 @@ def _of_rule(rule: Rule, card: Card, names: Names) -> Iterator[str]:
     elif schedulers and Scheduler.KUBERNETES.value not in schedulers and {NAMESPACE, QUEUE} & rule.when.keys():
         yield f"{rule.key}: it can never win: there are no {NAMESPACE}s and no {QUEUE}s in slurm"
     for column, there in (("project", names.projects), ("cluster", names.clusters)):
-        for value in values_of(rule, column):
-            if there and value not in there and not (column == "project" and value == "unmapped"):
-                near = difflib.get_close_matches(value, sorted(there), n=1, cutoff=0.5)
-                more = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(sorted(there))}"
-                yield f"{rule.key}: there is no {column} {value!r} in the settings{more}"
+        for told in unknown(column, values_of(rule, column), there):
+            yield f"{rule.key}: {told}"
+
+
+def unknown(what: str, values: Sequence[str], there: Set[str]) -> Iterator[str]:
+    """Names of projects or clusters that the settings do not have, each with the nearest one that they have."""
+    for value in values:
+        if there and value not in there and not (what == "project" and value == UNMAPPED):
+            near = difflib.get_close_matches(value, sorted(there), n=1, cutoff=0.5)
+            more = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(sorted(there))}"
+            yield f"there is no {what} {value!r} in the settings{more}"
 
 
 def _of_rules(rules: Sequence[Rule]) -> Iterator[str]:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from accounting.rates.card_files import cards_of, rate_cards
+from accounting.rates.allocations import SU, Account, Month, accounts
+from accounting.rates.card_files import cards_of, grants, rate_cards
 from accounting.rates.pricing import Priced
 from accounting.rates.rate_cards import RateCards
-from accounting.rates.rating import MILLIGPU_SECONDS_PER_HOUR, Rates, RatingError, Rule, money
+from accounting.rates.rating import MILLIGPU_SECONDS_PER_HOUR, SU_DIGITS, Rates, RatingError, Rule, money
 from accounting.site import book
 from accounting.site.known_months import known_month, month_names
 from accounting.statements.hours import hours_text, micro_hours, units_text
@@ -137,3 +138,41 @@ def _where(rule: Rule) -> str:
 
 def _at(moment: int) -> str:
     return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def allocations(config: Config) -> list[Account]:
+    """Every project's grants, and how far they are drawn by the months that were booked, open ones as they stand."""
+    where = book.zone(config)
+    granted = grants(config, where)
+    found = []
+    with book.opened(config) as engine:
+        for name in month_names(engine):
+            period = period_named(name, where)
+            if not any(grant.valid_from < period.end and period.start < grant.valid_to for grant in granted):
+                continue
+            at = book.prices(config, engine, period)
+            sums = month_sums(engine, period, at.cards)
+            charged = {(project, at.rates.currency): amount for project, amount in sums.amounts.items()}
+            charged.update({(p, SU): Decimal(micro).scaleb(-SU_DIGITS) for p, micro in sums.units.items()})
+            found.append(Month(name, period.start, period.end, charged))
+    return list(accounts(granted, found))
+
+
+def account_rows(config: Config, now: int) -> tuple[list[tuple[str, ...]], list[str]]:
+    """For each grant and for what is beyond: project, grant, unit, granted, used, left, state; and who overdrew."""
+    where, rows, wrong = book.zone(config), [], []
+    for account in allocations(config):
+        for balance in account.balances:
+            g, until = balance.grant, datetime.fromtimestamp(balance.grant.valid_to, where).date()
+            state = f"lost on {until}" if balance.expired(now) and balance.left else f"until {until}"
+            numbers = (_number(n) for n in (g.amount, balance.used, balance.left))
+            rows.append((account.project, g.name, account.unit, *numbers, state))
+        if over := sum(account.over.values(), Decimal()):
+            rows.append((account.project, "beyond all grants", account.unit, "", _number(over), "", ""))
+        if account.overdrawn:
+            wrong.append(f"{account.project} used {_number(over)} {account.unit} more than was granted")
+    return rows, wrong
+
+
+def _number(amount: Decimal) -> str:
+    return f"{amount.normalize():f}"

@@ -163,7 +163,7 @@ def price(more: str = "", head: str = "") -> str:
         ),
         (price().replace("EUR", "EUX"), "line 3: cards.0.currency: rates.currency: 'EUX' is no ISO 4217 code"),
         (price("    factors:\n      - {factor: 2}\n"), "cards.0.factors.0.name: is required"),
-        ("prices: []\n", "cards: is required"),
+        ("prices: []\n", "prices: unknown key; known here: allocations, cards"),
         ("cards: [\n", "not valid YAML: line"),
         ("[]\n", "must be a mapping with the key cards"),
         (price(head="    valid_from: 2026-10-02\n"), "no card is valid in all of 2026-10"),
