@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from alerts.files import SHIPPED, write
+from alerts.files import SHIPPED, write, write_mixin
 from alerts.generate import groups
 from alerts.options import threshold_option
 from alerts.thresholds import RulesError, load
@@ -23,6 +23,8 @@ def main(out: Path, site: Path | None, thresholds: dict[str, str], scale: float)
         settings = load(site).override(thresholds).scale(scale)
         for path in write(out, groups(settings)):
             click.echo(path)
+        if out == SHIPPED:
+            click.echo(write_mixin(settings))
     except (RulesError, OSError) as e:
         raise click.ClickException(str(e)) from e
 

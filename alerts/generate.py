@@ -20,9 +20,8 @@ from typing import Any
 
 import yaml
 
-from alerts.durations import milliseconds
 from alerts.links import links
-from alerts.thresholds import RulesError, Settings
+from alerts.thresholds import Open, RulesError, Settings
 
 GROUPS = (
     "recording",
@@ -79,6 +78,16 @@ _KEYS = {
 def groups(settings: Settings) -> dict[str, dict[str, Any]]:
     """Every rule file by name, as the object that Prometheus reads. Raises `RulesError` when a source is wrong."""
     return {name: {"groups": [_group(name, settings)]} for name in GROUPS}
+
+
+def unfilled(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Every rule file with its ``${name}`` left in place, for the mixin and the chart."""
+    return groups(Open(settings.thresholds, settings.site))
+
+
+def words(settings: Settings) -> dict[str, str]:
+    """What each ``${name}`` stands for as shipped: thresholds, and what differs from site to site."""
+    return {name: t.text for name, t in settings.thresholds.items()} | dict(settings.site)
 
 
 def source(name: str) -> list[dict[str, Any]]:
@@ -146,7 +155,7 @@ def _joined(about: str, condition: str, own: str) -> Iterator[tuple[str, bool, b
 
 def _text(row: Mapping[str, Any], key: str, joined: bool, settings: Settings, named: Mapping[str, str]) -> str:
     text = fill(str(row[key]).strip(), settings, named)
-    text = re.sub(r"(?<!\{)\{(\w+)\}(?!\})", lambda m: _WORDS[m[1]], text)
+    text = re.sub(r"(?<![{$])\{(\w+)\}(?!\})", lambda m: _WORDS[m[1]], text)
     about = row["about"]
     if key == "summary":
         return f"{text} (job {_NAME}, project {{{{ $labels.project }}}})" if about in PLACES and joined else text
@@ -163,7 +172,7 @@ def fill(text: str, settings: Settings, named: Mapping[str, str] | None = None) 
     def word(found: re.Match[str]) -> str:
         name, form = found[1], found[2]
         value = (named or {}).get(name) or settings.word(name)
-        return f"{milliseconds(value) / 1000:g}" if form else value
+        return settings.seconds(value) if form else value
 
     return re.sub(r"\{xid:(\w+)\}", lambda found: _any_of(found[1]), re.sub(r"\$\{(\w+)(:seconds)?\}", word, text))
 

@@ -22,8 +22,8 @@ def links(alert: str, board: str, settings: Settings, *, with_job: bool) -> dict
     """The annotations ``runbook_url`` and ``dashboard_url``. A board is ``meterbridge-<name>``."""
     name, labels = _BOARDS["fleet"] if board == "card" and not with_job else _BOARDS[board]
     variables = "&".join(f"var-{variable}={{{{ $labels.{label} | urlquery }}}}" for variable, label in labels.items())
-    url = f"{settings.site['dashboard_base']}/d/meterbridge-{name}"
+    url = f"{settings.word('dashboard_base')}/d/meterbridge-{name}"
     return {
-        "runbook_url": f"{settings.site['runbook_base']}/{alert}.md",
+        "runbook_url": f"{settings.word('runbook_base')}/{alert}.md",
         "dashboard_url": f"{url}?{variables}" if variables else url,
     }

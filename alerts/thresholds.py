@@ -52,6 +52,10 @@ class Settings:
             return self.site[name]
         raise RulesError(f"no threshold {name}{_nearest(name, self.thresholds)}")
 
+    def seconds(self, value: str) -> str:
+        """A duration as a number of seconds."""
+        return f"{milliseconds(value) / 1000:g}"
+
     def override(self, values: Mapping[str, str]) -> Settings:
         """These settings with other values. Raises `RulesError` for an unknown name or a value of another kind."""
         changed = dict(self.thresholds)
@@ -71,6 +75,20 @@ class Settings:
             for name, t in self.thresholds.items()
         }
         return Settings(changed, self.site)
+
+
+@dataclass(frozen=True, slots=True)
+class Open(Settings):
+    """Settings that leave every ``${name}`` where it stands: for those who fill it in themselves (mixin, chart)."""
+
+    def word(self, name: str) -> str:
+        """The place of a word. Raises `RulesError` for one that is not known."""
+        Settings.word(self, name)
+        return f"${{{name}}}"
+
+    def seconds(self, value: str) -> str:
+        """The place of a duration as seconds."""
+        return f"{value.removesuffix('}')}:seconds}}"
 
 
 def load(site: Path | None = None) -> Settings:

@@ -1,6 +1,7 @@
 """What the chart holds that is made from something else: ``python -m helm.generate`` (``make chart``).
 
-* ``files/rules`` and ``files/dashboards``: a chart cannot reach outside its folder, so it has copies;
+* ``files/rules`` and ``files/dashboards``: a chart cannot reach outside its folder, so it has copies. Of the rules with
+  their ``${name}`` left in place, which the chart's values fill in; ``files/words.yaml`` has what is shipped;
 * ``values.schema.json``: Helm refuses a value that is not known or of the wrong type, with its name;
 * ``README.md``: every value, from the comments of ``values.yaml``.
 
@@ -17,11 +18,16 @@ from typing import Any
 
 import yaml
 
+from alerts.files import render as render_rules
+from alerts.generate import unfilled
+from alerts.thresholds import load
+
 CHART = Path(__file__).parent / "meterbridge"
 PROJECT = CHART.parent.parent
 
 FREE = {
     "config", "resources", "nodeSelector", "affinity", "labels", "annotations", "podLabels", "podAnnotations",
+    "thresholds",
 }  # fmt: skip
 """Mappings that may hold any key."""
 
@@ -64,8 +70,11 @@ def made() -> dict[Path, str]:
         CHART / "values.schema.json": json.dumps(schema(values), indent=2) + "\n",
         CHART / "README.md": _HEAD + "".join(f"| {row} |\n" for row in _rows(text, values)),
     }
-    for file in sorted((PROJECT / "alerts" / "rules").glob("*.yaml")):
-        found[CHART / "files" / "rules" / file.name] = file.read_text("utf-8")
+    settings = load()
+    for name, rules in unfilled(settings).items():
+        found[CHART / "files" / "rules" / f"{name}.yaml"] = render_rules(name, rules)
+    thresholds = {name: threshold.text for name, threshold in settings.thresholds.items()}
+    found[CHART / "files" / "words.yaml"] = yaml.safe_dump({"thresholds": thresholds}, sort_keys=False)
     for file in sorted((PROJECT / "dashboards" / "json").glob("*.json")):
         found[CHART / "files" / "dashboards" / file.name] = file.read_text("utf-8")
     return found

@@ -12,6 +12,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from alerts.generate import groups
+from alerts.thresholds import load
 from exporters.config import parse
 from helm import generate
 from tests.lab.prometheus import promtool
@@ -282,3 +284,46 @@ def test_one_exporter_is_named_as_ever() -> None:
 
     assert deployment["metadata"]["name"].endswith("-exporter")
     assert "--shard" not in deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+
+
+def test_the_values_set_where_runbooks_and_boards_are_and_thresholds(tmp_path: Path) -> None:
+    values = case("bare-values.yaml")
+    own = {"stalled_for": "20m", "paused_critical": 0.4, "join_age": "1h30m"}
+    values["monitoring"]["rules"] |= {"runbookBase": "https://wiki/", "dashboardBase": "https://g", "thresholds": own}
+    rendered = of_kind(render(values), "PrometheusRule")
+    rules = [rule for m in rendered for group in m["spec"]["groups"] for rule in group["rules"]]
+    settings = load().override({name: str(value) for name, value in own.items()})
+    made = groups(settings)
+    expected = [r for m in rendered for r in made[_group(m)]["groups"][0]["rules"]]
+
+    assert "example.org" not in yaml.safe_dump(rules)
+    assert "${" not in yaml.safe_dump(rules)
+    for rule, other in zip(rules, expected, strict=True):
+        if rule.get("alert") != "ExporterDown":
+            assert other["expr"] == rule["expr"]
+            assert other.get("for") == rule.get("for")
+    assert "https://wiki/RdmaPortDown.md" in {r["annotations"]["runbook_url"] for r in rules if "alert" in r}
+
+
+def _group(manifest: Manifest) -> str:
+    name: str = manifest["spec"]["groups"][0]["name"]
+    return name.removeprefix("meterbridge-")
+
+
+def test_exporter_down_is_about_this_release() -> None:
+    rules = [
+        r for m in of_kind(render(case("bare-values.yaml")), "PrometheusRule") for r in m["spec"]["groups"][0]["rules"]
+    ]
+    (down,) = [r["expr"] for r in rules if r.get("alert") == "ExporterDown"]
+    names = {m["metadata"]["name"] for m in of_kind(render(case("bare-values.yaml")), "Service")}
+
+    assert f'job=~"{"|".join(n for n in ("mb-meterbridge-exporter", "mb-meterbridge-accounting"))}"' in down
+    assert "mb-meterbridge-exporter" in names
+
+
+def test_a_threshold_that_is_not_there_is_refused_by_name() -> None:
+    values = case("bare-values.yaml")
+    values["monitoring"]["rules"]["thresholds"] = {"stalled": "1m"}
+
+    with pytest.raises(helm.HelmError, match="no threshold stalled"):
+        render(values)

@@ -66,6 +66,7 @@ SERVERS = {
     "prometheus": Server(("prometheus", "promtool"), ("prometheus",)),
     "alertmanager": Server(("prometheus-alertmanager", "amtool"), ("prometheus-alertmanager",)),
     # Only from 1.11 on does it read hw_counters.
+    "jsonnet": Server(("jsonnet",), ("jsonnet",)),
     "node_exporter": Server(("prometheus-node-exporter",), ("prometheus-node-exporter",), newer="forky"),
     "ethtool": Server(("ethtool", "ip"), ("ethtool", "iproute2")),
     "postgresql": Server(("initdb", "postgres"), ("postgresql",), ("/usr/lib/postgresql/*/bin",)),
