@@ -16,6 +16,7 @@ from sqlalchemy import Connection, select
 
 from accounting.evidence.node_facts import seen_in_no_record
 from accounting.intake.coverage import covered_until
+from accounting.intake.live_only import LIVE_ONLY
 from accounting.intake.rejects import DOUBTS, LOST, RUNAWAY, UNCOUNTED, UNPLACED
 from accounting.model import DAY
 from accounting.store.tables import claims, jobs, records
@@ -25,7 +26,7 @@ from exporters.model import Scheduler
 UNRECORDED = "unrecorded"
 """Cards that slurmctld showed in the hands of runs of which no record tells any."""
 
-KINDS = (RUNAWAY, LOST, UNRECORDED, UNCOUNTED, UNPLACED)
+KINDS = (RUNAWAY, LOST, UNRECORDED, LIVE_ONLY, UNCOUNTED, UNPLACED)
 
 _C, _J, _R, _A = claims.c, jobs.c, records.c, rejects_table.c
 
@@ -40,7 +41,11 @@ class Contradiction(NamedTuple):
 
 def contradictions(connection: Connection, start: int, end: int, zone: tzinfo = UTC) -> list[Contradiction]:
     """Those about ``[start, end)`` that stand, the largest first."""
-    found = [*_unrecorded(connection, start, end, zone), *_set_aside(connection, start, end)]
+    found = [
+        *_unrecorded(connection, start, end, zone),
+        *_live_only(connection, start, end),
+        *_set_aside(connection, start, end),
+    ]
     return sorted(found, key=lambda one: (-one.quantity, one.kind, one.said))
 
 
@@ -51,6 +56,28 @@ def _unrecorded(connection: Connection, start: int, end: int, zone: tzinfo) -> I
             "no record tells of them: they are unknown"
         )
         yield Contradiction(UNRECORDED, quantity, said)
+
+
+def _live_only(connection: Connection, start: int, end: int) -> Iterator[Contradiction]:
+    """What is charged by a site's choice although no record tells it."""
+    until = covered_until(connection)
+    query = (
+        select(
+            _J.cluster, _J.run, _J.display_id, _J.name, _J.user_name, _J.account, _C.milligpu, _C.start_at, _C.end_at
+        )
+        .join(jobs, _J.id == _C.job_id)
+        .where(_C.current, _C.end_basis == LIVE_ONLY, _C.start_at < end)
+        .where((_C.end_at > start) | _C.end_at.is_(None))
+    )
+    held: dict[str, int] = defaultdict(int)
+    for cluster, run, display, name, user, account, milligpu, first, last in connection.execute(query):
+        known = min(end, until.get((Scheduler.SLURM, cluster), end)) if last is None else min(end, last)
+        said = (
+            f"job {display or run} {name!r} of {user or '-'}, {account or '-'}, is charged by what slurmctld showed "
+            "alone, and no record tells of its cards (ledger.live_only)"
+        )
+        held[said] += milligpu * max(0, known - max(start, first))
+    yield from (Contradiction(LIVE_ONLY, quantity, said) for said, quantity in held.items() if quantity)
 
 
 def _set_aside(connection: Connection, start: int, end: int) -> Iterator[Contradiction]:

@@ -13,8 +13,9 @@ from sqlalchemy import Connection, Engine, Select, func, select
 from accounting.evidence.capacity import Event, NodeFacts, Sighting
 from accounting.evidence.hypotheses.proven_cards import most_held
 from accounting.intake.coverage import HISTORY, LIVE, WHOLE, counts, covered_until, live_ends
+from accounting.intake.live_only import LIVE_ONLY
 from accounting.store.database import chunks, read
-from accounting.store.rows import CLAIM_COLUMNS, claim_of
+from accounting.store.rows import CLAIM_COLUMNS, WAITS, claim_of
 from accounting.store.tables import LAST_SEEN, UNRECORDED, claim_keys, runs_seen
 from accounting.store.tables import capacity as capacity_table
 from accounting.store.tables import claims as claims_table
@@ -121,6 +122,8 @@ def _unsaid(
             found[NodeKey(Scheduler.SLURM, cluster, name)].append((first, last))
     for node, last, gone in _last_seen(connection, start, end):
         found[keys[node]].append((last, gone))
+    for key, last, gone in _seen_only(connection, start, end):
+        found[key].append((last, gone))
     return {key: sorted(spans) for key, spans in found.items()}
 
 
@@ -149,6 +152,19 @@ def _last_seen(connection: Connection, start: int, end: int) -> Iterator[tuple[i
             gone = told if within else min([told, *(first for first, _ in whole[cluster] if first > last)])
         if gone > max(last, start):
             yield node, last, gone
+
+
+def _seen_only(connection: Connection, start: int, end: int) -> Iterator[tuple[NodeKey, int, int]]:
+    """The same of runs that are charged by what slurmctld showed alone."""
+    s, r = runs_seen.c, records_table.c
+    query = (
+        select(s.cluster, s.held, s.last_at, s.gone_at)
+        .join(records_table, r.job_id == s.job_id)
+        .where(UNRECORDED, r.current, r.finality == WAITS, r.reason == LIVE_ONLY, s.gone_at > start, s.last_at < end)
+    )
+    for cluster, held, last, gone in connection.execute(query):
+        for name in sorted({row[0] for row in json.loads(held)}):
+            yield NodeKey(Scheduler.SLURM, cluster, name), last, gone
 
 
 def seen_in_no_record(connection: Connection, start: int, end: int) -> list[tuple[str, str, int, int, int]]:

@@ -104,11 +104,13 @@ def ingest_history(
     progress: Progress | None = None,
     since: int | None = None,
     until: int | None = None,
+    charge_live: bool = False,
 ) -> IntakeReport:
     """Read a history from its cursor less ``overlap`` (``start`` the first time) up to ``now``, in windows of ``step``.
 
     ``since`` begins there instead, and ``until`` ends before now: what was read is read again, which changes nothing
-    but what is told otherwise. Up to now, runs that stay open are asked for by id (`accounting.intake.open_runs`).
+    but what is told otherwise. Up to now, runs that stay open are asked for by id (`accounting.intake.open_runs`), and
+    those that slurmctld showed and nobody tells are charged if ``charge_live``.
 
     Raises what the source raises, and `SourceError` for an answer that cannot have been whole; the windows before that
     stand, and the cursor is behind them.
@@ -122,7 +124,7 @@ def ingest_history(
     newest = position is None or now >= position  # an answer from before the last one says nothing of what is open now
     with read(engine) as connection:
         present = look(connection, source.cluster, now) if newest else Present()
-        runs = OpenRuns(source.name, source.cluster, present, position or first, newest)
+        runs = OpenRuns(source.name, source.cluster, present, position or first, newest, charge_live=charge_live)
     done, doubts = 0, []  # type: tuple[int, Sequence[Doubt]]
     for begin in range(first, last_second, step):
         end = min(begin + step, last_second)
@@ -205,7 +207,7 @@ def _window(
         keep_events(connection, source.name, [e for e in good if e not in odd], now)
         count.events += len(events)
         if judged:
-            keep(connection, list(runs.lost(connection, lost)), now)
+            keep(connection, [*runs.lost(connection, lost), *runs.seen_only(connection, now)], now)
             doubts = runs.settle(connection, now)
         _close_window(connection, source, scheduler, (start, end), now, count)
     total.add(count)

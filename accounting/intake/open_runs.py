@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, select
 
+from accounting.intake.live_only import LIVE_ONLY, SEEN_ONLY, claims_seen, versions_seen
 from accounting.intake.rejects import DOUBTS, LOST, RUNAWAY, UNCOUNTED, Aside, set_aside, standing_about
 from accounting.intake.rejects import resolve as resolved
 from accounting.intake.runs_seen import Present, Sighting, mark_recorded
@@ -76,7 +77,7 @@ class OpenRuns:
 
     ``position`` is up to when the history had been read before. Of the runs that ``ended``, those are ``settled`` of
     which accounting tells what they held. What is not the ``newest`` answer judges nothing. ``withheld`` is what runs
-    hold no longer than they were seen.
+    hold no longer than they were seen. ``charge_live`` charges what slurmctld showed and no record tells.
     """
 
     source: str
@@ -89,22 +90,33 @@ class OpenRuns:
     settled: set[str] = field(default_factory=set)
     asides: dict[str, Aside] = field(default_factory=dict)
     uncounted: set[str] = field(default_factory=set)
+    charge_live: bool = False
     withheld: dict[str, tuple[Claim, ...]] = field(default_factory=dict)
 
     def take(self, record: Record) -> Record:
         """A record as it is to be kept: an open one that slurmctld contradicts is held to its last sighting."""
         run, seen = record.job.key.id, self.present.runs.get(record.job.key.id)
-        if not record.claims and record.job.start is not None and seen is not None and not _shared(record):
-            self.uncounted.add(record.job.display_id)
         if not record.pending:
             self.ended.add(run)
             if record.claims or record.excluded != NO_CARDS:
                 self.settled.add(run)
-            return record
-        self.told.add(run)
-        if not record.claims or not self._gone(record, seen):
+        else:
+            self.told.add(run)
+        if not record.claims and record.job.start is not None and seen is not None and not _shared(record):
+            self.uncounted.add(record.job.display_id)
+            return self._as_seen(record, seen) if self.charge_live else record
+        if not record.pending or not record.claims or not self._gone(record, seen):
             return record
         return self._held_to(record, None if seen is None else seen.last)
+
+    def _as_seen(self, record: Record, seen: Sighting) -> Record:
+        """A record that tells no cards, with those that slurmctld showed."""
+        job = record.job
+        end = seen.last if record.pending else job.end
+        if job.start is None or (end is not None and end <= job.start):
+            return record
+        claims = claims_seen(job.key, seen, job.start, end)
+        return replace(record, raw=f"{record.raw}{NOTE}{LIVE_ONLY}", claims=claims, excluded="", doubt=LIVE_ONLY)
 
     def _gone(self, record: Record, seen: Sighting | None) -> bool:
         """Whether slurmctld, read in full since the run began, does not have it."""
@@ -146,7 +158,7 @@ class OpenRuns:
         query = (
             select(j.run, j.native_id, j.start_at, r.id, r.reason)
             .join(jobs_table, j.id == r.job_id)
-            .where(OPEN_RECORDS, r.cluster == self.cluster, j.scheduler == Scheduler.SLURM.value)
+            .where(OPEN_RECORDS, r.cluster == self.cluster, j.scheduler == Scheduler.SLURM.value, ~SEEN_ONLY)
             .order_by(r.id)
         )
         found = [
@@ -167,10 +179,10 @@ class OpenRuns:
         seen = {s.job_id: s for s in self.present.runs.values()}
         known, over = set(), []
         for part in chunks(sorted(seen)):
-            query = select(r.job_id, r.finality, r.reason).where(r.current, r.job_id.in_(part))
+            query = select(r.job_id, r.finality, r.reason).where(r.current, r.job_id.in_(part), ~SEEN_ONLY)
             for job, finality, reason in connection.execute(query):
                 known.add(job)
-                over += [seen[job].row] * (finality == ENDED and reason != NO_CARDS)
+                over += [seen[job].row] * (finality == ENDED and reason not in (NO_CARDS, LIVE_ONLY))
         mark_recorded(connection, over)
         return known
 
@@ -218,6 +230,15 @@ class OpenRuns:
                     LOST,
                     RUNS,
                 )
+
+    def seen_only(self, connection: Connection, now: int) -> Iterator[Version]:
+        """Runs that slurmctld showed and that no history tells, while the site charges them; else what undoes it."""
+        seen = {
+            run: s
+            for run, s in self.present.runs.items()
+            if run not in self.told and run not in self.ended and (s.last is not None or s.start < now - LATE)
+        }
+        yield from versions_seen(connection, self.cluster, seen, charge=self.charge_live)
 
     def settle(self, connection: Connection, now: int) -> list[Doubt]:
         """Set aside by name what is in doubt, and what was and is no longer as mended; what stands, the largest first.

@@ -109,7 +109,7 @@ def _whole(connection: Connection, reading: SourceReading, whole: Stretch | None
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """One run as the live side showed it; ``last`` None while it is shown."""
+    """One run as the live side showed it; ``last`` None while it is shown, ``held`` as in ``splits``."""
 
     row: int
     job_id: int
@@ -117,6 +117,8 @@ class Sighting:
     start: int
     first: int
     last: int | None
+    source: str
+    held: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ def look(connection: Connection, cluster: str, now: int) -> Present:
     """What the live side shows of a Slurm cluster, as far as it matters to its history; for `REMEMBERED`."""
     c, j = table.c, jobs_table.c
     query = (
-        select(j.run, c.id, c.job_id, j.native_id, c.start_at, c.first_at, c.last_at)
+        select(j.run, c.id, c.job_id, j.native_id, c.start_at, c.first_at, c.last_at, c.source, c.held)
         .join(jobs_table, j.id == c.job_id)
         .where(UNRECORDED, c.cluster == cluster, func.coalesce(c.last_at, now) >= now - REMEMBERED)
         .order_by(c.id)

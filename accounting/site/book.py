@@ -163,7 +163,13 @@ def ingest(
             step=int(h.window),
             progress=tick,
             since=None if since is None else since_or_month(since, now, config),
+            charge_live=charges_live(config),
         )
+
+
+def charges_live(config: Config) -> bool:
+    """Whether cards that slurmctld showed and no record tells are charged."""
+    return config.ledger is not None and config.ledger.live_only == "charge"
 
 
 def ingested(report: IntakeReport) -> str:

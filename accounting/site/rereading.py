@@ -13,6 +13,7 @@ from sqlalchemy import Engine, func, select
 
 from accounting.intake.history import ingest_history
 from accounting.periods.settling import Open
+from accounting.site.book import charges_live
 from accounting.store.calendar import OPEN, Period, period_at, state
 from accounting.store.database import read
 from accounting.store.tables import windows
@@ -39,6 +40,7 @@ def read_again(config: Config, engine: Engine, period: Period, now: int) -> Iter
                 step=int(h.window),
                 since=begin,
                 until=period.end,
+                charge_live=charges_live(config),
             )
         except SourceError as e:
             yield Open(True, f"the records of slurm {cluster.cluster} are to be read once more, and cannot be: {e}")

@@ -55,6 +55,7 @@ class Ledger(Section):
     url: str
     gap: Duration = 120.0
     settle: Duration = 86_400.0
+    live_only: Literal["unknown", "charge"] = "unknown"
 
     @field_validator("url")
     @classmethod
@@ -65,7 +66,8 @@ class Ledger(Section):
 
     def __repr_args__(self) -> list[tuple[str | None, Any]]:
         """Mask the password in every repr and log."""
-        return [("url", masked(self.url)), ("gap", self.gap), ("settle", self.settle)]
+        told = [(name, getattr(self, name)) for name in ("gap", "settle", "live_only")]
+        return [("url", masked(self.url)), *told]
 
 
 class DatedPrices(Section):
