@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from exporters.sources.kubernetes.raw import MAX_NUMBER, Raw, cut, items, part, quantity, seconds, texts
+from exporters.sources.kubernetes.slots import hami
 from exporters.sources.kubernetes.slots.fractions import Fractional, fractional
 from exporters.sources.kubernetes.slots.resources import NO_RULES, PARTS, Resources
 from exporters.sources.kubernetes.times import condition_since, first_started, last_finished, turned_at
@@ -77,7 +78,8 @@ class Asked:
 class PodFacts:
     """What a pod object says. Times are epoch seconds, None while they have not happened.
 
-    ``requests`` are the effective GPU requests by resource, ``asked`` how much of each slot its containers may use;
+    ``requests`` are the effective GPU requests by resource, ``asked`` how much of each slot its containers may use, and
+    ``given`` what HAMi's scheduler says that they got;
     ``started`` is the first ``startedAt`` that the object still shows. Of a ``terminal`` pod ``finished`` is its last
     container's end, and ``turned`` when its conditions say that it had ended: both None where it tells neither.
     ``removed`` is the moment of a final delete. ``finalizers`` says that something keeps the object after that moment.
@@ -100,6 +102,7 @@ class PodFacts:
     finalizers: bool
     requests: Mapping[str, int]
     asked: tuple[Asked, ...]
+    given: tuple[hami.Given, ...]
     part: Fractional | None
     claims: tuple[ClaimRef, ...]
     owner: OwnerRef | None
@@ -163,6 +166,7 @@ def pod_facts(raw: Raw, rules: Resources = NO_RULES) -> PodFacts:
         finalizers=bool(meta.get("finalizers")),
         requests={} if held is not None and held.keeps else requests,
         asked=_asked(spec) if requests else (),
+        given=hami.allocated(annotations) if requests else (),
         part=held,
         claims=claims,
         owner=controller(meta),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -206,6 +207,36 @@ def test_hami_weighs_a_slot_by_what_is_asked_of_it(asks: dict[str, str], milligp
 
     assert [milligpu] == of(1)
     assert [min(2 * milligpu, 2000)] == of(2)
+
+
+@pytest.mark.parametrize(
+    ("given", "count", "held", "cards"),
+    [
+        ("GPU-1,NVIDIA,8192,30:;", 1, 300, ("GPU-1",)),
+        ("GPU-2,NVIDIA,16384,30:;", 1, 500, ("GPU-2",)),
+        ("GPU-1,NVIDIA,8192,0:GPU-2,NVIDIA,8192,0:;", 2, 500, ("GPU-1", "GPU-2")),
+        ("GPU-1,NVIDIA,8192,0:;GPU-2,NVIDIA,16384,0:;", 2, 750, ()),  # which has which part would be lost
+        ("GPU-1,NVIDIA,0,0:;", 1, 1000, ("GPU-1",)),
+        ("GPU-1,NVIDIA,99999,0:;", 1, 1000, ("GPU-1",)),
+        ("GPU-9,NVIDIA,8192,30:;", 1, 500, ()),  # another node's: what is asked counts
+        ("GPU-1,NVIDIA,8192,30:;", 2, 1000, ()),
+        ("GPU-1,NVIDIA", 1, 500, ()),
+        ("", 1, 500, ()),
+    ],
+)
+@pytest.mark.parametrize("listed", [False, True])
+def test_what_hamis_scheduler_gave_counts_before_what_was_asked(
+    given: str, count: int, held: int, cards: tuple[str, ...], *, listed: bool
+) -> None:
+    register = json.dumps([{"id": f"GPU-{n}", "count": 10, "devmem": 32768} for n in (1, 2)]) if listed else REGISTER
+    raw = node("n", labels={"nvidia.com/gpu.count": "2", "nvidia.com/gpu.memory": "32768"}, **{GFD: "20"})
+    raw["metadata"]["annotations"] = {"hami.io/node-nvidia-register": register}
+    limits = {"nvidia.com/gpu": str(count), "nvidia.com/gpumem-percentage": "50"}
+    asking = pod("a", gpus=0, node="n", spec={"containers": [{"resources": {"limits": limits}}]})
+    asking["metadata"]["annotations"] = {"hami.io/vgpu-devices-allocated": given}
+    [found] = portions(pod_facts(asking), node_facts(raw), None, {}).held
+
+    assert (held, cards) == (found.milligpu, found.uuids)
 
 
 def test_more_slots_than_a_label_tells_cards_are_parts_of_these_and_a_problem() -> None:

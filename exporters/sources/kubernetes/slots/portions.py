@@ -10,6 +10,7 @@ from exporters.model import MILLI_PER_GPU
 from exporters.sources.kubernetes.nodes import NodeFacts
 from exporters.sources.kubernetes.pod_facts import Asked, PodFacts
 from exporters.sources.kubernetes.slots.fractions import GROUP, Fractional
+from exporters.sources.kubernetes.slots.hami import Given
 from exporters.sources.kubernetes.slots.resource_claims import Devices
 from exporters.sources.kubernetes.slots.resources import WHOLE
 from exporters.sources.kubernetes.slots.schemes import SlotPool
@@ -96,11 +97,21 @@ def _counted(pod: PodFacts, node: NodeFacts | None, resource: str, count: int, *
         return Portion(count * MILLI_PER_GPU, "", "")
     pool = node.pools.get(resource)
     if pool is not None and pool.milligpu:
+        if pool.memory and len(pod.given) == count and {g.uuid for g in pod.given} <= dict(pool.memory).keys():
+            return _given(pool, pod.given, node.model)
         worth = by_part(pool, pod.asked, count, node.memory_gib) if pool.by_part else pool.worth(count)
         return Portion(worth, pool.model or node.model, pool.profile)
     if pool is None and resource in WHOLE and not node.shares:  # the plugin is away, the cards are still held
         return Portion(count * MILLI_PER_GPU, node.model, "")
     return f"does not tell how many cards are behind {resource}"
+
+
+def _given(pool: SlotPool, given: Sequence[Given], model: str) -> Portion:
+    """What HAMi's scheduler says that it gave, and on which cards, where all have the same part of theirs."""
+    memory = dict(pool.memory)
+    parts = [g.worth(memory[g.uuid]) for g in given]
+    uuids = tuple(g.uuid for g in given) if len(set(parts)) == 1 and len({g.uuid for g in given}) == len(given) else ()
+    return Portion(min(sum(parts), pool.milligpu), pool.model or model, pool.profile, uuids)
 
 
 def by_part(pool: SlotPool, asked: Sequence[Asked], count: int, memory_gib: float) -> int:

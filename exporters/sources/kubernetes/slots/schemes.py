@@ -30,6 +30,7 @@ from dataclasses import dataclass
 
 from exporters.model import MILLI_PER_GPU
 from exporters.sources.kubernetes.raw import number
+from exporters.sources.kubernetes.slots import hami
 from exporters.sources.kubernetes.slots.resources import Resources, partition_of, passed_model
 from exporters.sources.mig_profiles import Parts
 from exporters.sources.shares import SHARED, by_count, cards_needed, divide_cards, parts_of, per_card
@@ -37,7 +38,6 @@ from exporters.sources.shares import SHARED, by_count, cards_needed, divide_card
 MAX_CARDS = 1024
 """More cards than any machine has."""
 
-HAMI_REGISTER = "hami.io/node-nvidia-register"
 _GKE = "cloud.google.com/gke-"
 _PARTITIONS = {"spx": 1, "dpx": 2, "tpx": 3, "qpx": 4, "cpx": 8}
 """Compute partitions of an AMD card; a MI300A has six dies, so its CPX are six."""
@@ -57,6 +57,7 @@ class SlotPool:
 
     ``model`` where the resource itself tells it. ``by_part``: a container may ask for a part of each slot's card
     (HAMi), and holds that; ``alone`` is what a slot is of which it asks for no part, 0: its share of the pool.
+    ``memory`` are the cards behind, as far as they are told: UUID and MiB.
     """
 
     slots: int
@@ -65,6 +66,7 @@ class SlotPool:
     model: str = ""
     by_part: bool = False
     alone: int = 0
+    memory: tuple[tuple[str, int], ...] = ()
 
     def worth(self, count: int) -> int:
         """MilliGPU of ``count`` slots."""
@@ -89,7 +91,7 @@ class Offer:
         if single_profile(self.product):
             return 0
         return number(self.labels.get("nvidia.com/gpu.count"), MAX_CARDS) or min(
-            hami_cards(self.annotations.get(HAMI_REGISTER, "")), MAX_CARDS
+            len(hami.registered(self.annotations.get(hami.REGISTER, ""))), MAX_CARDS
         )
 
     @property
@@ -112,7 +114,7 @@ class Offer:
     def shares(self) -> bool:
         """Whether a slot of the plain resource is less than a card, whatever the node offers right now."""
         by_labels = bool(self.one_profile) or self.replicas > 1 or self.mode not in ("", "spx")
-        return by_labels or HAMI_REGISTER in self.annotations
+        return by_labels or hami.REGISTER in self.annotations
 
     @property
     def mode(self) -> str:
@@ -149,19 +151,6 @@ def partitions(mode: str, product: str) -> int:
     return 6 if mode == "cpx" and "MI300A" in product.upper() else _PARTITIONS[mode]
 
 
-def hami_cards(register: str) -> int:
-    """The cards in HAMi's register of a node, which is a JSON list or entries that each end in a colon.
-
-    >>> hami_cards("GPU-1,10,32768,100,NVIDIA-V100,0,true:GPU-2,10,32768,100,NVIDIA-V100,0,true:"), hami_cards("")
-    (2, 0)
-    >>> hami_cards('[{"id":"GPU-1","count":10,"devmem":32768},{"id":"GPU-2","count":10,"devmem":32768}]')
-    2
-    """
-    if register.lstrip().startswith("["):
-        return register.count('"id"')
-    return sum(1 for entry in register.split(":") if entry.count(",") >= 3)
-
-
 def pools_of(offer: Offer, counts: Mapping[str, int], rules: Resources) -> tuple[dict[str, SlotPool], list[str]]:
     """The slots of each resource with their worth, and sentences about what could not be told or contradicts itself."""
     pools: dict[str, SlotPool] = {}
@@ -192,8 +181,9 @@ def _nvidia(offer: Offer, resource: str, slots: int, problems: list[str]) -> Slo
         on_one = per_card(parts_of(profile, plain_model(offer.product)))
         instances = max(1, slots // replicas)
         return SlotPool(slots, -(-instances // on_one) * MILLI_PER_GPU, profile)
-    if HAMI_REGISTER in offer.annotations and cards:
-        return SlotPool(slots, cards * MILLI_PER_GPU, SHARED, by_part=True, alone=MILLI_PER_GPU)
+    if hami.REGISTER in offer.annotations and cards:
+        memory = tuple(sorted(hami.registered(offer.annotations[hami.REGISTER]).items()))
+        return SlotPool(slots, cards * MILLI_PER_GPU, SHARED, by_part=True, alone=MILLI_PER_GPU, memory=memory)
     if replicas > 1 or resource.endswith(".shared"):
         physical = slots // replicas if replicas > 1 else cards
         if not physical:
