@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC
 from decimal import Decimal
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from accounting.rates.card_files import rate_cards
+from accounting.rates.card_files import grants, rate_cards
 from accounting.rates.rating import Rates
 from accounting.store.calendar import period_named
 from exporters.config import parse
@@ -93,6 +94,26 @@ def test_a_tier_is_a_price_from_the_day_on_which_it_was_reached() -> None:
     assert (period_named("2026-10").start + 14 * 86_400,) == changes
     assert () == rates_of("caltech", "2026-11").changes
     assert {Decimal("0.140"), Decimal("0.08")} == {rule.price for rule in rates_of("caltech", "2026-11").rules}
+
+
+def test_the_examples_of_the_page_are_cards_and_grants(tmp_path: Path) -> None:
+    """The whole ones; a factor without `when` and a list of prices are parts of one."""
+    page = (DOCS.parent / "rates.md").read_text()
+    found = [
+        block
+        for block in re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+        if not block.startswith(" ")
+    ]
+    projects = "projects: [{project: vision, accounts: [v]}, {project: nlp, accounts: [n]}]\n"
+    cards, granted = 0, 0
+    for n, block in enumerate(found):
+        path = tmp_path / f"{n}.yaml"
+        path.write_text(block)
+        config = parse(f"{projects}rates: {{cards: {path}}}")
+        granted += len(grants(config, UTC))
+        cards += len(rate_cards(config, UTC).cards) if "cards:" in block else 0
+
+    assert (3, 2, 2) == (len(found), cards, granted)
 
 
 def test_every_card_of_the_docs_is_tried_here() -> None:
