@@ -37,6 +37,7 @@ from exporters.join.site_picture import (
     card_rows,
     node_rows,
 )
+from exporters.join.splits.at_one_moment import fitted
 from exporters.model import MILLI_PER_GPU, Claim, Disposition, JobKey, Node, NodeKey, Sample, Scheduler
 
 _TOLD = attrgetter("uuid", "index", "mig_instance", "pods", "hpc_jobs", "minor")
@@ -108,7 +109,10 @@ def attribute(
     jobs = {job.key: job for r in readings for job in r.jobs}
     at: dict[NodeKey, str] = {}
     claims: dict[str, list[Claim]] = defaultdict(list)
-    for claim in (c for r in readings for c in r.claims):
+    everything = [c for r in readings for c in r.claims]
+    if any(c.split_assumed for c in everything):
+        everything = [*fitted(everything, (n for r in readings for n in r.nodes))]
+    for claim in everything:
         machine = at.get(claim.node)
         if machine is None:
             machine = at[claim.node] = machines.at(claim.node, now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from itertools import product
 
@@ -10,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exporters.join.splits.at_one_moment import fitted
 from exporters.join.splits.fitting import Kind, Room, Shares, Spread, Taken, fit
 from exporters.join.splits.whole_numbers import BUDGET, Limit, Patience, Problem, Sum, solve, solve_most
-from exporters.model import MILLI_PER_GPU
+from exporters.model import MILLI_PER_GPU, Claim, JobKey, Node, NodeKey, Scheduler
 
 CARD = Fraction(MILLI_PER_GPU)
 DAY = (0, 100)
@@ -138,6 +140,36 @@ def test_of_limits_that_cannot_all_be_met_the_first_ones_are() -> None:
     limits = [Limit((0,), (Fraction(1),), 1), Limit((1,), (Fraction(1),), 1), Limit((0,), (Fraction(1),), 0)]
 
     assert [0, 4] == solve_most(problem, limits, Patience())
+
+
+def test_of_claims_at_one_moment_those_that_were_guessed_move() -> None:
+    nodes = [slurm_node(n, 8) for n in (1, 2)]
+    claims = [guess(1, 1, 5), guess(1, 2, 4), replace(guess(2, 1, 7), split_assumed=False)]
+    after = fitted(claims, nodes)
+
+    assert {("gn1", "1", 1000), ("gn2", "1", 8000), ("gn1", "2", 7000)} == {
+        (c.node.name, c.unit, c.milligpu) for c in after
+    }
+    assert claims[:2] == fitted(claims[:2], nodes), "they fit"
+
+
+def test_of_types_that_were_dealt_to_the_wrong_nodes_claims_are_made_where_they_are() -> None:
+    nodes = [slurm_node(1, 4, "v100"), slurm_node(2, 4, "a100")]
+    claims = [guess(1, 1, 2, "a100"), guess(1, 2, 1, "a100"), guess(1, 2, 1, "v100")]
+
+    assert {("gn1", "v100", 1000), ("gn2", "a100", 3000)} == {
+        (c.node.name, c.model, c.milligpu) for c in fitted(claims, nodes)
+    }
+
+
+def slurm_node(number: int, cards: int, model: str = "h100") -> Node:
+    return Node(NodeKey(Scheduler.SLURM, "hall", f"gn{number}"), cards * MILLI_PER_GPU, up=True, model=model)
+
+
+def guess(run: int, node: int, cards: int, model: str = "h100") -> Claim:
+    key = slurm_node(node, 0).key
+    job = JobKey(Scheduler.SLURM, "hall", str(run))
+    return Claim(job, str(run), key, cards * MILLI_PER_GPU, 0, None, model, split_assumed=True)
 
 
 @st.composite
