@@ -66,7 +66,7 @@ class JobKey(NamedTuple):
     id: str
 
     def __str__(self) -> str:
-        return f"{self.scheduler.value}/{self.cluster}/{self.id}"
+        return f"{self.scheduler}/{self.cluster}/{self.id}"
 
 
 class NodeKey(NamedTuple):
@@ -77,7 +77,7 @@ class NodeKey(NamedTuple):
     name: str
 
     def __str__(self) -> str:
-        return f"{self.scheduler.value}/{self.cluster}/{self.name}"
+        return f"{self.scheduler}/{self.cluster}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from accounting.store.rows import (
     digest,
     identity_of,
     job_values,
+    place_of,
 )
 from accounting.store.tables import claim_keys as keys_table
 from accounting.store.tables import claims as claims_table
@@ -91,10 +92,10 @@ def _fresh(version: Version) -> _Fresh:
     key, claims = version.key, version.claims
     job = job_values(version.job) if version.job else None
     holder: Identity = job[:3] if job else identity_of(key)
-    places = [identity_of(c.node) for c in claims]
+    places = [place_of(c.node) for c in claims]
     values = [claim_values(c) for c in claims]
     held = [
-        ((*(holder if c.job is key else identity_of(c.job)), *place), row)
+        ((*(holder if c.job == key else identity_of(c.job)), *place), row)
         for c, place, row in zip(claims, places, values, strict=True)
     ]
     return _Fresh(version, holder, job, places, values, digest(job, held, version.reason, version.finality))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from accounting.store.database import storable, storables
@@ -71,7 +72,7 @@ def job_values(job: Job) -> tuple[Any, ...]:
         )
     )  # fmt: skip
     labels = compact({storable(k): storable(v) for k, v in job.labels.items()}) if job.labels else ""
-    return (key.scheduler.value, *words, job.submit, job.start, job.end, labels)
+    return (str(key.scheduler), *words, job.submit, job.start, job.end, labels)
 
 
 def job_digest(values: tuple[Any, ...]) -> bytes:
@@ -187,4 +188,10 @@ def digest(
 def identity_of(key: JobKey | NodeKey) -> Identity:
     """How the tables name a job or a node."""
     cluster, name = storables((key.cluster, key.id if isinstance(key, JobKey) else key.name))
-    return key.scheduler.value, cluster, name
+    return str(key.scheduler), cluster, name
+
+
+@lru_cache(maxsize=1 << 15)
+def place_of(node: NodeKey) -> Identity:
+    """`identity_of` a node: many claims are on each."""
+    return identity_of(node)
