@@ -6,7 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, Select, func, select
 
@@ -14,6 +14,7 @@ from accounting.evidence.capacity import Event, NodeFacts, Sighting
 from accounting.evidence.hypotheses.proven_cards import most_held
 from accounting.intake.coverage import HISTORY, LIVE, WHOLE, counts, covered_until, live_ends
 from accounting.intake.live_only import LIVE_ONLY
+from accounting.intake.runs_seen import REMEMBERED
 from accounting.store.database import chunks, read
 from accounting.store.rows import CLAIM_COLUMNS, WAITS, claim_of
 from accounting.store.tables import LAST_SEEN, UNRECORDED, claim_keys, runs_seen
@@ -117,9 +118,9 @@ def _unsaid(
     the last reading that showed somebody who then was gone and the next one, by node.
     """
     found: dict[NodeKey, list[tuple[int, int]]] = defaultdict(list)
-    for cluster, _, first, last, held in _in_no_record(connection, start, end):
-        for name in sorted({row[0] for row in held}):
-            found[NodeKey(Scheduler.SLURM, cluster, name)].append((first, last))
+    for run in _in_no_record(connection, start, end):
+        for name in sorted({row[0] for row in run.held}):
+            found[NodeKey(Scheduler.SLURM, run.cluster, name)].append((run.start, run.missed))
     for node, last, gone in _last_seen(connection, start, end):
         found[keys[node]].append((last, gone))
     for key, last, gone in _seen_only(connection, start, end):
@@ -172,15 +173,29 @@ def seen_in_no_record(connection: Connection, start: int, end: int) -> list[tupl
     people call the job, from when to when, and milliGPU-seconds.
     """
     found = []
-    for cluster, name, first, last, held in _in_no_record(connection, start, end):
-        a, b = max(first, start), min(last, end)
+    for run in _in_no_record(connection, start, end):
+        a, b = max(run.start, start), min(run.last, end)
         if a < b:
-            found.append((cluster, name, a, b, (b - a) * sum(row[3] for row in held)))
+            found.append((run.cluster, run.name, a, b, (b - a) * sum(row[3] for row in run.held)))
     return found
 
 
-def _in_no_record(connection: Connection, start: int, end: int) -> Iterator[tuple[str, str, int, int, list[Any]]]:
-    """Cluster, job, first and last second, and what it held, as in ``splits``."""
+class _Run(NamedTuple):
+    """A run that slurmctld showed and no record tells: up to its last sighting, and to the reading that missed it.
+
+    Of one that is still shown nobody has looked since; that is remembered for as long as it is asked for. ``held`` is
+    as in ``splits``.
+    """
+
+    cluster: str
+    name: str
+    start: int
+    last: int
+    missed: int
+    held: list[Any]
+
+
+def _in_no_record(connection: Connection, start: int, end: int) -> Iterator[_Run]:
     s, r, c, j = runs_seen.c, records_table.c, claims_table.c, jobs_table.c
     told = select(c.id).join(records_table, r.id == c.record_id).where(r.job_id == s.job_id, r.current, c.current)
     query = (
@@ -189,7 +204,8 @@ def _in_no_record(connection: Connection, start: int, end: int) -> Iterator[tupl
             s.cluster,
             func.coalesce(func.nullif(j.display_id, ""), j.run),
             s.start_at,
-            func.coalesce(s.gone_at, s.last_at),
+            s.last_at,
+            s.gone_at,
             s.held,
         )
         .join(jobs_table, j.id == s.job_id)
@@ -197,10 +213,11 @@ def _in_no_record(connection: Connection, start: int, end: int) -> Iterator[tupl
         .order_by(s.start_at, s.id)
     )
     ends = live_ends(connection)
-    for source, cluster, name, first, last, held in connection.execute(query):
-        over = ends.get((source, cluster), first) if last is None else last
-        if over > start:
-            yield cluster, name, first, over, json.loads(held)
+    for source, cluster, name, first, last, gone, held in connection.execute(query):
+        seen = ends.get((source, cluster), first) if last is None else last
+        missed = seen + REMEMBERED if last is None else gone or seen
+        if missed > start:
+            yield _Run(cluster, name, first, seen, missed, json.loads(held))
 
 
 def node_keys(connection: Connection) -> dict[int, NodeKey]:

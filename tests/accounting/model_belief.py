@@ -145,12 +145,12 @@ class Belief:
         """
         found: dict[NodeKey, list[tuple[int, int]]] = defaultdict(list)
         recorded = {job for job in self.shares if any(claims for _, _, claims in self.told.get(job, ()))}
-        for (at, runs), (following, _) in pairwise([*self.shown, (self.shown[-1][0], {})] if self.shown else []):
+        for (_, runs), (following, _) in pairwise([*self.shown, (1 << 62, {})]):
             for job, shares in runs.items():
                 if job not in recorded:
                     first = min(c.start for c in shares.values())
                     for name in shares:
-                        found[snode(name)].append((first, max(at, following)))
+                        found[snode(name)].append((first, following))
         for sentences in self.told.values():
             _, at, claims = max(sentences, key=lambda s: s[:2])
             for c in claims:

@@ -134,6 +134,16 @@ def test_a_run_that_no_reading_showed_while_there_were_some_was_gone_when_it_was
     assert [(T0, T0 + 60)] == known(engine, T0 + HOUR)
 
 
+def test_a_run_that_no_record_tells_may_hold_until_a_reading_misses_it(engine: Engine) -> None:
+    shown(engine, T0 + 600, held(1, 1, T0 + 60, None))
+    ingest(engine, History([without(2)]), T0 + HOUR)
+    assert [(T0, T0 + 60)] == known(engine, T0 + HOUR)
+
+    shown(engine, T0 + 2 * HOUR)
+    ingest(engine, History([without(2)]), T0 + 3 * HOUR)
+    assert [(T0, T0 + 60), (T0 + 2 * HOUR, T0 + 3 * HOUR)] == known(engine, T0 + 3 * HOUR)
+
+
 def test_what_was_charged_as_running_shrinks_when_it_comes_out_that_it_does_not(engine: Engine) -> None:
     ingest(engine, History([running(1, T0 + 60)]), T0 + HOUR)
     assert [("1", T0 + 60, None)] == spans(engine)

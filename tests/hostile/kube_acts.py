@@ -11,6 +11,9 @@ from tests.hostile.kube_said import ApiServer, Pod, Watched, iso
 from tests.hostile.site import Meter
 from tests.hostile.truth import TICK, Held, Truth, kube_key
 
+WAITED = 37
+"""Seconds for which a pod waited before it was bound: it held nothing then. A successor's name was not free before."""
+
 Act = tuple[Any, ...]
 
 
@@ -40,7 +43,7 @@ class KubeSite:
         card, part = found
         n = self.truth.next()
         at = self.truth.now
-        pod = Pod(name or f"pod-{n}", f"uid-{n}", node, count, cores, at, at)
+        pod = Pod(name or f"pod-{n}", f"uid-{n}", node, count, cores, at if name else at - WAITED, at)
         cards = tuple(self.truth.free(node, at)[-count:]) if scheme.parts == 1 else (card,)
         pod.held = Held(kube_key(pod.uid), node, Fraction(1000) * part, at, None, cards)
         self.truth.held.append(pod.held)
@@ -79,7 +82,7 @@ class KubeSite:
             self._over(pod)
             self.tell("MODIFIED", pod)
 
-    def reject(self, pick: int, ran: bool) -> None:
+    def reject(self, pick: int, ran: bool = True) -> None:
         """A kubelet, after its own restart, takes a pod for one that it cannot admit, and forgets what it had written;
         or a pod that has never begun.
         """
@@ -136,20 +139,25 @@ class KubeSite:
         if self.source.cut:
             self.source.connect(gone=gone)
 
-    def missed(self, pick: int, how: str, before: int, after: int) -> None:
-        """Something happens while nobody hears of it, and when the watch is back that is gone (410)."""
+    def missed(self, pick: int, how: str, before: int, after: int, gone: bool) -> None:
+        """Something happens while nobody hears of it, and when the watch is back it is told late, or is gone (410)."""
         self.source.cut = True
         self.wait(before)
         getattr(self, how)(pick)
         self.wait(after)
-        self.source.connect(gone=True)
+        self.source.connect(gone=gone)
 
-    def restart(self, resume: bool, ticks: int) -> None:
-        """The exporter is another process, after a while; it has kept where it was, or has not."""
+    def restart(self, resume: bool, gone: bool, pick: int, how: str, before: int, after: int) -> None:
+        """The exporter is another process, and something happens in between; it has kept where it was, or has not."""
         self.source.cut = True
-        self.meter.leave(TICK * ticks)
+        self.meter.leave(before)
+        getattr(self, how)(pick)
+        self.meter.leave(after)
         self.source.cut = False
-        self.source.start(resume=resume)
+        for node in self.api.away:
+            if "nvidia.com/gpu.count" not in self.api.nodes[node].labels:  # nothing tells what it had
+                self.truth.listed[node] = 1 << 62
+        self.source.start(resume=resume, gone=gone)
         self.meter.restart()
         self.meter.round()
 
@@ -167,6 +175,7 @@ def _of(name: str, *words: st.SearchStrategy[Any]) -> st.SearchStrategy[Act]:
 _pick = st.integers(0, 5)
 _count = st.sampled_from([1, 1, 2, 3])
 _cores = st.sampled_from([20, 30, 50])
+_how = st.sampled_from(["delete", "finish", "succeed", "evict", "reject", "plugin", "clean_up"])
 _seconds = st.integers(1, TICK)
 
 ACTS: st.SearchStrategy[Act] = st.one_of(
@@ -186,9 +195,9 @@ ACTS: st.SearchStrategy[Act] = st.one_of(
     _of("cut"),
     _of("back", st.booleans()),
     _of("back", st.booleans()),
-    _of("missed", _pick, st.sampled_from(["delete", "finish", "succeed", "evict"]), _seconds, _seconds),
-    _of("missed", _pick, st.sampled_from(["delete", "succeed"]), _seconds, _seconds),
-    _of("restart", st.booleans(), st.integers(0, 6)),
+    _of("missed", _pick, _how, _seconds, _seconds, st.booleans()),
+    _of("missed", _pick, _how, _seconds, _seconds, st.booleans()),
+    _of("restart", st.booleans(), st.booleans(), _pick, _how, _seconds, st.integers(1, 6 * TICK)),
     _of("wait", _seconds),
     _of("wait", _seconds),
     _of("wait", _seconds),

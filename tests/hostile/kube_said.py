@@ -190,13 +190,13 @@ class Watched(Source):
         self.kept, self.saved = Kept(), 0
         self.start(resume=False)
 
-    def start(self, *, resume: bool) -> None:
-        """A new process; what an earlier one kept, it goes on from."""
+    def start(self, *, resume: bool, gone: bool = False) -> None:
+        """A new process; what an earlier one kept, it goes on from. ``gone``: the server has forgotten that place."""
         kept = self.kept if resume else Kept()
         self.store = Store("kube", "scheduled", kept=kept, kept_at=kept.seen)
         self.store.dra = False
         self.pods, self.nodes = PodHandler(self.store, lambda: self.at), NodeHandler(self.store, lambda: self.at)
-        self.read = self.saved if resume and kept.seen else 0
+        self.read = self.saved if resume and kept.seen and not gone else 0
         self.fresh = True
 
     def hear(self) -> None:
@@ -240,6 +240,7 @@ class Watched(Source):
         before = self.read
         found = snapshot(self.store, now)
         self.kept, self.saved = replace(self.store.kept()), before
+        self.api.truth.shows(self.api.nodes)
         self.api.truth.known |= {c.job for c in (*found.claims, *found.ended)}
         return found
 

@@ -62,6 +62,30 @@ class SlurmSite:
             run.deaf = True
             cluster.end(run)
 
+    def runaway(self, which: int, number: int, wanted: dict[str, int], account: str, before: int, after: int) -> None:
+        """A job is seen or not, its end is lost, and the history is read."""
+        cluster = self.clusters[which]
+        run = cluster.begin(number, {n: c for n, c in wanted.items() if n in cluster.nodes}, account)
+        if run is not None and run.told is not None:
+            self.meter.wait(before)
+            run.deaf = True
+            cluster.end(run)
+            self.meter.wait(after)
+            self.day()
+
+    def purged(self, which: int, number: int, wanted: dict[str, int], account: str, before: int, after: int) -> None:
+        """A job is told, slurmdbd loses it, and it ends."""
+        cluster = self.clusters[which]
+        run = cluster.begin(number, {n: c for n, c in wanted.items() if n in cluster.nodes}, account)
+        if run is not None and run.told is not None:
+            self.meter.wait(before)
+            self.read()
+            run.lost, run.told = True, None
+            self.meter.wait(after)
+            cluster.end(run)
+            self.meter.wait(TICK)
+            self.day()
+
     def mend(self, which: int) -> None:
         """``sacctmgr show runawayjobs``, answered yes by somebody who knew when they ended."""
         for run in self.clusters[which].runs:
@@ -139,6 +163,7 @@ _account = st.sampled_from(["vision", "nlp"])
 _wanted = st.sampled_from(
     [{"s1": 1}, {"s1": 2}, {"s2": 4}, {"s1": 2, "s2": 1}, {"s1": 1, "s2": 3}, {"s1": 4, "s2": 2}, {"s3": 1}]
 )
+_while = st.integers(1, 3 * TICK)
 _seconds = st.integers(1, TICK)
 _states = st.sampled_from(["COMPLETED", "FAILED", "CANCELLED by 0", "TIMEOUT", "NODE_FAIL"])
 
@@ -146,6 +171,8 @@ ACTS: st.SearchStrategy[Act] = st.one_of(
     _of("begin", _which, _number, _wanted, _account),
     _of("begin", _which, _number, _wanted, _account),
     _of("begin", _which, _number, _wanted, _account),
+    _of("runaway", _which, _number, _wanted, _account, _while, _while),
+    _of("purged", _which, _number, _wanted, _account, _while, _while),
     _of("brief", _which, _number, _wanted, _account),
     _of("end", _which, _pick, _states),
     _of("end", _which, _pick, _states),

@@ -220,6 +220,7 @@ class Commands:
             truth.known |= running
             truth.shown |= running
             asked.polls.append(truth.now)
+            truth.shows(asked.nodes)
         elif program == "sacct" and "--helpformat" not in call.words:
             fields, delimiter = call.option("--format").split(","), call.option("--delimiter")
             rows = [dict(zip(fields, line.split(delimiter), strict=True)) for line in printed.splitlines()]

@@ -6,7 +6,7 @@ somebody else; `tests.hostile.verdict` holds what the books make of that against
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -45,7 +45,8 @@ class Truth:
     """``machines`` is the number of cards of each; ``absent`` when it is no machine at all.
 
     ``known`` are the jobs of which any source has told anything, ``shown`` those whose cards on each node were told.
-    ``believed`` are those that have ended, and of which the only source that answers says that they run.
+    ``listed`` is since when a source has shown a machine. ``believed`` are jobs that have ended, and of which the only
+    source that answers says that they run.
     """
 
     now: int = START
@@ -54,12 +55,18 @@ class Truth:
     absent: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     known: set[JobKey] = field(default_factory=set)
     shown: set[JobKey] = field(default_factory=set)
+    listed: dict[str, int] = field(default_factory=dict)
     believed: set[JobKey] = field(default_factory=set)
     count: int = 0
 
     def next(self) -> int:
         self.count += 1
         return self.count
+
+    def shows(self, machines: Iterable[str]) -> None:
+        """A source shows machines now."""
+        for machine in machines:
+            self.listed.setdefault(machine, self.now)
 
     def free(self, machine: str, at: int) -> list[int]:
         """The cards that nobody has from a moment on; none of them is ever promised twice."""

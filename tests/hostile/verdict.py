@@ -4,7 +4,7 @@ Of every stretch of time in which nothing changed on a machine:
 
 * nobody is charged for more than he had, and nobody who had nothing for anything;
 * what somebody had, of whom any source has told, is not idle, nor down, nor reserved;
-* a machine has no more cards than it has.
+* a machine has the cards that it has, since any source has shown it; before that, no more.
 
 A job that has ended is believed to run as long as slurmdbd says so and nobody else can be asked. What a job on several
 nodes had of each is a guess where nobody told it: then its sum is right, over them all.
@@ -139,7 +139,8 @@ def _wrong(truth: Truth, machine: str, a: int, b: int, said: Said) -> Iterator[s
     if free > rest + parts * seconds:
         yield f"{free} are idle, down or reserved, and {float(rest)} were free: {_nonzero(said)}; {hands}"
     has = -sum(quantity for (account, _), quantity in said.items() if account == CAPACITY)
-    if has > cards * seconds:
+    least = cards * seconds if a >= truth.listed.get(machine, b) else 0
+    if not least <= has <= cards * seconds:
         yield f"it has {has}, and had {cards * seconds}"
 
 
