@@ -118,7 +118,7 @@ class Pods(Source):
         c, self._connected = self._connected, None
         if c is not None:
             c.informers.close()
-            self._save(c, self._clock(), c.versions)
+            self._save(c, self._clock(), c.versions, last=True)
 
     def _connect(self) -> _Connected:
         kubeconfig, context, client = self._access
@@ -144,13 +144,18 @@ class Pods(Source):
         )
         return _Connected(store, informers, Owners(api), [problem] if problem else [], kept)
 
-    def _save(self, c: _Connected, now: float, versions: Mapping[str, str]) -> None:
-        """Keep the resume point when something changed, or its position has moved and is a minute old."""
+    def _save(self, c: _Connected, now: float, versions: Mapping[str, str], *, last: bool = False) -> None:
+        """Keep the resume point when something changed, or its position has moved and is a minute old.
+
+        ``last``: also when only the last sighting of what is held has moved: a pod that vanishes before the next life
+        ends there.
+        """
         if self._resume_file is None:
             return
         c.versions = dict(versions) or c.versions
         kept = c.store.kept()
-        if kept == c.saved.kept and (c.versions == c.saved.versions or now - c.saved.saved < SAVE_EVERY):
+        seen = last and kept.seen != c.saved.kept.seen
+        if not seen and kept == c.saved.kept and (c.versions == c.saved.versions or now - c.saved.saved < SAVE_EVERY):
             return
         point = resume.Resume(self.cluster, now, c.versions, kept)
         try:
