@@ -171,6 +171,38 @@ def chargeback() -> Dashboard:
                         steps=((None, "green"), (7200, "orange"), (86400, "red")),
                         span=4,
                     ),
+                    number(
+                        "Last reconcile",
+                        "How long ago the books were last brought up to date.",
+                        'clamp_min(time() - max(meterbridge_task_last_success_timestamp_seconds{task="reconcile"}), 0)',
+                        unit="s",
+                        steps=((None, "green"), (21600, "orange")),
+                        span=6,
+                    ),
+                    number(
+                        "Last check",
+                        "How long ago the ledger's invariants were last checked (`meterbridge check`).",
+                        "clamp_min(time() - max(meterbridge_ledger_checked_timestamp_seconds), 0)",
+                        unit="s",
+                        steps=((None, "green"), (172800, "orange")),
+                        span=6,
+                    ),
+                    number(
+                        "Months over and open",
+                        "Months that ended five days ago or earlier and are not closed.",
+                        "count((time() - max by (period) (meterbridge_ledger_period_end_timestamp_seconds) > 432000)"
+                        ' and on (period) meterbridge_ledger_period_info{state="open"}) or vector(0)',
+                        steps=((None, "green"), (1, "orange")),
+                        span=6,
+                    ),
+                    number(
+                        "Runaway GPU-hours",
+                        "GPU-hours of runs whose end Slurm's accounting lost (`sacctmgr show runawayjobs`).",
+                        f"(sum(meterbridge_ledger_contradicted_gpu_seconds{{{_MONTH}}}) or vector(0)) / 3600",
+                        decimals=1,
+                        steps=((None, "green"), (1, "orange")),
+                        span=6,
+                    ),
                     rows(
                         "Months",
                         "The months that the ledger knows, and their state.",

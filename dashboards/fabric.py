@@ -5,16 +5,22 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from dashboards.board import board
+from dashboards.faults import NOTHING, port_faults
 from dashboards.parts import COUNT, JOB, lines, named, number, query, rows, to
 from dashboards.variables import choice
 
 _AT = '{node=~"$node",device=~"$device"}'
+_OF = (
+    'and on (node) (meterbridge_rdma_port_job_info{project=~"$project",job_id=~"$job"}'
+    ' or meterbridge_rdma_port_up{node=~"$job",node=~"$project"})'
+)
+"""Machines of the jobs and projects chosen. Where all are (a pattern that fits every name), also those without a job."""
 _PORT = "{{node}} {{device}}/{{port}}"
 
 
 def _rate(name: str, more: str = "") -> str:
     labels = _AT if not more else f"{_AT[:-1]},{more}}}"
-    return f"rate(meterbridge_rdma_port_{name}_total{labels}[$__rate_interval])"
+    return f"(rate(meterbridge_rdma_port_{name}_total{labels}[$__rate_interval]) {_OF})"
 
 
 def _top(name: str) -> str:
@@ -22,7 +28,7 @@ def _top(name: str) -> str:
 
 
 def _grown(name: str) -> str:
-    return f"sum by (node, device, port) (increase(meterbridge_rdma_port_{name}_total{_AT}[$__range]))"
+    return f"sum by (node, device, port) (increase(meterbridge_rdma_port_{name}_total{_AT}[$__range]) {_OF})"
 
 
 def fabric() -> Dashboard:
@@ -37,6 +43,18 @@ def fabric() -> Dashboard:
         "Fabric",
         "RoCE by port, machine and job. Who is paused is a victim; who pauses is the cause.",
         [
+            choice(
+                "project",
+                "Project",
+                "label_values(meterbridge_rdma_port_job_info, project)",
+                "machines with a job of the project",
+            ),
+            choice(
+                "job",
+                "Job",
+                'label_values(meterbridge_rdma_port_job_info{project=~"$project"}, job_id)',
+                "machines of the job",
+            ),
             choice("node", "Machine", "label_values(meterbridge_rdma_port_up, node)", "machines with RDMA ports"),
             choice("device", "Device", 'label_values(meterbridge_rdma_port_up{node=~"$node"}, device)', "RDMA devices"),
         ],
@@ -44,11 +62,11 @@ def fabric() -> Dashboard:
             (
                 "Now",
                 [
-                    number("Ports up", "Ports that are active.", f"sum(meterbridge_rdma_port_up{_AT})"),
+                    number("Ports up", "Ports that are active.", f"sum(meterbridge_rdma_port_up{_AT} {_OF})"),
                     number(
                         "Ports down",
                         "Ports that are not active.",
-                        f"count(meterbridge_rdma_port_up{_AT}) - sum(meterbridge_rdma_port_up{_AT})",
+                        f"count(meterbridge_rdma_port_up{_AT} {_OF}) - sum(meterbridge_rdma_port_up{_AT} {_OF})",
                         steps=((None, "text"), (1, "red")),
                     ),
                     number(
@@ -194,6 +212,41 @@ def fabric() -> Dashboard:
                 ],
             ),
             (
+                "Links",
+                [
+                    rows(
+                        "What links and ports report",
+                        "What the alerts about links look at, in the time shown: storms, errors, flaps, recoveries, slow links, "
+                        "bonds with a link that is down.",
+                        {**port, "what": named("what"), "Value #A": named("value", unit=COUNT)},
+                        f"{port_faults(_AT)} {NOTHING}",
+                        span=16,
+                        sort="Value #A",
+                    ),
+                    rows(
+                        "Machines out of service",
+                        "Machines that a scheduler takes for down, or that the schedulers disagree about "
+                        "(meterbridge_node_scheduler_up), of those with ports.",
+                        {
+                            "node": named("machine", **to("fabric", "this machine", node="node")),
+                            "scheduler": named("scheduler"),
+                            "what": named("what"),
+                        },
+                        'label_replace(max by (node, scheduler) (meterbridge_node_scheduler_up{node=~"$node"}) == 0, "what",'
+                        f' "out of service", "", "") {NOTHING}',
+                        span=8,
+                    ),
+                    number(
+                        "Lossless priorities",
+                        "Priorities that the site calls lossless (rdma.lossless_priorities): a discard on one is a page.",
+                        "max by (priority) (meterbridge_rdma_lossless_priority_info)",
+                        legend="{{priority}}",
+                        words=True,
+                        span=4,
+                    ),
+                ],
+            ),
+            (
                 "Ports",
                 [
                     lines(
@@ -217,7 +270,7 @@ def fabric() -> Dashboard:
                         _grown("pause_transmitted_seconds"),
                         _grown("ce_marked_packets"),
                         _grown("discards"),
-                        f"max by (node, device, port) (meterbridge_rdma_port_jobs{_AT})",
+                        f"max by (node, device, port) (meterbridge_rdma_port_jobs{_AT} {_OF})",
                         span=12,
                         sort="Value #B",
                     ),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from dashboards.board import board
-from dashboards.parts import COLOURS, bars, by_name, lines, named, number, query, rows, to
+from dashboards.faults import NOTHING, card_faults, switch_faults
+from dashboards.parts import COLOURS, COUNT, bars, by_name, lines, named, number, query, rows, to
 
 _WAITS = 'meterbridge_pending_gpus{cluster=~"$cluster"}'
 
@@ -153,6 +154,34 @@ def fleet() -> Dashboard:
                         },
                         f"sum by (scheduler, cluster) ({_WAITS})",
                         span=8,
+                        sort="Value #A",
+                    ),
+                ],
+            ),
+            (
+                "Health",
+                [
+                    number(
+                        "Cards with something to report",
+                        "Cards of which the table beside this has a row.",
+                        f"count(count by (node, gpu) ({card_faults()})) or vector(0)",
+                        steps=((None, "green"), (1, "orange")),
+                        span=4,
+                        height=10,
+                    ),
+                    rows(
+                        "What cards report",
+                        "What the alerts about cards look at, in the time shown: XIDs, memory errors, throttles, PCIe, NVLink, "
+                        "NVSwitches. docs/alerts.md says which counters dcgm-exporter needs for it.",
+                        {
+                            "node": named("machine", **to("fabric", "fabric", node="node")),
+                            "gpu": named("GPU"),
+                            "what": named("what"),
+                            "Value #A": named("value", unit=COUNT),
+                        },
+                        f"{card_faults()} or {switch_faults()} {NOTHING}",
+                        span=20,
+                        height=10,
                         sort="Value #A",
                     ),
                 ],

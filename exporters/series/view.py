@@ -70,6 +70,16 @@ def by_job(view: View, values: Mapping[JobKey, float]) -> Iterable[Row]:
     return Columns(keys, found) if len(found) == len(keys) == len(values) else list(values.items())
 
 
+def submitted(view: View) -> Iterable[Row]:
+    """When each job that is shown was submitted, where its source says so."""
+    return [(key, float(job.submit)) for key, job in view.jobs.items() if job.submit is not None]
+
+
+def started(view: View) -> Iterable[Row]:
+    """When each job that is shown started."""
+    return [(key, float(job.start)) for key, job in view.jobs.items() if job.start is not None]
+
+
 def held_by_job(view: View) -> Iterable[Row]:
     """Cards counted on each job, per GPU model."""
     sums: dict[tuple[str, ...], int] = defaultdict(int)
