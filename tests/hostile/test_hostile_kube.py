@@ -1,4 +1,10 @@
-"""Kubernetes whose pods are rejected, evicted, missed and succeeded, on nodes that share their cards in any way."""
+"""Kubernetes whose pods are rejected, evicted, missed and succeeded, on nodes that share their cards in any way.
+
+It was held against faults put into the rules one by one, and finds these kinds: a node without cards while its plugin
+is away; a start that a poorer object replaces; an end not taken from the containers, or only when it is told; replicas,
+MIG instances of the single strategy, HAMi's slots and AMD's partitions taken for cards. That a successor ends its
+predecessor it cannot find: all clocks of this site are one.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""Slurm whose history is late, open for ever, lost or of somebody else: nobody pays for what another had."""
+"""Slurm whose history is late, open for ever, lost or of somebody else: nobody pays for what another had.
+
+It was held against faults put into the rules one by one, and finds these kinds: rows and jobs of another cluster taken
+(history, live); a runaway not held to its last sighting, or held longer; a lost run not ended, or ended later; an open
+run not asked for again; cards in no record idle, from their first minute or all the time, or only where another machine
+of the cluster is known in full; a split that was seen and not used; an open claim that goes on past what was read.
+"""
 
 from __future__ import annotations
 
