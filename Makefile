@@ -5,7 +5,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo record-demo test test-fast test-matrix test-bare explore lint bench docs alerts dashboards chart lock servers clean
+.PHONY: help demo record-demo test test-fast test-matrix test-bare fuzz explore lint bench docs alerts dashboards chart lock servers clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -28,6 +28,9 @@ test-matrix: servers ## every source of Slurm on 22.05, 24.11 and 26.05 (root; u
 
 test-bare: $(VENV)/.package ## make demo and make test on a bare trixie and bookworm (root; BARE="--suite trixie --whole")
 	$(PYTHON) -m tests.lab.bare $(BARE)
+
+fuzz: $(VENV)/.package ## a million hostile inputs for each parser (hours; FUZZ="--runs 10000 --target spool")
+	$(PYTHON) -m tests.fuzz $(FUZZ)
 
 explore: servers ## the properties on many more examples, other ones in every run (hours)
 	HYPOTHESIS_PROFILE=explore $(PYTHON) -m pytest --numprocesses 2 -m hypothesis
