@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from itertools import chain, islice
 from typing import Annotated, Any, Protocol
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -22,9 +22,11 @@ from accounting.service.front_page import api_page
 from accounting.service.loop import Loop
 from accounting.service.metrics import PROJECT_FAMILIES, StandingCollector, Standings
 from accounting.service.middleware import Caller, Guard, RequestMetrics, TokenCheck, admin
+from accounting.service.web_pages import Period, web_pages
 from accounting.statements import Statement, chargeback_csv, summary_csv
 from accounting.statements.chargeback import COLUMNS, chargeback_rows
 from accounting.statements.csvtext import printable
+from accounting.statements.html.statement_page import Pages
 from accounting.statements.summary import SUMMARY_COLUMNS, capacity_row, summary_rows
 
 PAGE_LIMIT = 10_000
@@ -51,6 +53,10 @@ class Books(Protocol):
 
     def statement(self, period: str) -> Statement:
         """The statement of one period. Raises `UnknownPeriodError` or `UnavailableError`."""
+        ...
+
+    def pages(self, period: str) -> Pages:
+        """The same for people. Raises `UnknownPeriodError` or `UnavailableError`."""
         ...
 
     def check(self, sample: int | None) -> tuple[Sequence[str], str]:
@@ -104,7 +110,6 @@ class Summary(BaseModel):
     capacity: dict[str, str] | None
 
 
-Period = Annotated[str, Path(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", description="a billing month: 2026-10")]
 OfProject = Annotated[str | None, Query(alias="project", description="only this project's lines and totals")]
 
 api = APIRouter(prefix="/api/v1", tags=["statements"])
@@ -144,6 +149,7 @@ def create_service(
     app.state.books, app.state.tokens, app.state.loop, app.state.registry = books, tokens, loop, registry
     app.state.standings = standings or Standings()
     app.include_router(api)
+    app.include_router(web_pages)
     app.include_router(health)
     app.add_exception_handler(UnknownPeriodError, _failure(404))
     app.add_exception_handler(UnavailableError, _failure(503))

@@ -7,7 +7,7 @@ import time
 from typing import Annotated, Protocol
 
 from fastapi import Depends, HTTPException, Request
-from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBasic, HTTPBasicCredentials, HTTPBearer
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,7 +22,7 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-"""On every answer: nothing is kept, framed, guessed at or loaded from elsewhere."""
+"""On every answer that says nothing else: nothing is kept, framed, guessed at or loaded from elsewhere."""
 
 
 class TokenCheck(Protocol):
@@ -39,21 +39,28 @@ _key = APIKeyHeader(
     auto_error=False,
     description="the same token, where Authorization already carries the listener's basic auth",
 )
+_basic = HTTPBasic(
+    auto_error=False, description="the same token as the password, with any name: what a browser asks for"
+)
 
 
 def caller(
     request: Request,
     bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
     key: Annotated[str | None, Depends(_key)],
+    basic: Annotated[HTTPBasicCredentials | None, Depends(_basic)],
 ) -> Principal:
-    """Find who asks. Answers 401 to whoever has no valid token."""
+    """Find who asks. Answers 401 to whoever has no valid token; to a browser, so that it asks for one."""
     tokens: TokenCheck = request.app.state.tokens
-    principal = tokens.who(bearer.credentials if bearer else key or "")
+    principal = tokens.who(bearer.credentials if bearer else key or (basic.password if basic else ""))
     if principal is None:
         peer = request.client.host if request.client else "?"
         log.warning("refused %r from %s: no valid token", request.url.path, peer)
-        challenge = {"WWW-Authenticate": 'Bearer realm="meterbridge"'}
-        raise HTTPException(401, "a valid token is needed: Authorization: Bearer TOKEN", challenge)
+        if request.url.path.startswith("/api/"):
+            challenge, how = 'Bearer realm="meterbridge"', "Authorization: Bearer TOKEN"
+        else:
+            challenge, how = 'Basic realm="meterbridge", charset="UTF-8"', "as the password, with any name"
+        raise HTTPException(401, f"a valid token is needed: {how}", {"WWW-Authenticate": challenge})
     return principal
 
 
@@ -104,7 +111,7 @@ class Guard:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
-                    headers[name] = value
+                    headers.setdefault(name, value)
             await send(message)
 
         try:

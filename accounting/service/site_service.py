@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine
@@ -12,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp
 
+from accounting.periods.closing import period_state
 from accounting.rates.rating import RatingError
 from accounting.service.app import UnavailableError, UnknownPeriodError, create_service
 from accounting.service.auth import TokenFile, Tokens
@@ -20,7 +22,9 @@ from accounting.service.loop import Loop, Task
 from accounting.service.metrics import OPEN_FAMILIES, Due, Months, Standing, StandingCollector, Standings, stand
 from accounting.site import book, proof, recovery, rereading
 from accounting.site.known_months import month_names
+from accounting.site.statement_pages import pages_of
 from accounting.statements import Statement
+from accounting.statements.html.statement_page import Pages
 from accounting.statements.month import month_sums
 from accounting.store.calendar import period_named
 from accounting.store.database import LedgerError, next_id, read
@@ -39,6 +43,7 @@ class LedgerBooks:
     def __init__(self, config: Config, engine: Engine) -> None:
         self._config, self._engine = config, engine
         self._latest: Latest[Statement] = Latest(config.service.interval)
+        self._latest_pages: Latest[Pages] = Latest(config.service.interval)
 
     def periods(self) -> Sequence[str]:
         """The billing months that have postings, oldest first."""
@@ -49,14 +54,33 @@ class LedgerBooks:
 
     def statement(self, period: str) -> Statement:
         """The statement of one month as the books have it now; what was measured may be ``service.interval`` old."""
+        return self._made(period)[1]
+
+    def pages(self, period: str) -> Pages:
+        """The same as pages for people."""
+        key, month = self._made(period)
+        there = period_named(period, book.zone(self._config))
+        key = (*key, period_state(self._engine, period))
+        with self._told():
+            return self._latest_pages.of(key, lambda: pages_of(self._config, self._engine, there, month))
+
+    def _made(self, period: str) -> tuple[tuple[object, ...], Statement]:
+        """The statement, and of which month, prices and books it is."""
         if period not in self.periods():
             raise UnknownPeriodError(period)
         month = period_named(period, book.zone(self._config))
-        try:
+        with self._told():
             at = book.prices(self._config, self._engine, month)
             with read(self._engine) as connection:
                 booked = next_id(connection, transactions)
-            return self._latest.of((period, at, booked), lambda: book.served(self._engine, month, at))
+            key = (period, at, booked)
+            return key, self._latest.of(key, lambda: book.served(self._engine, month, at))
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What stands in the way of a statement, as the HTTP side tells it."""
+        try:
+            yield
         except (RatingError, LedgerError) as e:
             raise UnavailableError(str(e)) from e
 

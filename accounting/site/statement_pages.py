@@ -45,7 +45,7 @@ def pages_of(config: Config, engine: Engine, period: Period, statement: Statemen
 
 def _statement(config: Config, engine: Engine, period: Period) -> Statement | None:
     try:
-        return book.statement(config, engine, period)
+        return book.served(engine, period, book.prices(config, engine, period))
     except RatingError:
         return None
 

@@ -84,6 +84,16 @@ def test_the_check_runs_on_the_ledger(service: Server) -> None:
     assert {"sound": True, "breaches": [], "waits": ""} == get(service, "/api/v1/check", ADMIN).json()
 
 
+def test_a_project_lead_reads_the_page_with_a_browser(service: Server) -> None:
+    page = httpx2.get(f"{service.url}/statements/2026-10/vision", auth=("vision", VISION))
+    site = httpx2.get(f"{service.url}/statements/2026-10", auth=("finance", ADMIN))
+
+    assert (200, 200) == (page.status_code, site.status_code)
+    assert "2.50" in page.text
+    assert "llm" not in page.text
+    assert 'href="2026-10/llm"' in site.text
+
+
 def test_its_clock_reconciles_and_says_so(service: Server) -> None:
     done = 'meterbridge_task_success{task="reconcile"} 1.0'
 

@@ -17,6 +17,7 @@ from accounting.service.app import UnavailableError, UnknownPeriodError, create_
 from accounting.service.auth import Principal, Role, Tokens
 from accounting.service.loop import Loop, Task
 from accounting.statements import Statement, chargeback_csv, summary_csv
+from accounting.statements.html.statement_page import Pages, Standing, Surroundings
 from tests.accounting.produced import produced
 from tests.accounting.usages import PERIOD, pencil_month
 
@@ -27,6 +28,7 @@ class PencilBooks:
 
     breaches: list[str] = field(default_factory=list)
     trouble: str = ""
+    state: str = "open"
 
     def periods(self) -> Sequence[str]:
         if self.trouble:
@@ -37,6 +39,9 @@ class PencilBooks:
         if period != PERIOD:
             raise UnknownPeriodError(period)
         return produced(pencil_month())
+
+    def pages(self, period: str) -> Pages:
+        return Pages.of(self.statement(period), Surroundings("hall", standing=Standing(self.state)))
 
     def check(self, sample: int | None) -> tuple[Sequence[str], str]:
         return self.breaches[:sample], "" if sample is None else "a sample"
@@ -109,6 +114,64 @@ def test_every_api_path_is_among_those_that_need_a_token(client: TestClient) -> 
     described = {path.replace("{period}", PERIOD) for path in client.get("/openapi.json").json()["paths"]}
 
     assert set(PATHS) == {path for path in described if path.startswith("/api/")}
+
+
+SITE_PAGE, VISION_PAGE = f"/statements/{PERIOD}", f"/statements/{PERIOD}/vision"
+WITH_PASSWORD = {name: ("anybody", f"{name}-token") for name in ("admin", "vision", "two")}
+
+
+@pytest.mark.parametrize("path", [SITE_PAGE, VISION_PAGE])
+@pytest.mark.parametrize("password", [None, ("admin", ""), ("admin", "wrong")])
+def test_a_browser_is_asked_for_a_token(client: TestClient, path: str, password: tuple[str, str] | None) -> None:
+    answer = client.get(path, auth=password)
+
+    assert 401 == answer.status_code
+    assert answer.headers["www-authenticate"].startswith("Basic ")
+
+
+@pytest.mark.parametrize(
+    ("who", "path", "status"),
+    [
+        ("admin", SITE_PAGE, 200),
+        ("admin", VISION_PAGE, 200),
+        ("admin", f"/statements/{PERIOD}/nobody", 404),
+        ("admin", "/statements/2026-08", 404),
+        ("admin", "/statements/2026-13", 422),
+        ("vision", SITE_PAGE, 403),
+        ("vision", VISION_PAGE, 200),
+        ("vision", f"/statements/{PERIOD}/nlp", 403),
+        ("vision", f"/statements/{PERIOD}/", 403),
+        ("vision", f"/statements/{PERIOD}/vision/../nlp", 403),
+        ("two", f"/statements/{PERIOD}/nlp", 200),
+    ],
+)
+def test_who_sees_which_page(client: TestClient, who: str, path: str, status: int) -> None:
+    assert status == client.get(path, auth=WITH_PASSWORD[who]).status_code
+    assert status == client.get(path, headers=bearer(f"{who}-token")).status_code
+
+
+def test_a_page_that_is_served_says_what_the_file_says(client: TestClient, books: PencilBooks) -> None:
+    assert books.pages(PERIOD).project("vision") == client.get(VISION_PAGE, headers=VISION).text
+    assert f'href="{PERIOD}/vision"' in client.get(SITE_PAGE, headers=ADMIN).text
+
+
+def test_a_browser_keeps_the_page_of_a_closed_month_while_it_holds(client: TestClient, books: PencilBooks) -> None:
+    books.state = "closed"
+    first = client.get(VISION_PAGE, headers=VISION)
+    again = client.get(VISION_PAGE, headers={**VISION, "If-None-Match": first.headers["etag"]})
+    other = client.get(f"/statements/{PERIOD}/nlp", headers={**TWO, "If-None-Match": first.headers["etag"]})
+
+    assert (200, "private, no-cache") == (first.status_code, first.headers["cache-control"])
+    assert (304, b"") == (again.status_code, again.content)
+    assert 200 == other.status_code
+    assert 401 == client.get(VISION_PAGE, headers={"If-None-Match": first.headers["etag"]}).status_code
+
+
+def test_the_page_of_an_open_month_is_kept_by_nobody(client: TestClient) -> None:
+    headers = client.get(VISION_PAGE, headers=VISION).headers
+
+    assert "no-store" == headers["cache-control"]
+    assert "etag" not in headers
 
 
 def test_a_service_without_tokens_lets_nobody_in() -> None:
