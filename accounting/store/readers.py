@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
 
+from accounting.processes import end_with_parent
 from accounting.store.database import LedgerError, connect, read
 
 In = TypeVar("In")
@@ -97,6 +98,7 @@ _ledger: list[Engine] = []
 
 
 def _begin(address: str) -> None:
+    end_with_parent()
     gc.disable()  # rows that come and go, no cycles
     _ledger.append(connect(address))
 

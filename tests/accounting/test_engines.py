@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,41 @@ def die(connection: Any, item: int) -> None:
 def test_a_killed_process_of_a_pool_is_one_sentence(engine: Engine) -> None:
     with pytest.raises(LedgerError, match="was killed"), readers(engine, much=True, number=2) as some:
         [*some.map(die, [1, 2])]
+
+
+_WORKS = """
+import os, sys, time
+from accounting.store.database import connect
+from accounting.store.readers import readers
+from tests.accounting.test_engines import pid_of
+
+if __name__ == "__main__":
+    with readers(connect(sys.argv[1]), much=True, number=2) as some:
+        print(next(some.map(pid_of, range(2))), flush=True)
+        time.sleep(600)
+"""
+
+
+def pid_of(connection: Any, item: int) -> int:
+    return os.getpid()
+
+
+def test_a_pool_ends_when_the_process_that_started_it_is_killed(empty_sqlite: Path, tmp_path: Path) -> None:
+    script = tmp_path / "works.py"
+    script.write_text(_WORKS)
+    command = [sys.executable, str(script), f"sqlite:///{empty_sqlite}"]
+    with subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE
+    ) as one:
+        assert one.stdout is not None
+        worker = int(one.stdout.readline())
+        assert Path(f"/proc/{worker}").exists()
+        one.kill()
+    until = time.monotonic() + 30
+    while Path(f"/proc/{worker}").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+
+    assert not Path(f"/proc/{worker}").exists()
 
 
 def test_claims_that_are_there_twice_count_once(site: Config, engine: Engine) -> None:

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import Any, Literal, Protocol, TypeVar
 
+from accounting.processes import end_with_parent
+
 In = TypeVar("In")
 Out = TypeVar("Out")
 
@@ -58,7 +60,7 @@ def engine(name: EngineName, *, workers: int = 0, scheduler: str = "") -> Iterat
     if name == "one":
         yield One()
     elif name == "pool":
-        with ProcessPoolExecutor(workers or None, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(workers or None, get_context("spawn"), end_with_parent) as pool:
             yield Ahead(pool.submit, 2 * _workers(pool))
     elif name == "dask":
         with _dask(scheduler) as ahead:
