@@ -96,11 +96,11 @@ def test_a_price_that_is_taken_back_leaves_the_month_as_if_it_had_never_been(sit
 
 def test_a_change_of_another_models_price_splits_no_line(site: Dated) -> None:
     site.priced(FLAT)
-    before = site.month("2026-10")[0]
+    before = [{**row, "price_rule": ""} for row in site.lines("2026-10")]
     dated = f"{{valid_to: {CHANGE}, price: {{a100: 1.00}}}}, {{valid_from: {CHANGE}, price: {{a100: 9.00}}}}"
     site.priced(f"{{gpu_hour: [{dated}, {{price: {{h100: 2.00}}}}]}}")
 
-    assert before == site.month("2026-10")[0]
+    assert before == [{**row, "price_rule": ""} for row in site.lines("2026-10")]
 
 
 def test_a_price_that_comes_back_is_the_price_of_one_line(site: Dated) -> None:
