@@ -157,7 +157,7 @@ class KubeSite:
         self.meter.leave(after)
         self.source.cut = False
         for node in self.api.away:
-            if "nvidia.com/gpu.count" not in self.api.nodes[node].labels:  # nothing tells what it had
+            if not self.api.nodes[node].tells_cards:  # nothing tells what it had
                 self.truth.listed[node] = 1 << 62
         self.source.start(resume=resume, gone=gone)
         self.meter.restart()
@@ -177,10 +177,14 @@ def _of(name: str, *words: st.SearchStrategy[Any]) -> st.SearchStrategy[Act]:
 _pick = st.integers(0, 5)
 _count = st.sampled_from([1, 1, 2, 3])
 _cores = st.sampled_from([20, 30, 50])
-_how = st.sampled_from(["delete", "finish", "succeed", "evict", "reject", "plugin", "clean_up"])
+_how = st.sampled_from(
+    ["delete", "delete", "delete", "succeed", "finish", "succeed", "evict", "reject", "plugin", "clean_up"]
+)
 _seconds = st.integers(1, TICK)
 
 ACTS: st.SearchStrategy[Act] = st.one_of(
+    _of("begin", _pick, _count, _cores),
+    _of("begin", _pick, _count, _cores),
     _of("begin", _pick, _count, _cores),
     _of("begin", _pick, _count, _cores),
     _of("begin", _pick, _count, _cores),
@@ -198,7 +202,7 @@ ACTS: st.SearchStrategy[Act] = st.one_of(
     _of("back", st.booleans()),
     _of("back", st.booleans()),
     _of("missed", _pick, _how, _seconds, _seconds, st.booleans()),
-    _of("missed", _pick, _how, _seconds, _seconds, st.booleans()),
+    _of("missed", _pick, _how, _seconds, _seconds, st.just(True)),
     _of("restart", st.booleans(), st.booleans(), _pick, _how, _seconds, st.integers(1, 6 * TICK)),
     _of("wait", _seconds),
     _of("wait", _seconds),

@@ -40,6 +40,11 @@ class Scheme:
     annotations: dict[str, str] = field(default_factory=dict)
     cores: bool = False
 
+    @property
+    def tells_cards(self) -> bool:
+        """Whether labels tell the cards while no plugin offers any; those of MIG's single strategy count slices."""
+        return "nvidia.com/gpu.count" in self.labels and "-MIG-" not in self.labels["nvidia.com/gpu.product"]
+
 
 def _gfd(product: str, count: int, **more: str) -> dict[str, str]:
     return {"nvidia.com/gpu.product": product, "nvidia.com/gpu.count": str(count), **more}
