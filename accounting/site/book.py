@@ -29,7 +29,7 @@ from accounting.reconcile.rule import Rules
 from accounting.site.known_months import known_month, month_names
 from accounting.statements import Basis, Statement, Terms, beancount
 from accounting.statements import write_statement as write_files
-from accounting.statements.doubts import doubts, in_words, most_doubtful
+from accounting.statements.doubts import doubts, in_words, most_doubtful, not_metered
 from accounting.statements.explain import explain_usage, render
 from accounting.statements.files import write_atomic
 from accounting.statements.known.jobs import Asked
@@ -301,7 +301,8 @@ def write_statement(config: Config, name: str, folder: Path, more: More = lambda
         kept = closed.closed_with.doubts if closed and closed.closed_with else ()
         month = statement(config, engine, period, at)
         told = kept if at.closed else doubts(engine, period)
-        basis = Basis(at.closed, {name: at.earlier[name] for name in month.corrected}, owed, told)
+        unmetered = not_metered(engine, period.end, config.devices.resources)
+        basis = Basis(at.closed, {name: at.earlier[name] for name in month.corrected}, owed, told, unmetered)
         return write_files(folder, month, at.rates, at.terms, basis, more(engine, period, month))
 
 

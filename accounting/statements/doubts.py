@@ -1,11 +1,14 @@
-"""What sources contradict each other about, in words with hours: for `settle`, and for the notes of a statement."""
+"""What is in doubt about a month, in words, for `settle` and for the notes of its statement.
+
+That is what sources contradict each other about, with hours, and what was seen and is not metered.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, tzinfo
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, select
 
 from accounting.evidence.contradictions import contradictions
 from accounting.intake.open_runs import Doubt
@@ -13,6 +16,8 @@ from accounting.statements.csvtext import printable
 from accounting.statements.hours import hours_text, micro_hours
 from accounting.store.calendar import Period
 from accounting.store.database import read
+from accounting.store.tables import rejects
+from exporters.sources.kubernetes.slots.resources import NO_RULE
 
 TOLD = 20
 """Contradictions that are named; of more, their number and their hours."""
@@ -41,3 +46,21 @@ def doubts(engine: Engine, period: Period) -> tuple[str, ...]:
     """The same in words; times are in UTC."""
     with read(engine) as connection:
         return tuple(map(in_words, doubts_of(connection, period)))
+
+
+def not_metered(engine: Engine, before: int, metered: Collection[str] = ()) -> tuple[str, ...]:
+    """What a live source set aside before a moment as a device without a rule, in words, each as it was told last.
+
+    ``metered`` are resources for which the settings have a rule now.
+    """
+    c = rejects.c
+    query = select(c.cluster, c.record, c.reason).where(c.reason.contains(NO_RULE), c.seen_at < before)
+    found: dict[tuple[str, str], str] = {}
+    with read(engine) as connection:
+        for cluster, record, reason in connection.execute(query.order_by(c.seen_at, c.id)):
+            where, _, count = bytes(record).decode(errors="replace").rpartition(": ")
+            if reason.partition(f" {NO_RULE}")[0] not in metered:
+                found[cluster, where] = f"{cluster}: {where}: {count}"
+    told = [printable(text) for _, text in sorted(found.items())]
+    more = [f"{len(told) - TOLD} more (meterbridge rejects)"] if len(told) > TOLD else []
+    return (*told[:TOLD], *more)

@@ -53,13 +53,14 @@ class Terms:
 class Basis:
     """What a statement rests on: whether its month is closed, the prices of the months it corrects, and the
     milliGPU-seconds that were recovered, by the history's name and its cluster. ``doubts`` is what sources contradict
-    each other about, in sentences.
+    each other about, and ``not_metered`` the accelerators that were seen and have no rule, in sentences.
     """
 
     closed: bool = False
     corrected: Mapping[str, Rates] = field(default_factory=dict)
     recovered: Mapping[tuple[str, str], int] = field(default_factory=dict)
     doubts: Sequence[str] = ()
+    not_metered: Sequence[str] = ()
 
 
 def notes_text(statement: Statement, rates: Rates, terms: Terms, basis: Basis | None = None) -> Iterator[str]:
@@ -86,6 +87,7 @@ def notes_text(statement: Statement, rates: Rates, terms: Terms, basis: Basis | 
         recovered=[(*place, hours_text(micro_hours(held))) for place, held in sorted(basis.recovered.items())],
         corrected=[(month, _prices(then, terms.time_zone), _factors(then, terms.time_zone)) for month, then in earlier],
         doubts=basis.doubts,
+        not_metered=basis.not_metered,
     )
 
 

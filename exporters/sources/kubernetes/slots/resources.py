@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 
 from exporters.sources.kubernetes.raw import Raw, quantity
 
+NO_RULE = "looks like an accelerator and has no rule"
+"""What is said of a resource or driver that is not metered; the statement finds it by that."""
+
 WHOLE = ("nvidia.com/gpu", "amd.com/gpu")
 """Resources whose slots are whole cards where the node does not say otherwise."""
 

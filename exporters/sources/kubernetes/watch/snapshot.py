@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from exporters.model import Demand, Job, JobKey, Node, Snapshot
 from exporters.sources.kubernetes.claims import Held, claims_of, hand_over, job_key, job_of, wanted
 from exporters.sources.kubernetes.nodes import nodes_of
+from exporters.sources.kubernetes.slots.resources import NO_RULE
 from exporters.sources.kubernetes.watch.entries import Entry, OpenClaims, SharedClaim
 from exporters.sources.kubernetes.watch.store import Store
 
@@ -187,6 +188,6 @@ def _unmetered(store: Store, at: float) -> dict[str, int]:
 
 def _no_rule(resource: str) -> str:
     return (
-        f"{resource} looks like an accelerator and has no rule: nothing of it is metered; say what one is under "
+        f"{resource} {NO_RULE}: nothing of it is metered; say what one is under "
         f"devices.resources in the settings, such as {resource}: {{model: NAME, milligpu: 1000}}"
     )
