@@ -64,6 +64,8 @@ def files(period: str) -> dict[str, str]:
         f"chargeback-{period}.csv": "every line",
         f"chargeback-{period}-summary.csv": "the totals, and the capacity they sum to",
         f"chargeback-{period}-notes.txt": "the rules it was made by",
+        f"{period}.html": "the statement as a page that a person reads",
+        f"{period}": "and one for each project",
         "metrics.txt": "what /metrics served last",
         "meterbridge.yaml": "the settings, which are those of a real site",
         "meterbridge.log": "what was logged: an API server that was down, an exporter that was out of order",
@@ -71,8 +73,8 @@ def files(period: str) -> dict[str, str]:
     }
 
 
-def conclude(console: Console, month: Month, out: Path, settings: Path, seconds: float, url: str) -> None:
-    """The results, where they are, and what to try."""
+def conclude(console: Console, month: Month, out: Path, settings: Path, seconds: float, urls: Sequence[str]) -> None:
+    """The results, where they are, and what to try. ``urls`` are those of the exporter and of the statement, if any."""
     statement = month.statement
     console.print()
     console.print(_capacity(statement))
@@ -92,7 +94,10 @@ def conclude(console: Console, month: Month, out: Path, settings: Path, seconds:
     ]
     for command in commands:
         console.print(f"  {command}", highlight=False, soft_wrap=True)
-    if url:
+    console.print(f"Read the statement: {out / statement.billing_period}.html", highlight=False, soft_wrap=True)
+    if urls:
+        url, pages = urls
+        console.print(f"It is served at {pages} as well.", highlight=False)
         console.print(f"  curl {url}/metrics", highlight=False, soft_wrap=True)
         console.print(f"{url} stays up, and site time goes on, until you press Ctrl-C.", highlight=False)
 

@@ -20,11 +20,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from accounting.site import book, proof
+from accounting.site.statement_pages import every_file
 from accounting.statements.usage import reasons
 from accounting.store.calendar import period_named
 from accounting.store.columns import columns
 from accounting.store.database import read
 from demo import report
+from demo.pages import page_server
 from demo.report import Month
 from demo.site import EVERY, MACHINES, DemoSite
 from exporters import build
@@ -64,10 +66,18 @@ def run(out: Path, *, serve: bool, console: Console, every: int = EVERY, stop: t
             month = _account(site, config, out, console)
             page = collector.page()
             (out / "metrics.txt").write_bytes(page.body() if page else b"")
-            report.conclude(console, month, out, settings, time.monotonic() - began, server.url if server else "")
-            if server:
+            took = time.monotonic() - began
+            if server is None:
+                report.conclude(console, month, out, settings, took, [])
+                return month
+            pages = page_server(out, [out / f"{site.period}.html", *sorted((out / site.period).glob("*.html"))])
+            pages.start()
+            try:
+                report.conclude(console, month, out, settings, took, [server.url, pages.url])
                 with _until_told(stop) as told:
                     _go_on(site, collector, told)
+            finally:
+                pages.stop()
         finally:
             if server:
                 server.stop()
@@ -97,7 +107,7 @@ def _account(site: DemoSite, config: Config, out: Path, console: Console) -> Mon
     if found.breaches or found.waits:
         raise RuntimeError("the demo's ledger does not hold: " + "; ".join([*map(str, found.breaches), found.waits]))
     console.print("Checked: every invariant of the ledger holds.")
-    book.write_statement(config, site.period, out)
+    book.write_statement(config, site.period, out, every_file(config, out, html=True))
     with book.opened(config) as engine:
         period = period_named(site.period, book.zone(config))
         statement = book.statement(config, engine, period)

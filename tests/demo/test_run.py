@@ -65,6 +65,9 @@ def show(out: Path, *, serve: bool) -> Shown:
             url = found[1]  # type: ignore[index]
             for path in ("/", "/metrics", "/-/ready"):
                 pages[path] = httpx2.get(url + path)
+            served = re.search(r"served at (http\S+) as well", text.getvalue())[1]  # type: ignore[index]
+            for path in ("/2026-10.html", "/2026-10/vision.html", "/site/ledger.sqlite", "/../meterbridge.yaml"):
+                pages[path] = httpx2.get(served + path)
         finally:
             stop.set()
 
@@ -92,6 +95,12 @@ def test_a_second_run_writes_the_same_bytes(shown: Shown, tmp_path: Path) -> Non
     again = show(tmp_path, serve=False)
 
     assert {n: (shown.out / n).read_bytes() for n in FILES} == {n: (again.out / n).read_bytes() for n in FILES}
+
+
+def test_the_statement_is_served_as_a_page_and_nothing_else_of_the_folder(shown: Shown) -> None:
+    assert (shown.out / "2026-10.html").read_text() == shown.pages["/2026-10.html"].text
+    assert (shown.out / "2026-10" / "vision.html").read_text() == shown.pages["/2026-10/vision.html"].text
+    assert [404, 404] == [shown.pages[path].status_code for path in ("/site/ledger.sqlite", "/../meterbridge.yaml")]
 
 
 def test_the_six_dispositions_sum_to_capacity_to_the_second(shown: Shown) -> None:
