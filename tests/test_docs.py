@@ -105,7 +105,9 @@ def test_the_example_of_the_token_file_is_one(tmp_path: Path) -> None:
 
 def test_every_path_of_the_api_is_documented() -> None:
     app = create_service(None, None, registry=CollectorRegistry())  # type: ignore[arg-type]
-    served = {f"GET {path.replace('{period}', '2026-10')}" for path in app.openapi()["paths"]}
+    served = {
+        f"GET {path.replace('{period}', '2026-10').replace('{project}', 'vision')}" for path in app.openapi()["paths"]
+    }
 
     assert served == {word for word in words_in_code("api.md") if word.startswith("GET ")}
 
