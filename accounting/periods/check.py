@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sqlalchemy import Connection, Engine, Select, and_, case, func, or_, select
 from sqlalchemy.sql.expression import FromClause
@@ -29,6 +30,7 @@ from accounting.periods.proofs import (
     node_day_named,
 )
 from accounting.periods.sealing import closed_in_order, sealed_in_order, seals_hold
+from accounting.store.calendar import PeriodError, period_named
 from accounting.store.database import LedgerError, damage, read
 from accounting.store.tables import (
     claims,
@@ -48,6 +50,7 @@ _T, _P, _D, _W = transactions.c, postings.c, node_days.c, windows.c
 TYPED = "a value is of its column's type"
 """Where this does not hold, nothing else can be proved."""
 
+_WHOLE = "a month is from its first midnight to its last"
 _ACCOUNTS = [d.value for d in Disposition]
 
 
@@ -180,6 +183,32 @@ def _periods(connection: Connection) -> Iterator[Breach]:
         yield Breach("a closed period never changes", f"period {name}", f"closed at {closed}, booked at {posted}")
 
 
+def _months(connection: Connection) -> Iterator[Breach]:
+    """A month is from midnight to midnight in its zone."""
+    for month in connection.execute(select(periods).order_by(periods.c.start_at)):
+        where = f"period {month.name}"
+        try:
+            known = period_named(month.name, ZoneInfo(month.zone))
+        except (PeriodError, ZoneInfoNotFoundError, ValueError) as e:
+            yield Breach(_WHOLE, where, f"zone {month.zone!r}: {e}")
+            continue
+        if (known.start, known.end) != (month.start_at, month.end_at):
+            spans = (f"[{a}, {b})" for a, b in ((month.start_at, month.end_at), (known.start, known.end)))
+            what = "it is kept over {}, and is {} in ".format(*spans) + month.zone
+            yield Breach(_WHOLE, where, what)
+
+
+def _placed(connection: Connection) -> Iterator[Breach]:
+    """What stands for a node-day is about it; one that was corrected since may have ended otherwise."""
+    elsewhere = or_(_T.machine != _D.machine, _T.start_at != _D.start_at)
+    another = or_(elsewhere, and_(_D.correction_id.is_(None), _T.end_at != _D.end_at))
+    told = (_T.id, _T.machine.label("of"), _T.start_at.label("begin"), _T.end_at)
+    query = select(_D.machine, _D.start_at, *told).join(transactions, _T.id == _D.transaction_id).where(another)
+    for machine, start, number, of, begin, end in connection.execute(query):
+        what = f"transaction {number} is of {of} over [{begin}, {end})"
+        yield Breach("what stands for a node-day is about it", node_day_named(machine, start), what)
+
+
 def _overlaps(connection: Connection) -> Iterator[Breach]:
     """No second of a machine is in two node-days that stand."""
     query = (
@@ -218,6 +247,8 @@ _PROOFS = (
     _dangling,
     _reversals,
     _periods,
+    _months,
+    _placed,
     _overlaps,
     _intake,
     _kinds,

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.schema import Column, Table
 
-from accounting.store.tables import metadata
+from accounting.store.tables import metadata, records
 
 MOST = 3
 """Rows of a table that are named."""
@@ -40,6 +40,10 @@ _MAY_BE = {
 }
 
 
+_BYTES = {records.c.meaning: 16}
+"""Columns whose bytes are read as so many, and no other number."""
+
+
 class Mistyped(NamedTuple):
     """A value of another type than its column's: where it is, and what it is instead."""
 
@@ -49,7 +53,8 @@ class Mistyped(NamedTuple):
     found: str
 
     def __str__(self) -> str:
-        return f"row {self.row} of {self.table}: {self.column} is {self.found}"
+        of = " of another length than it has" if self.found == "blob" and self.column == "meaning" else ""
+        return f"row {self.row} of {self.table}: {self.column} is {self.found}{of}"
 
 
 def mistyped(connection: Connection) -> Iterator[Mistyped]:
@@ -73,4 +78,5 @@ def _rowid(table: Table) -> ColumnElement[int]:
 def _wrong(column: Column[object]) -> ColumnElement[bool]:
     """Whether a value is none that the column may hold."""
     may_be = next(kinds for kind, kinds in _MAY_BE.items() if isinstance(column.type, kind))
-    return func.typeof(column).not_in([*may_be, *(["null"] if column.nullable else [])])
+    wrong = func.typeof(column).not_in([*may_be, *(["null"] if column.nullable else [])])
+    return or_(wrong, func.length(column) != _BYTES[column]) if column in _BYTES else wrong

@@ -9,8 +9,8 @@ from datetime import datetime, tzinfo
 from sqlalchemy import Connection, Engine, func, select
 
 from accounting.intake.coverage import covered_until
-from accounting.statements.doubts import doubts_of, in_words
-from accounting.statements.hours import hours_text, micro_hours
+from accounting.intake.open_runs import Doubt
+from accounting.statements.doubts import doubts_of, in_words, most_doubtful
 from accounting.store.calendar import OPEN, Period
 from accounting.store.database import read
 from accounting.store.tables import cursors, periods, postings, rejects
@@ -80,23 +80,24 @@ def _unread(connection: Connection, period: Period, sources: Sources, zone: tzin
 
 
 def _suspense(connection: Connection, period: Period) -> Iterator[Open]:
-    """Hours without evidence, and in dispute, in what stands."""
+    """Hours without evidence, and in dispute, in what stands, by why."""
     p, d = postings.c, booked.c
     query = (
-        select(p.account, func.sum(p.quantity))
+        select(p.account, p.reason, func.sum(p.quantity))
         .join(booked, d.transaction_id == p.transaction_id)
         .where(d.start_at >= period.start, d.start_at < period.end)
         .where(p.account.in_([Disposition.DISPUTED.value, Disposition.UNKNOWN.value]))
-        .group_by(p.account)
+        .group_by(p.account, p.reason)
     )
-    why = {
-        Disposition.DISPUTED.value: f"are in dispute (meterbridge disputes {period.name})",
-        Disposition.UNKNOWN.value: "are unknown: a source could not be read, and nobody is billed for them",
-    }
-    for account, quantity in connection.execute(query):
-        if quantity:
-            hours = hours_text(micro_hours(int(quantity)))
-            yield Open(False, f"{hours} GPU-hours {why[account]}", int(quantity))
+    found: list[Doubt] = []
+    for account, reason, quantity in connection.execute(query):
+        if account == Disposition.DISPUTED.value:
+            said = f"in dispute, {reason or 'claims above capacity'} (meterbridge disputes {period.name})"
+        else:
+            said = f"unknown, {reason or 'a source could not be read'}: nobody is billed for them"
+        found += [Doubt(said, int(quantity))] if quantity else []
+    for doubt in most_doubtful(sorted(found, key=lambda one: -one.quantity)):
+        yield Open(False, in_words(doubt), doubt.quantity)
 
 
 def _moment(at: int, zone: tzinfo) -> str:

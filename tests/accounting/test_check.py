@@ -106,6 +106,21 @@ _TAMPERINGS: list[tuple[Tampering, str, str]] = [
         "every reference leads somewhere",
         "node-day gn01",
     ),
+    (
+        _set(transactions, transactions.c.id.in_(select(heads.c.transaction_id)), end_at=T0 + 3),
+        "what stands for a node-day is about it",
+        "node-day gn01",
+    ),
+    (
+        _set(periods, periods.c.name == "2026-10", end_at=periods.c.end_at + DAY),
+        "a month is from its first midnight to its last",
+        "period 2026-10",
+    ),
+    (
+        _set(periods, periods.c.name == "2026-10", zone="Europe/Nowhere"),
+        "a month is from its first midnight to its last",
+        "period 2026-10: zone 'Europe/Nowhere'",
+    ),
     (_unreversed, "what no longer stands is reversed", "node-day gn01"),
     (_reversed_twice, "a transaction is reversed at most once", "transaction"),
     (

@@ -256,6 +256,7 @@ def test_a_folder_in_the_place_of_a_file_leaves_all_the_old_ones(site: Site, tmp
 
 MISTYPED = [
     ("UPDATE records SET raw = 'text'", "records: raw is text"),
+    ("UPDATE records SET meaning = x'00'", "records: meaning is blob of another length"),
     ("UPDATE postings SET quantity = 'many'", "postings: quantity is text"),
     ("UPDATE node_days SET inputs_hash = 'text'", "node_days: inputs_hash is text"),
     ("UPDATE jobs SET name = x'00'", "jobs: name is blob"),
