@@ -220,7 +220,7 @@ def test_corrections_are_rows_of_their_own_in_the_summary(site: Site) -> None:
     site.run("reconcile")
     _, summary, notes = site.month("2026-11")
 
-    draft = ',"open, as of 2026-11-03T00:00:00Z"'
+    draft = ',,"open, as of 2026-11-03T00:00:00Z"'  # no service units
     assert [
         f"2026-11,charged 2026-10,vision,kubernetes,3600.000,1.000000,2.10,EUR{draft}",
         f"2026-11,charged 2026-10,vision,slurm,-3600.000,-1.000000,-2.10,EUR{draft}",
