@@ -8,6 +8,8 @@ from dashboards.board import board
 from dashboards.faults import NOTHING, card_faults
 from dashboards.job_queries import (
     CARDS,
+    CHOICES,
+    ID,
     JOB,
     PORTS,
     busy_by_kind,
@@ -39,9 +41,10 @@ def job() -> Dashboard:
             choice(
                 "job",
                 "Job",
-                'query_result(last_over_time(meterbridge_job_info{cluster=~"$cluster",project=~"$project"}[$__range]))',
-                "jobs of the time shown, as people type them",
+                CHOICES,
+                "jobs of the time shown, as people type them; first the one of whose cards most is known",
                 several=False,
+                ordered=True,
                 regex='/display_id="(?<text>[^"]*)".*job_id="(?<value>[^"]*)"/',
             ),
         ],
@@ -62,7 +65,7 @@ def job() -> Dashboard:
                         "Alerts about it",
                         "What fires now about the job, its machines or its cards.",
                         {"alertname": named("alert"), "severity": named("severity"), "node": named("machine")},
-                        'max by (alertname, severity, node) (ALERTS{alertstate="firing",job_id=~"$job"})'
+                        f'max by (alertname, severity, node) (ALERTS{{alertstate="firing",job_id=~"{ID}"}})'
                         ' or on () label_replace(vector(0), "alertname", "none", "", "")',
                         span=10,
                         height=6,
@@ -283,7 +286,7 @@ def job() -> Dashboard:
                             "Value #A": named("cards"),
                         },
                         f"max_over_time(meterbridge_job_linked_gpus{JOB}[$__range])"
-                        ' or max_over_time(meterbridge_job_linked_gpus{outer_cluster=~"$cluster",outer_job_id=~"$job"}[$__range])',
+                        f' or max_over_time(meterbridge_job_linked_gpus{{outer_cluster=~"$cluster",outer_job_id=~"{ID}"}}[$__range])',
                         span=12,
                     ),
                 ],

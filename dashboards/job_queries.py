@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-JOB = '{cluster=~"$cluster",job_id=~"$job"}'
+ID = "${job}(@.*)?"
+"""As people type it (12345) and as it is (12345@1779996400), which tells a number that Slurm used twice."""
+
+JOB = f'{{cluster=~"$cluster",job_id=~"{ID}"}}'
 PORTS = f"on (node, device, port) group by (node, device, port) (meterbridge_rdma_port_job_info{JOB})"
 CARDS = f"on (node, gpu) group by (node, gpu) (meterbridge_job_card_info{JOB})"
+
+
+_KNOWN = 'last_over_time(meterbridge_job_info{cluster=~"$cluster",project=~"$project"}[$__range])'
+_KEY = "scheduler, cluster, job_id"
+CHOICES = (
+    f"query_result(sort_desc({_KNOWN} * on ({_KEY}) group_left() sum by ({_KEY})"
+    f" (increase(meterbridge_job_gpu_observed_seconds_total[$__range])) or {_KNOWN}))"
+)
+"""The jobs of the time shown, first the one of whose cards most is known."""
 
 
 def job_rate(name: str) -> str:
@@ -68,4 +80,6 @@ def why_it_is_slow() -> str:
         ("packets are lost and sent again", f"sum(rate(meterbridge_job_rdma_retransmissions_total{JOB}[5m])) > 0"),
     )  # fmt: skip
     found = " or ".join(f'label_replace({expr}, "why", "{text}", "", "")' for text, expr in told)
-    return f'{found} or on () label_replace(vector(1), "why", "nothing stands out", "", "")'
+    well = f'label_replace(sum(meterbridge_job_gpus{JOB}) * 0, "why", "nothing stands out", "", "")'
+    over = 'label_replace(vector(0), "why", "it holds no cards now: the rows below show what was", "", "")'
+    return f"{found} or on () {well} or on () {over}"

@@ -19,10 +19,22 @@ def datasource() -> build.DatasourceVariable:
 
 
 def choice(
-    name: str, label: str, query: str, text: str, *, several: bool = True, regex: str = "", newest: bool = False
+    name: str,
+    label: str,
+    query: str,
+    text: str,
+    *,
+    several: bool = True,
+    regex: str = "",
+    newest: bool = False,
+    ordered: bool = False,
 ) -> build.QueryVariable:
-    """A choice among what Prometheus has; with ``several``, of many or all. ``newest`` puts the last in order first."""
+    """A choice among what Prometheus has; with ``several``, of many or all. ``newest`` puts the last in order first,
+    ``ordered`` keeps the order of the query.
+    """
     order = model.VariableSort.ALPHABETICAL_DESC if newest else model.VariableSort.ALPHABETICAL_CASE_INSENSITIVE_ASC
+    if ordered:
+        order = model.VariableSort.DISABLED
     found = (
         build.QueryVariable(name)
         .label(label)

@@ -93,11 +93,14 @@ class Reader:
         else:
             result = re.fullmatch(r"query_result\((.+)\)", query)
             assert result, query
-            texts = {
+            texts = [
                 _text(s["metric"]) for s in self._get("query", {"query": result[1], "time": self.span.end})["result"]
-            }
+            ]
             pattern = re.compile(variable["regex"].strip("/").replace("(?<", "(?P<"))
-            found = {m["value"] for m in map(pattern.search, texts) if m}
+            values = dict.fromkeys(m["value"] for m in map(pattern.search, texts) if m)
+            if variable["sort"] == 0:  # as the query has them
+                return list(values)
+            found = set(values)
         return sorted(found, reverse=variable["sort"] % 2 == 0 and variable["sort"] > 0)
 
     def filled(self, expr: str, chosen: Mapping[str, str]) -> str:
