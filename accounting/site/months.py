@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, func, select
 from accounting.ledger.disputes import Dispute, disputes, reach, rule
 from accounting.ledger.reconcile_range import ReconcileReport
 from accounting.periods.closing import ClosedWith, period_state, period_states
-from accounting.periods.draws import Draw
+from accounting.periods.draws import Draw, Everything
 from accounting.periods.proofs import Breach
 from accounting.periods.rederive import rederived, waiting
 from accounting.periods.sealing import seal
@@ -129,10 +129,12 @@ def month_rows(config: Config) -> list[tuple[str, ...]]:
     return rows
 
 
-def amounts_hold(config: Config, engine: Engine, draw: Draw) -> list[Breach]:
+def amounts_hold(config: Config, engine: Engine, draw: Draw | None = None) -> list[Breach]:
     """Closed months that do not come to what they were closed with when they are rated again."""
     found = []
-    for state in draw.months([state for state in period_states(engine) if state.closed_with is not None]):
+    for state in (draw or Everything()).months(
+        [state for state in period_states(engine) if state.closed_with is not None]
+    ):
         if state.closed_with is None:
             continue
         again = _closed_with(config, engine, period_named(state.name, book.zone(config)))
