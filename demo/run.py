@@ -107,7 +107,7 @@ def _account(site: DemoSite, config: Config, out: Path, console: Console) -> Mon
     if found.breaches or found.waits:
         raise RuntimeError("the demo's ledger does not hold: " + "; ".join([*map(str, found.breaches), found.waits]))
     console.print("Checked: every invariant of the ledger holds.")
-    book.write_statement(config, site.period, out, every_file(config, out, html=True))
+    book.write_statement(config, site.period, out, every_file(config, out, html=True, parquet=False))
     with book.opened(config) as engine:
         period = period_named(site.period, book.zone(config))
         statement = book.statement(config, engine, period)

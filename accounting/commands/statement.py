@@ -23,7 +23,8 @@ Examples:
 @click.option(
     "--html", is_flag=True, help="Also pages for people: PERIOD.html, and PERIOD/PROJECT.html for each project."
 )
-def statement(period: str, config_file: Path, out: Path, html: bool) -> None:
+@click.option("--parquet", is_flag=True, help="Also chargeback-PERIOD.parquet: the same lines, typed.")
+def statement(period: str, config_file: Path, out: Path, html: bool, parquet: bool) -> None:
     """Write the chargeback of a month: chargeback-PERIOD.csv, its summary and its notes.
 
     All files of a call are made from one reading of the books, so they agree to the cent.
@@ -33,5 +34,5 @@ def statement(period: str, config_file: Path, out: Path, html: bool) -> None:
     from exporters.config import load
 
     config = load(config_file)
-    for path in book.write_statement(config, period, out, every_file(config, out, html=html)):
+    for path in book.write_statement(config, period, out, every_file(config, out, html=html, parquet=parquet)):
         click.echo(path)

@@ -15,6 +15,7 @@ from accounting.rates.rating import RatingError
 from accounting.site import book
 from accounting.site.known_months import month_names
 from accounting.statements import Statement
+from accounting.statements.columnar.parquet import chargeback_parquet
 from accounting.statements.doubts import doubts
 from accounting.statements.html.formats import Formats
 from accounting.statements.html.statement_page import TREND, MonthSum, Pages, Standing, Surroundings
@@ -59,11 +60,12 @@ def _sum(config: Config, engine: Engine, period: Period) -> MonthSum | None:
     return MonthSum(period.name, at.rates.currency, sums.by_project, sums.amounts)
 
 
-def every_file(config: Config, folder: Path, *, html: bool) -> book.More:
+def every_file(config: Config, folder: Path, *, html: bool, parquet: bool) -> book.More:
     """The files that are asked for besides the chargeback (`accounting.site.book.write_statement`)."""
 
-    def files(engine: Engine, period: Period, statement: Statement) -> Mapping[Path, Iterable[str]]:
-        return page_files(pages_of(config, engine, period, statement), folder) if html else {}
+    def files(engine: Engine, period: Period, statement: Statement) -> Mapping[Path, Iterable[str | bytes]]:
+        typed = {folder / f"chargeback-{period.name}.parquet": chargeback_parquet(statement)} if parquet else {}
+        return {**typed, **(page_files(pages_of(config, engine, period, statement), folder) if html else {})}
 
     return files
 

@@ -1,0 +1,1 @@
+"""The lines of a statement with types, for programs that work on columns."""
