@@ -70,15 +70,21 @@ def seal_period(period: str, config_file: Path) -> None:
 
 @click.command()
 @config_option
-def periods(config_file: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="As JSON: a list with an object for each month.")
+def periods(config_file: Path, as_json: bool) -> None:
     """List the months: open, closed or sealed, capacity and charged GPU-hours, amount and seal."""
     from rich.table import Table
 
-    from accounting.commands.terminal import show
+    from accounting.commands.terminal import show, show_json
     from accounting.site import months
     from exporters.config import load
 
-    table = Table("month", "state", "capacity", "charged", "amount", "currency", "seal", title="periods")
-    for row in months.month_rows(load(config_file)):
+    columns = ("month", "state", "capacity", "charged", "amount", "currency", "seal")
+    rows = months.month_rows(load(config_file))
+    if as_json:
+        show_json(columns, rows)
+        return
+    table = Table(*columns, title="periods")
+    for row in rows:
         table.add_row(*row)
     show(table)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -37,6 +39,11 @@ def progress(what: str) -> Iterator[Callable[[int, int, int], None]]:
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total, _records: bar.update(task, completed=done, total=total)
+
+
+def show_json(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print the rows of a table as one JSON list of objects; every value is text, so that no reader rounds a number."""
+    click.echo(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2))
 
 
 def show(table: Table) -> None:
