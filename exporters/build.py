@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from exporters.config import Config
 from exporters.join.shard import WHOLE, Shard
+from exporters.masking import masked
 from exporters.poll.registry import Collector, JoinSettings
 from exporters.recorder import Recorder
 from exporters.sources.base import Source
@@ -45,10 +46,11 @@ def collector(
 def describe(config: Config) -> str:
     """What the settings mean, in sentences, for ``exporter --check``."""
     lines = [f"site {config.site}, billing months in {config.time_zone}"]
-    lines += [line for registered in SOURCES for line in registered.describe(config)]
+    found = [line for registered in SOURCES for line in registered.describe(config)]
+    lines += found or ["no source is configured: there is nothing to meter (slurm, kubernetes, dcgm or rdma)"]
     lines.append(f"projects: {len({p.project for p in config.projects})}, everything else is unmapped")
     free = sorted({f"{k}={v}" for p in config.projects if not p.label_namespaces for k, v in p.labels.items()})
     if free:
         lines.append(f"labels: whoever makes a pod chooses by {', '.join(free)} who pays (projects.label_namespaces)")
-    lines.append(f"ledger: {config.ledger!r}" if config.ledger else "ledger: none, live only")
+    lines.append(f"ledger: {masked(config.ledger.url)}" if config.ledger else "ledger: none, live only")
     return "\n".join(lines)

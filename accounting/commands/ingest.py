@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from exporters.commands.options import config_option
-from exporters.errors import EXIT_BREACH, OperatorError
+from exporters.errors import EXIT_BREACH, EXIT_USAGE, OperatorError
 
 
 @click.command()
@@ -30,6 +30,10 @@ def ingest(config_file: Path, strict: bool, since: datetime | None) -> None:
     from exporters.config import load
 
     config = load(config_file)
+    if not any(c.history.enabled for c in config.slurm) and not any(k.history for k in config.kubernetes):
+        raise OperatorError(
+            f"{config_file} names no history to read: add slurm, or kubernetes.history (docs/configure.md)", EXIT_USAGE
+        )
     rejected = 0
     for cluster in config.slurm:
         if cluster.history.enabled:

@@ -49,6 +49,8 @@ def months_stand(connection: Connection) -> Iterator[Breach]:
     for name, month in sorted(states.items()):
         if month.state in (CLOSED, SEALED) and (name, CLOSE) not in found:
             yield Breach(_STANDS, f"period {name}", f"it is {month.state}, and nobody decided to close it")
+        elif month.state == SEALED and (name, SEAL) not in found:
+            yield Breach(_STANDS, f"period {name}", "it is sealed, and nobody decided to seal it")
 
 
 def kept_outside(connection: Connection, seals: Sequence[str]) -> Iterator[Breach]:

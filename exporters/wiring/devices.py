@@ -37,7 +37,7 @@ def describe(config: Config) -> list[str]:
     if d is None:
         return []
     found = f", and dcgm-exporter pods of {d.discover.cluster}" if d.discover else ""
-    return [f"devices: {len(d.targets)} dcgm-exporter endpoints{found}"]
+    return [f"devices: {len(d.targets)} dcgm-exporter endpoint{'' if len(d.targets) == 1 else 's'}{found}"]
 
 
 def found_by(config: Config, endpoints: DcgmSection | NodeExporters | Agents) -> Discovery | None:

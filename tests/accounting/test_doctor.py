@@ -382,3 +382,13 @@ def test_a_source_that_raises_hides_nothing_of_the_others(tmp_path: Path, monkey
 
     assert {"slurmctld lab", "ledger", "Prometheus", "Grafana", "settings", "machines"} == {f.about for f in found}
     assert source.closed
+
+
+def test_settings_without_any_source_say_so_and_read_no_history(tmp_path: Path) -> None:
+    settings = tmp_path / "meterbridge.yaml"
+    settings.write_text(f'site: here\nledger: {{url: "sqlite:///{tmp_path}/ledger.db"}}\n')
+    read = run("ingest", "--config", settings)
+
+    assert "no source is configured" in run("exporter", "--check", "--config", settings)[1]
+    assert 2 == read[0]
+    assert "names no history to read: add slurm" in read[1]

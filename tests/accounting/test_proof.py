@@ -268,6 +268,10 @@ _DECIDED: dict[str, tuple[str, Callable[[Connection], Any]]] = {
     "what it was closed with is changed": ("closed", lambda c: c.execute(update(periods).values(closed_with="{}"))),
     "a decision is changed": ("sealed", lambda c: c.execute(update(decisions).values(told="x"))),
     "a decision is taken out": ("sealed", lambda c: c.execute(delete(decisions).where(decisions.c.kind == "close"))),
+    "the last decision is taken out": (
+        "sealed",
+        lambda c: c.execute(delete(decisions).where(decisions.c.kind == "seal")),
+    ),
     "all decisions are taken out": ("closed", lambda c: c.execute(delete(decisions))),
     "a month is closed by hand": (
         "open",
