@@ -1,6 +1,6 @@
 """Both commands of the README on a Debian with nothing but python3, make and git: ``python -m tests.lab.bare``.
 
-mmdebstrap makes a new root of each suite under build/bare/ (half a minute), from this machine's mirror and with its
+mmdebstrap makes a new root of each suite in a cache of ours (half a minute), from this machine's mirror and with its
 keys. The tracked files are laid into it, and ``make demo`` and ``make test`` run there as a newcomer types them: by
 root, in namespaces that end with them, on this machine's network. What they download is kept beside the roots for the
 next time. How this machine's pip and apt reach their registries is handed in (`tests.lab.handed`), and nothing else.
@@ -22,7 +22,8 @@ from pathlib import Path
 from tests.lab import handed, newer
 
 TREE = Path(__file__).parents[2]
-FOLDER = newer.CACHE.parent / "bare"
+FOLDER = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "meterbridge-bare"
+"""Outside of the tree: a root has links to ``/``, and setuptools follows every link below the tree that it builds."""
 CLONE = "/root/meterbridge"
 
 PACKAGES = ("python3", "make", "git")
