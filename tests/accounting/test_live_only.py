@@ -70,7 +70,7 @@ def test_what_no_record_tells_is_unknown_unless_the_site_charges_it(engine: Engi
     ingest(engine)
     book(engine)
 
-    assert ({"nobody": 8000 * (GONE - BEGUN)}, [("unrecorded", 2000 * (GONE - BEGUN))]) == before
+    assert ({"nobody": 8000 * (GONE - BEGUN)}, [("unrecorded", 2000 * (LAST - BEGUN))]) == before
     assert {"charged": 2000 * (LAST - BEGUN), "nobody": 8000 * (GONE - LAST)} == of_run_2(engine)
     assert [("live only", 2000 * (LAST - BEGUN))] == kinds(engine)
     assert [] == check(engine)
@@ -140,7 +140,7 @@ def test_a_site_that_chooses_otherwise_takes_it_back(engine: Engine) -> None:
     book(engine)
 
     assert {"nobody": 8000 * (GONE - BEGUN)} == of_run_2(engine)
-    assert [("unrecorded", 2000 * (GONE - BEGUN))] == kinds(engine)
+    assert [("unrecorded", 2000 * (LAST - BEGUN))] == kinds(engine)
     assert [] == check(engine)
 
 
