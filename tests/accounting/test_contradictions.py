@@ -114,9 +114,9 @@ def test_a_run_seen_live_of_which_no_record_tells_comes_with_its_hours(engine: E
     made = site(engine, tmp_path, of_another)
     [(kind, quantity, said)] = found(engine)
 
-    assert ("unrecorded", 2000 * (LAST - T0)) == (kind, quantity)  # up to the look that did not show it
-    assert said.startswith(f"job {run(2).id} held cards from 2026-10-01T00:01:00+00:00 to 2026-10-01T10:01:00+00:00")
-    assert f"note: 20.000000 GPU-hours: job {run(2).id} held cards from" in made.run("settle", "2026-10")
+    assert ("unrecorded", 2000 * (LAST - T0 - 60)) == (kind, quantity)  # what was seen: to the last look that showed it
+    assert said.startswith(f"job {run(2).id} held cards from 2026-10-01T00:01:00+00:00 to 2026-10-01T10:00:00+00:00")
+    assert f"note: 19.966667 GPU-hours: job {run(2).id} held cards from" in made.run("settle", "2026-10")
 
 
 def test_many_are_named_as_far_as_they_fit_and_the_rest_is_summed_up() -> None:
