@@ -31,7 +31,7 @@ VERBS = {
     "exporter": "exporters.commands.exporter:exporter",
     "ingest": "accounting.commands.ingest:ingest",
     "init": "accounting.commands.doctor:init",
-    "ledger": "accounting.commands.ledger:ledger",
+    "ledger": "accounting.commands.export:ledger",
     "merge": "exporters.commands.merge:merge",
     "node": "exporters.commands.node:node",
     "periods": "accounting.commands.periods:periods",

@@ -91,6 +91,7 @@ def test_add_an_alert(tree: Tree) -> None:
     assert {
         "test_the_shipped_rules_are_what_the_sources_make",
         "test_a_page_made_from_the_code_is_what_the_code_makes",
+        "test_what_is_made_is_what_the_generator_makes",
     } == not_made
     assert {
         "test_every_alert_is_seen_firing_and_quiet",

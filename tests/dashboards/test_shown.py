@@ -44,7 +44,11 @@ def shown() -> Iterator[tuple[str, str, str, float | None]]:
                 yield title, expr, own.get("unit", defaults["unit"]), own.get("decimals")
 
 
-WHOLE = [row for row in shown() if re.search(r"/ 3600|_charge\b|_gpus\b", row[1]) and "percent" not in row[2]]
+WHOLE = [
+    row
+    for row in shown()
+    if re.search(r"/ 3600|_charge\b|_gpus\b", row[1]) and not re.search("percent|dtduration", row[2])
+]
 
 
 def test_hours_money_and_cards_are_not_scaled() -> None:

@@ -20,7 +20,7 @@ from exporters.recorder import Round
 from exporters.sources.base import Source
 from exporters.wiring.registered import SOURCES
 
-NO_SOURCES = {"machines", "devices", "projects", "ledger", "rates", "web", "service"}
+NO_SOURCES = {"machines", "devices", "projects", "ledger", "rates", "statements", "web", "service"}
 """The sections of the settings that are about something else. One about a source has no place here."""
 
 EVERY_SOURCE = """
