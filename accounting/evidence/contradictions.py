@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, tzinfo
 from typing import NamedTuple
 
@@ -28,6 +28,9 @@ UNRECORDED = "unrecorded"
 
 KINDS = (RUNAWAY, LOST, UNRECORDED, LIVE_ONLY, UNCOUNTED, UNPLACED)
 
+_Seen = tuple[str, str, int, int, int]
+_Until = Mapping[tuple[Scheduler, str], int]
+
 _C, _J, _R, _A = claims.c, jobs.c, records.c, rejects_table.c
 
 
@@ -41,16 +44,17 @@ class Contradiction(NamedTuple):
 
 def contradictions(connection: Connection, start: int, end: int, zone: tzinfo = UTC) -> list[Contradiction]:
     """Those about ``[start, end)`` that stand, the largest first."""
+    unrecorded, until = seen_in_no_record(connection, start, end), covered_until(connection)
     found = [
-        *_unrecorded(connection, start, end, zone),
-        *_live_only(connection, start, end),
-        *_set_aside(connection, start, end),
+        *_unrecorded(unrecorded, zone),
+        *_live_only(connection, start, end, until),
+        *_set_aside(connection, start, end, until, unrecorded),
     ]
     return sorted(found, key=lambda one: (-one.quantity, one.kind, one.said))
 
 
-def _unrecorded(connection: Connection, start: int, end: int, zone: tzinfo) -> Iterator[Contradiction]:
-    for _, name, first, last, quantity in seen_in_no_record(connection, start, end):
+def _unrecorded(seen: Iterable[_Seen], zone: tzinfo) -> Iterator[Contradiction]:
+    for _, name, first, last, quantity in seen:
         said = (
             f"job {name} held cards from {_moment(first, zone)} to {_moment(last, zone)} before slurmctld's eyes, and "
             "no record tells of them: they are unknown"
@@ -58,9 +62,8 @@ def _unrecorded(connection: Connection, start: int, end: int, zone: tzinfo) -> I
         yield Contradiction(UNRECORDED, quantity, said)
 
 
-def _live_only(connection: Connection, start: int, end: int) -> Iterator[Contradiction]:
+def _live_only(connection: Connection, start: int, end: int, until: _Until) -> Iterator[Contradiction]:
     """What is charged by a site's choice although no record tells it."""
-    until = covered_until(connection)
     query = (
         select(
             _J.cluster, _J.run, _J.display_id, _J.name, _J.user_name, _J.account, _C.milligpu, _C.start_at, _C.end_at
@@ -80,17 +83,19 @@ def _live_only(connection: Connection, start: int, end: int) -> Iterator[Contrad
     yield from (Contradiction(LIVE_ONLY, quantity, said) for said, quantity in held.items() if quantity)
 
 
-def _set_aside(connection: Connection, start: int, end: int) -> Iterator[Contradiction]:
+def _set_aside(
+    connection: Connection, start: int, end: int, until: _Until, seen: Iterable[_Seen]
+) -> Iterator[Contradiction]:
     """What stands in ``rejects``. A run without an end is about what it would hold had it gone on."""
     query = select(_A.kind, _A.cluster, _A.about, _A.record, _A.reason, _A.seen_at)
     stands = query.where(_A.kind.in_([*DOUBTS, UNPLACED]), _A.resolved_at.is_(None)).order_by(_A.id)
-    cut = _cut(connection, start, end)
+    cut = _cut(connection, start, end, until)
     uncounted: dict[str, int] = defaultdict(int)
-    for cluster, *_, quantity in seen_in_no_record(connection, start, end):
+    for cluster, *_, quantity in seen:
         uncounted[cluster] += quantity
-    for kind, cluster, about, record, reason, seen in connection.execute(stands):
+    for kind, cluster, about, record, reason, at in connection.execute(stands):
         if kind == UNCOUNTED:
-            if uncounted[cluster] or start <= seen < end:
+            if uncounted[cluster] or start <= at < end:
                 yield Contradiction(kind, uncounted[cluster], reason)
         elif kind == UNPLACED:
             if quantity := _without_cards(about, bytes(record), start, end):
@@ -99,9 +104,8 @@ def _set_aside(connection: Connection, start: int, end: int) -> Iterator[Contrad
             yield Contradiction(kind, cut.get(about, 0), reason)
 
 
-def _cut(connection: Connection, start: int, end: int) -> dict[str, int]:
+def _cut(connection: Connection, start: int, end: int, until: _Until) -> dict[str, int]:
     """What runs would hold that are held to their last sighting, had they gone on, by cluster and run."""
-    until = covered_until(connection)
     query = (
         select(_J.cluster, _J.run, _C.milligpu, _C.end_at)
         .join(records, _R.id == _C.record_id)

@@ -26,15 +26,14 @@ from accounting.periods.mistyped import mistyped
 from accounting.rates.card_files import rate_cards
 from accounting.rates.rating import Rates
 from accounting.reconcile.rule import Rules
-from accounting.site.known_months import known_month, month_names
+from accounting.site.known_months import known_month
 from accounting.statements import Basis, Statement, Terms, beancount
 from accounting.statements import write_statement as write_files
 from accounting.statements.doubts import doubts, in_words, most_doubtful, not_metered
-from accounting.statements.explain import explain_usage, render
 from accounting.statements.files import write_atomic
 from accounting.statements.known.jobs import Asked
 from accounting.statements.lines import Cards
-from accounting.statements.month import line_named, month_statement
+from accounting.statements.month import month_statement
 from accounting.store.calendar import Period, period_at, period_named
 from accounting.store.database import LedgerError, read
 from accounting.store.schema import open_ledger
@@ -304,25 +303,6 @@ def write_statement(config: Config, name: str, folder: Path, more: More = lambda
         unmetered = not_metered(engine, period.end, config.devices.resources)
         basis = Basis(at.closed, {name: at.earlier[name] for name in month.corrected}, owed, told, unmetered)
         return write_files(folder, month, at.rates, at.terms, basis, more(engine, period, month))
-
-
-def explain(config: Config, line_id: str, name: str | None, *, escape: bool) -> bytes:
-    """The evidence chain of a line, raw records byte for byte; ``escape`` makes them fit for a terminal.
-
-    Raises `LedgerError` when no month (or not that one) has such a line.
-    """
-    with opened(config) as engine:
-        months = [name] if name else list(reversed(month_names(engine)))
-        for month in months:
-            period = period_named(month, zone(config))
-            found = line_named(engine, period, line_id, prices(config, engine, period).cards)
-            if found is not None:
-                start, end = found.spans[0][0], found.spans[-1][1]
-                chain = explain_usage(engine, start, end, found.usage, month if found.corrects else "", found.spans)
-                return render(chain, escape=escape)
-    raise LedgerError(
-        f"no line {line_id} in {', '.join(months) or 'an empty ledger'}; line_id is the CSV's last column"
-    )
 
 
 def export_beancount(config: Config, name: str, file: Path) -> None:

@@ -14,11 +14,11 @@ from accounting.rates.rate_cards import RateCards
 from accounting.rates.rating import MILLIGPU_SECONDS_PER_HOUR, SU_DIGITS, Rates, RatingError, Rule, money
 from accounting.site import book
 from accounting.site.known_months import known_month, month_names
+from accounting.site.line_questions import line_found
 from accounting.statements.hours import hours_text, micro_hours, units_text
 from accounting.statements.lines import Cards
-from accounting.statements.month import Named, line_named, month_faults, month_sums
+from accounting.statements.month import Named, month_faults, month_sums
 from accounting.store.calendar import period_named
-from accounting.store.database import LedgerError
 from exporters.config import Config
 
 SETTINGS = "settings"
@@ -89,15 +89,8 @@ def _of(config: Config, text: str) -> RateCards:
 def explain(config: Config, line_id: str, name: str | None) -> Iterator[str]:
     """By which price and factors a line came to its amount, and the arithmetic, line by line."""
     with book.opened(config) as engine:
-        months = [name] if name else list(reversed(month_names(engine)))
-        for month in months:
-            period = period_named(month, book.zone(config))
-            at = book.prices(config, engine, period)
-            found = line_named(engine, period, line_id, at.cards)
-            if found is not None:
-                yield from _told(line_id, month, found, at.rates)
-                return
-    raise LedgerError(f"no line {line_id} in {', '.join(months) or 'an empty ledger'}: line_id is a column of the CSV")
+        month, at, found = line_found(config, engine, line_id, name)
+    yield from _told(line_id, month, found, at.rates)
 
 
 def _told(line_id: str, month: str, line: Named, rates: Rates) -> Iterator[str]:

@@ -15,7 +15,7 @@ from accounting.intake.history import ingest_history
 from accounting.periods.closing import period_state
 from accounting.periods.sealing import digest
 from accounting.rates.rating import Rates
-from accounting.site import book
+from accounting.site import book, line_questions
 from accounting.site.known_months import month_names
 from accounting.statements.explain import explain_usage, render
 from accounting.store.calendar import period_named
@@ -272,9 +272,9 @@ def test_every_line_is_explained_by_its_name_as_it_is_in_the_books(site: Site) -
 
     assert set(lines) == set(expected)
     assert 4 <= len(lines)
-    assert expected == {line: book.explain(site.config(), line, None, escape=False) for line in lines}
+    assert expected == {line: line_questions.explain(site.config(), line, None, escape=False) for line in lines}
     with pytest.raises(LedgerError, match="no line L0 in 2026-11, 2026-10"):
-        book.explain(site.config(), "L0", None, escape=False)
+        line_questions.explain(site.config(), "L0", None, escape=False)
 
 
 def test_a_model_without_a_price_then_has_the_price_of_the_statement(one_site: Site) -> None:

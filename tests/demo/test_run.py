@@ -23,7 +23,7 @@ from accounting.rates.rating import PriceRule, Rates
 from accounting.service.app import create_service
 from accounting.service.metrics import PROJECT_CHARGE, Months
 from accounting.service.site_service import LedgerBooks, standing_of
-from accounting.site import book, months
+from accounting.site import book, line_questions, months
 from accounting.store.calendar import period_named
 from demo import run
 from demo.report import KINDS, WORDS, Month
@@ -187,7 +187,7 @@ def test_the_line_it_offers_to_explain_has_an_evidence_chain(shown: Shown) -> No
     found = re.search(r"meterbridge explain (\w+) --config (\S+)", shown.printed)
     assert found
 
-    told = book.explain(load(Path(found[2])), found[1], None, escape=True).decode()
+    told = line_questions.explain(load(Path(found[2])), found[1], None, escape=True).decode()
 
     assert "slinky" in told
     assert "sacct" in told
