@@ -16,6 +16,7 @@ import yaml
 from accounting.doctor.slurm_settings import parse
 from exporters.sources.base import SourceError
 from exporters.sources.kubernetes.api import KubeApi, connect
+from exporters.sources.kubernetes.slots.resources import looks_like_cards
 from exporters.sources.slurm.run_command import run
 
 SELECTORS = ("app.kubernetes.io/name=dcgm-exporter", "app=nvidia-dcgm-exporter", "app=dcgm-exporter")
@@ -181,7 +182,7 @@ def _meta(pod: Mapping[str, Any], key: str) -> str:
 def _asks_for_gpus(pod: Mapping[str, Any]) -> bool:
     spec = pod.get("spec") or {}
     limits = [((c or {}).get("resources") or {}).get("limits") or {} for c in spec.get("containers") or []]
-    return any(name.partition("/")[0] in {"nvidia.com", "amd.com"} for limit in limits for name in limit)
+    return any(looks_like_cards(name) for limit in limits for name in limit)
 
 
 def _answers(url: str, holding: bytes) -> bool:

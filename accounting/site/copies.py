@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import Engine, inspect, text
 from sqlalchemy.engine import make_url
 
-from accounting.store.database import LedgerError, connect, read
+from accounting.store.database import INTEGRITY, LedgerError, connect, damage_told, read
 
 _PAGES = 4096
 """Pages of SQLite that are copied before others may write again: 16 MiB at the usual 4 KiB."""
@@ -112,12 +112,12 @@ def _prove(file: Path) -> None:
     """Raise `LedgerError` unless a file is a whole ledger of SQLite."""
     try:
         with closing(sqlite3.connect(f"file:{file}?mode=ro&immutable=1", uri=True)) as copy:
-            found = [str(row[0]) for row in copy.execute("PRAGMA integrity_check(3)")]
+            wrong = damage_told(copy.execute(INTEGRITY))
             tables = {row[0] for row in copy.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     except sqlite3.Error as error:
         raise LedgerError(f"{file} is no copy of a ledger: {error}") from error
-    if found != ["ok"]:
-        raise LedgerError(f"{file} is damaged: {'; '.join(found)}")
+    if wrong:
+        raise LedgerError(f"{file} is damaged: {wrong}")
     if not {"alembic_version", "claims", "postings"} <= tables:
         raise LedgerError(f"{file} is a database, but not a ledger")
 

@@ -45,6 +45,9 @@ BUSY_SECONDS = 60
 CHUNK = 1000
 """Most values in one ``IN (...)``: both databases take more, but the text of the statement grows with it."""
 
+INTEGRITY = "PRAGMA integrity_check(3)"
+"""Has SQLite look through a whole file, and name three faults at the most."""
+
 _LOCK = 0x6D65746572
 _BUSY = {"55P03", "SQLITE_BUSY"}  # PostgreSQL's lock_not_available, SQLite's database is locked
 _WRITING = "meterbridge_writing"
@@ -181,7 +184,12 @@ def damage(engine: Engine) -> str:
     if engine.dialect.name != "sqlite":
         return ""
     with read(engine) as connection:
-        found = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA integrity_check(3)")]
+        return damage_told(connection.exec_driver_sql(INTEGRITY))
+
+
+def damage_told(rows: Iterable[Any]) -> str:
+    """What SQLite answered to `INTEGRITY`, as a sentence, or nothing."""
+    found = [str(row[0]) for row in rows]
     return "" if found == ["ok"] else "; ".join(" ".join(line.split()) for line in found)
 
 
