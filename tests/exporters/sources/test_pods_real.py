@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from kubernetes import client, config
 
-from exporters.model import Snapshot
 from exporters.sources.kubernetes.pods import Pods
+from tests.exporters.sources.kube_server import wait_for
 
 KUBECONFIG = os.environ.get("METERBRIDGE_TEST_KUBECONFIG", "")
 
@@ -31,16 +31,6 @@ def place() -> Iterator[tuple[client.CoreV1Api, str]]:
     yield api, name
     api.delete_node(name)
     api.delete_namespace(name)
-
-
-def wait_for(source: Pods, condition: Callable[[Snapshot], bool]) -> Snapshot:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        found = source.poll(time.time())
-        if condition(found):
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"not within 30 s: {found}")
 
 
 def test_a_pod_is_seen_to_come_and_to_go(place: tuple[client.CoreV1Api, str]) -> None:
