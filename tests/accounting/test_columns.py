@@ -8,6 +8,7 @@ import sys
 import threading
 from pathlib import Path
 
+import adbc_driver_postgresql
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -16,6 +17,7 @@ from sqlalchemy import BigInteger, Engine, Text, cast, func, literal, literal_co
 from accounting.store.columns import among, columns
 from accounting.store.database import LedgerError, connect, insert_many, read, write
 from accounting.store.tables import jobs, node_days, postings, telemetry
+from tests.lab.postgres import PostgreSQL
 
 HOSTILE = ["plain", 'a "b", c\\d', "50% :of 'it'", "\x1e\x1f\t\n", "\\xff é 日本", ""]
 
@@ -166,6 +168,22 @@ def test_without_its_driver_a_postgresql_ledger_says_what_to_install(
         columns(connection),
     ):
         pass
+
+
+@pytest.mark.server("postgresql")
+def test_a_servers_types_are_asked_for_once_however_often_it_is_read(
+    postgres: PostgreSQL, postgres_ledger: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    first = adbc_driver_postgresql.connect
+    monkeypatch.setattr(adbc_driver_postgresql, "connect", lambda uri: asked.append(uri) or first(uri))
+    engine = connect(postgres.url)
+    for _ in range(3):
+        with read(engine) as connection, columns(connection) as tables:
+            tables.table(select(postings.c.id))
+    engine.dispose()
+
+    assert 1 == len(asked)
 
 
 _READS = """
