@@ -116,6 +116,17 @@ def test_the_share_seen_live_replaces_the_assumed_one(engine: Engine) -> None:
     assert (6000, (), False) == (two.milligpu, two.indices, two.split_assumed)
 
 
+def test_cards_that_were_seen_stay_known_when_the_run_is_seen_again_without_them(engine: Engine) -> None:
+    """slurmctld tells no cards of a job that completes, and its total on the nodes that are left."""
+    named, nameless = replace(held(1, 1, T0, None, 2), indices=(2, 3)), held(1, 1, T0, None, 2)
+    for at, claim in ((T0, named), (T0 + 15, nameless)):
+        live(engine, at, nodes=[node(gn(1))], claims=[claim])
+    history(engine, ended(1, T0, T0 + 20, cards=2))
+
+    [day] = days(engine)
+    assert [(2, 3)] == [c.indices for c in day.claims]
+
+
 def test_a_share_that_does_not_fit_the_history_is_not_used() -> None:
     claims = [held(1, 1, T0, T0 + 9, 4, assumed=True), held(1, 2, T0, T0 + 9, 4, assumed=True)]
     fits = [["gn01", "h100", "", 2000, [], []], ["gn02", "h100", "", 6000, [], []]]

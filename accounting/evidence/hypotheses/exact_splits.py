@@ -25,14 +25,25 @@ from exporters.sources.slurm.runs import deal
 
 
 def splits_of(connection: Connection, jobs: Sequence[int]) -> dict[int, list[Any]]:
-    """The splits that were seen live of some runs, by their ids, the last one first: see `seen_split`."""
+    """The splits that were seen live of some runs, by their ids: see `seen_split`.
+
+    What names cards comes before what does not, and the last one first: a run keeps its cards to its end, but slurmctld
+    tells less and less of them while it completes.
+    """
     found: dict[int, list[Any]] = defaultdict(list)
     c = splits_table.c
     for part in chunks(jobs):
         query = select(c.job_id, c.split).where(c.job_id.in_(part)).order_by(c.seen_at.desc(), c.split)
         for job, split in connection.execute(query):
             found[job].append(json.loads(split))
+    for some in found.values():
+        some.sort(key=_nameless)
     return found
+
+
+def _nameless(split: Sequence[Sequence[Any]]) -> int:
+    """Of how many of its rows a split names no card."""
+    return sum(not row[4] and not row[5] for row in split)
 
 
 def seen_split(claims: Sequence[Claim], splits: Sequence[Iterable[Sequence[Any]]]) -> list[Claim]:

@@ -104,6 +104,13 @@ def cards_of(tres: str) -> tuple[Cards, ...]:
     return gpus_in(parse_tres(tres))
 
 
+def nodes_in(tres: str) -> int:
+    """On how many nodes a job has a TRES list, 0 where it does not say: its total is theirs, also while it completes
+    on one of them. Raises ValueError for what is not a TRES list."""
+    count = parse_tres(tres).get("node", "")
+    return int(count) if count.isdecimal() else 0
+
+
 def parse_tres(text: str) -> dict[str, str]:
     """``cpu=4,gres/gpu=2,mem=1G`` as a dict. Raises ValueError for what is not a TRES list."""
     pairs = [item.partition("=") for item in text.split(",") if item]

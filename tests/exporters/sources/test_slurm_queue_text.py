@@ -93,3 +93,11 @@ def test_a_text_row_that_cannot_be_is_rejected(changes: dict[str, str], why: str
 
     assert isinstance(reject, Reject)
     assert why in reject.reason
+
+
+def test_what_a_completing_job_has_on_the_node_that_is_left_is_not_its_total() -> None:
+    """squeue then counts the nodes that are left, and the total stays that of all."""
+    left = {"State": "COMPLETING", "NumNodes": "1", "NodeList": "gn01", "tres-alloc": "cpu=2,node=2,gres/gpu=3"}
+    queue = live_job.nouns(as_text(left), "lab", 200)
+
+    assert [("gn01", 2000, True)] == [(c.node.name, c.milligpu, c.split_assumed) for c in queue.claims]

@@ -29,7 +29,7 @@ class LiveJob:
     """One job of the queue, as read. Times are epoch seconds, 0 when not set.
 
     ``states`` are the state word and its flags (``CANCELLED``, ``COMPLETING``). ``nodes`` are where it runs (while it
-    completes: where it still does), ``node_count`` on how many it ran. ``detail`` is the GRES per node, in the order of
+    completes: where it still does), ``node_count`` on how many it ran (or still completes, as some clients count). ``detail`` is the GRES per node, in the order of
     ``nodes``, empty when unknown. ``tres`` is allocated, or requested while it waits; ``tasks`` how many tasks of an
     array wait in this one record. ``resize`` is when it was last resized.
     """
@@ -226,5 +226,5 @@ def _hands(item: LiveJob) -> tuple[list[tuple[str, Sequence[Cards]]], bool]:
         return [], False
     if not item.nodes:
         raise ValueError("it holds cards but names no node")
-    count = max(item.node_count, len(item.nodes))
+    count = max(item.node_count, len(item.nodes), gres.nodes_in(item.tres))
     return list(zip(item.nodes, runs.deal(cards, count), strict=False)), count > 1
