@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -128,7 +129,7 @@ def test_a_copy_that_was_damaged_or_is_of_something_else_makes_no_ledger(tmp_pat
     damaged = bytearray((tmp_path / "copy").read_bytes())
     damaged[4096 * 3 : 4096 * 6] = b"\xff" * (4096 * 3)
     (tmp_path / "damaged").write_bytes(damaged)
-    with sqlite3.connect(tmp_path / "foreign") as other:
+    with closing(sqlite3.connect(tmp_path / "foreign")) as other, other:
         other.execute("CREATE TABLE claims (a)")
 
     for name, says in (("damaged", "damaged|no copy"), ("foreign", "not a ledger")):

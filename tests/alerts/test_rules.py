@@ -61,6 +61,15 @@ def test_promtool_has_nothing_against_the_rules() -> None:
     assert 0 == done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("file", cases.FILES, ids=lambda file: file.name)
+def test_groups_are_evaluated_in_one_order(file: Path) -> None:
+    """promtool takes groups in any order, one after the other, unless a file says in which."""
+    test = yaml.safe_load(file.read_text())
+    groups = [f"meterbridge-{Path(name).stem}" for name in test["rule_files"]]
+
+    assert (groups if len(groups) > 1 else []) == test.get("group_eval_order", [])
+
+
 @pytest.mark.parametrize("name", GROUPS)
 def test_the_shipped_rules_are_what_the_sources_make(name: str) -> None:
     assert render(name, groups(load())[name]) == (SHIPPED / f"{name}.yaml").read_text(), "run make alerts"

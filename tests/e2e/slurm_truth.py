@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 from click.testing import CliRunner
-from sqlalchemy import func, select
+from sqlalchemy import Engine, func, select
 
 from accounting.site import book
 from accounting.store.database import read
@@ -34,6 +34,7 @@ class Meter:
     folder: Path
     labs: Sequence[SlurmLab]
     more: dict[str, object] = field(default_factory=dict)
+    opened: list[Engine] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         now = time.time()
@@ -76,12 +77,15 @@ class Meter:
         self.command("ingest")
         self.command("reconcile")
         engine = book.ledger(self.config)
+        self.opened.append(engine)
         with read(engine) as connection:
             truth.now = connection.execute(select(func.max(node_days.c.end_at))).scalar_one()
         return Books(engine, self.start // 86_400 * 86_400, [lab.cluster for lab in self.labs])
 
     def close(self) -> None:
         self.collector.stop()
+        while self.opened:
+            self.opened.pop().dispose()
 
 
 def facts(lab: SlurmLab, job: str) -> dict[str, str]:
