@@ -106,7 +106,8 @@ def cards_of(tres: str) -> tuple[Cards, ...]:
 
 def nodes_in(tres: str) -> int:
     """On how many nodes a job has a TRES list, 0 where it does not say: its total is theirs, also while it completes
-    on one of them. Raises ValueError for what is not a TRES list."""
+    on one of them. Raises ValueError for what is not a TRES list.
+    """
     count = parse_tres(tres).get("node", "")
     return int(count) if count.isdecimal() else 0
 

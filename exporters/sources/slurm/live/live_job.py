@@ -29,9 +29,10 @@ class LiveJob:
     """One job of the queue, as read. Times are epoch seconds, 0 when not set.
 
     ``states`` are the state word and its flags (``CANCELLED``, ``COMPLETING``). ``nodes`` are where it runs (while it
-    completes: where it still does), ``node_count`` on how many it ran (or still completes, as some clients count). ``detail`` is the GRES per node, in the order of
-    ``nodes``, empty when unknown. ``tres`` is allocated, or requested while it waits; ``tasks`` how many tasks of an
-    array wait in this one record. ``resize`` is when it was last resized.
+    completes: where it still does), ``node_count`` on how many it ran (some clients count those that are left of a
+    completing job). ``detail`` is the GRES per node, in the order of ``nodes``, empty when unknown. ``tres`` is
+    allocated, or requested while it waits; ``tasks`` how many tasks of an array wait in this one record. ``resize`` is
+    when it was last resized.
     """
 
     native_id: str
