@@ -49,8 +49,8 @@ VERBS = {
 
 EPILOG = """\b
 Exit codes: 0 done; 1 an invariant does not hold (check), something is wrong (doctor), some input was rejected
-(ingest --strict), or a month is not settled (settle, close); 2 wrong usage or settings; 3 a source, the ledger
-or a file could not be read or written.
+(ingest --strict), or a month is not ready (settle, close, seal); 2 wrong usage or settings, or no such line;
+3 a source, the ledger or a file could not be read or written.
 """
 
 

@@ -100,6 +100,24 @@ def test_once_prints_the_page_also_when_a_source_is_away_and_says_which(settings
     assert "no-such-command" in result.output
 
 
+def test_once_without_anything_to_read_is_refused_and_begins_no_ledger(tmp_path: Path) -> None:
+    path = tmp_path / "meterbridge.yaml"
+    path.write_text(f'ledger: {{url: "sqlite:///{tmp_path}/ledger.db"}}\n')
+
+    result = run("exporter", "--config", path, "--once")
+
+    assert 2 == result.exit_code
+    assert "names nothing to read: add slurm, kubernetes, dcgm or rdma" in result.output
+    assert ["meterbridge.yaml"] == [file.name for file in tmp_path.iterdir()]
+
+
+def test_a_day_that_is_none_is_told_how_to_write_one(settings: Path) -> None:
+    result = run("ingest", "--since", "yesterday", "--config", settings)
+
+    assert 2 == result.exit_code
+    assert "'yesterday' is not a day; write it like 2026-10-31" in result.output
+
+
 def test_a_missing_sacct_is_named_and_the_ledger_stays_whole(settings: Path) -> None:
     result = run("ingest", "--config", settings)
 
@@ -130,7 +148,7 @@ def test_an_unknown_line_is_said_to_be_unknown(settings: Path) -> None:
 
     result = run("explain", "L123", "--config", settings)
 
-    assert 3 == result.exit_code
+    assert 2 == result.exit_code
     assert "no line L123" in result.output
 
 

@@ -16,16 +16,22 @@ from exporters.errors import EXIT_USAGE, OperatorError
 @click.command()
 @click.argument("period", required=False, callback=month)
 @config_option
-def disputes(period: str | None, config_file: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="As JSON: a list with an object for each dispute.")
+def disputes(period: str | None, config_file: Path, as_json: bool) -> None:
     """List what two owners claim without a link between them, with the evidence of both. Default: of every month.
 
     Also those that were ruled, and rulings that have no effect any more because the claims are not in conflict now.
     """
+    from accounting.commands.terminal import print_json
     from accounting.site import months
     from accounting.statements.csvtext import printable
     from exporters.config import load
 
-    for dispute in months.list_disputes(load(config_file), period):
+    found = months.list_disputes(load(config_file), period)
+    if as_json:
+        print_json([months.dispute_facts(dispute) for dispute in found])
+        return
+    for dispute in found:
         for line in months.dispute_lines(dispute):
             click.echo(printable(line))
 

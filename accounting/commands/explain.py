@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
@@ -10,14 +9,31 @@ import click
 from accounting.commands.month import month
 from exporters.commands.options import config_option
 
+EXAMPLES = """\b
+Examples:
+  meterbridge explain L7ad1b0ff1b9d8975afab     hours, price, amount, and the sum per node
+  meterbridge explain L7ad1 --evidence          by the beginning of its id; with the raw records
+"""
 
-@click.command()
+
+@click.command(epilog=EXAMPLES)
 @click.argument("line_id")
 @config_option
 @click.option("--period", callback=month, help="The month of the line; default: look in every month.")
-def explain(line_id: str, config_file: Path, period: str | None) -> None:
-    """Print the evidence behind a line: postings, node-days, claims, and the raw records as read."""
+@click.option("--evidence", is_flag=True, help="Also what it stands on: postings, node-days, claims, raw records.")
+@click.option("--json", "as_json", is_flag=True, help="The same as JSON; with --evidence raw records to the byte.")
+def explain(line_id: str, config_file: Path, period: str | None, evidence: bool, as_json: bool) -> None:
+    """Say why a line comes to its amount: hours, price, arithmetic, and the sum per node.
+
+    LINE_ID is what the CSV's column line_id says, or the beginning of it.
+    """
+    from accounting.commands.terminal import print_json
     from accounting.site import line_questions
     from exporters.config import load
 
-    click.echo(line_questions.explain(load(config_file), line_id, period, escape=sys.stdout.isatty()), nl=False)
+    config = load(config_file)
+    if as_json:
+        print_json(line_questions.explained(config, line_id, period, evidence=evidence))
+        return
+    for line in line_questions.explain(config, line_id, period, evidence=evidence):
+        click.echo(line)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
 import click
@@ -12,13 +12,21 @@ from exporters.commands.options import config_option
 from exporters.errors import EXIT_BREACH, EXIT_USAGE, OperatorError
 
 
+def _day(_context: click.Context, _parameter: click.Parameter, text: str | None) -> date | None:
+    """A day as people write it; what is none is wrong usage."""
+    if text is None:
+        return None
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").date()
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a day; write it like 2026-10-31") from None
+
+
 @click.command()
 @config_option
 @click.option("--strict", is_flag=True, help="Exit 1 when a record was rejected.")
-@click.option(
-    "--since", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="Read Slurm's history again from this day (UTC)."
-)
-def ingest(config_file: Path, strict: bool, since: datetime | None) -> None:
+@click.option("--since", callback=_day, metavar="DATE", help="Read Slurm's history again from this day (UTC).")
+def ingest(config_file: Path, strict: bool, since: date | None) -> None:
     """Read the schedulers' history into the ledger, from where the last ingest stopped.
 
     Running it twice changes nothing. Records that cannot be used are set aside (`meterbridge rejects`), the rest goes
@@ -38,7 +46,7 @@ def ingest(config_file: Path, strict: bool, since: datetime | None) -> None:
     for cluster in config.slurm:
         if cluster.history.enabled:
             with progress(f"sacct {cluster.cluster}") as tick:
-                report = book.ingest(config, cluster, int(time.time()), tick, since=since.date() if since else None)
+                report = book.ingest(config, cluster, int(time.time()), tick, since=since)
             click.echo(book.ingested(report))
             rejected += report.rejected
     for kube in config.kubernetes:

@@ -15,8 +15,6 @@ from exporters.commands.options import config_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON: a list with an object for each record.")
 def rejects(config_file: Path, limit: int, as_json: bool) -> None:
     """List the records that were set aside, each with its reason."""
-    from rich.table import Table
-
     from accounting.commands.terminal import show, show_json
     from accounting.site import book
     from exporters.config import load
@@ -26,7 +24,4 @@ def rejects(config_file: Path, limit: int, as_json: bool) -> None:
     if as_json:
         show_json(columns, rows)
         return
-    table = Table(*columns, title="rejects")
-    for row in rows:
-        table.add_row(*row)
-    show(table)
+    show("rejects", columns, rows)

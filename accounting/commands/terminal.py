@@ -16,9 +16,6 @@ from rich.table import Table
 
 log = logging.getLogger(__name__)
 
-WIDE = 200
-"""Columns of a table that goes to a file or a pipe."""
-
 
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int, int], None]]:
@@ -41,11 +38,35 @@ def progress(what: str) -> Iterator[Callable[[int, int, int], None]]:
         yield lambda done, total, _records: bar.update(task, completed=done, total=total)
 
 
+def print_json(value: object) -> None:
+    """Print facts as JSON; numbers that no reader may round are text in them."""
+    click.echo(json.dumps(value, indent=2))
+
+
 def show_json(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print the rows of a table as one JSON list of objects; every value is text, so that no reader rounds a number."""
-    click.echo(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2))
+    print_json([dict(zip(columns, row, strict=True)) for row in rows])
 
 
-def show(table: Table) -> None:
-    """Print a table as wide as the terminal, or as `WIDE` columns where there is none."""
-    Console(width=None if sys.stdout.isatty() else WIDE).print(table)
+def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table: drawn, as wide as a terminal; for a file or a pipe in columns of plain text, a line for each row.
+
+    Cells are names from outside, too: none is markup, and none moves a cursor.
+    """
+    from accounting.statements.csvtext import printable
+
+    cells = [[printable(cell) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        table = Table(*columns, title=title)
+        for row in cells:
+            table.add_row(*row)
+        Console(markup=False, emoji=False, highlight=False).print(table)
+        return
+    wide = [max(len(row[n]) for row in ([*columns], *cells)) for n in range(len(columns))]
+    for row in ([*columns], *cells):
+        click.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(row, wide, strict=True)).rstrip())
+
+
+def hint(told: str) -> None:
+    """Say what comes next, to whoever reads along: not to what the answer is piped into."""
+    click.echo(told, err=True)

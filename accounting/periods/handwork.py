@@ -31,12 +31,13 @@ _KEPT = "evidence is only ever added"
 
 
 def altered_jobs(connection: Connection, draw: Draw) -> Iterator[Breach]:
-    """Jobs whose names, user, account or times are not those that were told."""
+    """Jobs of which something (`accounting.store.rows.JOB_COLUMNS`) is not what was told."""
     query = select(_J.id, _J.digest, *(_J[name] for name in JOB_COLUMNS))
     for number, kept, *values in drawn_rows(connection, query, _J.id, draw):
         if kept is None or job_digest(tuple(values)) != bytes(kept):
             where = f"job {number} ({'/'.join(values[:3])})"
-            yield Breach("a job is what was told of it", where, "its user, account, name or times were changed since")
+            what = "its name, user, account, partition, QOS, state, labels or times were changed since"
+            yield Breach("a job is what was told of it", where, what)
 
 
 def altered_telemetry(connection: Connection, draw: Draw) -> Iterator[Breach]:

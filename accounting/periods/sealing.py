@@ -18,8 +18,8 @@ from sqlalchemy import Connection, Engine, func, select, update
 from accounting.periods.canonical_text import booked_text
 from accounting.periods.draws import Draw
 from accounting.periods.proofs import Breach
-from accounting.store.calendar import CLOSED, OPEN, SEALED, period_named
-from accounting.store.database import LedgerError, chunks, read, write
+from accounting.store.calendar import CLOSED, OPEN, SEALED, NotReadyError, period_named
+from accounting.store.database import chunks, read, write
 from accounting.store.decisions import SEAL, note
 from accounting.store.readers import Given, Readers, readers
 from accounting.store.rows import compact
@@ -57,20 +57,20 @@ def digest(readers: Readers, connection: Connection, name: str, before: bytes) -
 def seal(engine: Engine, name: str, *, now: int, zone: tzinfo) -> bytes:
     """Seal a closed month and return its seal. Sealing it again changes nothing.
 
-    Raises `LedgerError` when it is still open, or an earlier month is not sealed: the chain is in order of time.
+    Raises `NotReadyError` when it is still open, or an earlier month is not sealed: the chain is in order of time.
     """
     wanted = period_named(name, zone)
     with write(engine) as connection:
         row = connection.execute(select(periods).where(_N.name == name)).first()
         if row is None or row.state == OPEN:
-            raise LedgerError(f"period {name} is still open: close it before it is sealed")
+            raise NotReadyError(f"period {name} is still open: close it first (meterbridge close {name})")
         if row.state == SEALED:
             return bytes(row.seal)
         earlier = connection.execute(
             select(_N.name, _N.state, _N.seal).where(_N.start_at < wanted.start).order_by(_N.start_at)
         ).all()
         if unsealed := [e.name for e in earlier if e.state != SEALED]:
-            raise LedgerError(f"seal {', '.join(unsealed)} before {name}: each seal is chained to the one before")
+            raise NotReadyError(f"seal {', '.join(unsealed)} before {name}: each seal is chained to the one before")
         before = bytes(earlier[-1].seal) if earlier else b""
         booked = connection.execute(
             select(func.count()).select_from(transactions).where(_T.period == name)

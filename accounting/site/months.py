@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import Connection, Engine, func, select
 
@@ -192,6 +193,38 @@ def dispute_lines(dispute: Dispute) -> list[str]:
         word = "revoked" if r.to is None else f"ruled to {r.to}"
         lines.append(f"  {word} by {r.author} at {_at(r.at)}: {r.why}")
     return lines
+
+
+def dispute_facts(dispute: Dispute) -> dict[str, Any]:
+    """The same as data; hours are text, so that no reader rounds them."""
+    r = dispute.ruling
+    ruling = r and {"to": str(r.to) if r.to else None, "author": r.author, "at": _at(r.at), "why": r.why}
+    return {
+        "dispute": dispute.name,
+        "state": dispute.state.value,
+        "node": dispute.machine,
+        "start": _at(dispute.start) if dispute.end else None,
+        "end": _at(dispute.end) if dispute.end else None,
+        "gpu_hours": hours_text(micro_hours(dispute.quantity)),
+        "why": dispute.reason,
+        "parties": [
+            {
+                "job": str(party.job.key),
+                "job_id": party.job.display_id or party.job.native_id,
+                "job_name": party.job.name,
+                "user": party.job.user,
+                "account_or_namespace": party.job.account,
+                "project": party.project,
+                "keys": [
+                    {"kind": k.kind.value, "cluster": k.cluster, "value": k.value, "evidence": k.evidence}
+                    for k in party.keys
+                ],
+                "records": [{"source": s, "cluster": c, "sha256": digest} for s, c, digest in party.records],
+            }
+            for party in dispute.parties
+        ],
+        "ruling": ruling,
+    }
 
 
 def _at(moment: int) -> str:

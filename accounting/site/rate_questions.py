@@ -1,23 +1,21 @@
-"""What finance asks of prices: does everything have one, what would others change, why is this the amount."""
+"""What finance asks of prices: does everything have one, what would others change, what is left of a grant."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 
+from accounting.periods.closing import period_state
 from accounting.rates.allocations import SU, Account, Month, accounts
 from accounting.rates.card_files import cards_of, grants, rate_cards
-from accounting.rates.pricing import Priced
 from accounting.rates.rate_cards import RateCards
-from accounting.rates.rating import MILLIGPU_SECONDS_PER_HOUR, SU_DIGITS, Rates, RatingError, Rule, money
+from accounting.rates.rating import SU_DIGITS, RatingError, Rule, money
 from accounting.site import book
 from accounting.site.known_months import known_month, month_names
-from accounting.site.line_questions import line_found
-from accounting.statements.hours import hours_text, micro_hours, units_text
+from accounting.statements.hours import units_text
 from accounting.statements.lines import Cards
-from accounting.statements.month import Named, month_faults, month_sums
+from accounting.statements.month import month_faults, month_sums
 from accounting.store.calendar import period_named
 from exporters.config import Config
 
@@ -27,11 +25,15 @@ SETTINGS = "settings"
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a check of a month's prices found: ``faults``, or how many lines each price gives, and rules without any."""
+    """What a check of a month's prices found: ``faults``, or how many lines each price gives, and rules without any.
+
+    ``stands`` says of a closed month that it is the prices that it keeps that were checked.
+    """
 
     faults: list[str]
     lines: dict[str, int]
     unused: list[str]
+    stands: str = ""
 
 
 def check(config: Config, name: str) -> Checked:
@@ -42,7 +44,9 @@ def check(config: Config, name: str) -> Checked:
         faults, lines = month_faults(engine, period, at.cards)
     used = {word for told in lines for word in told.split(" x ")}
     rules: list[Rule] = [*at.rates.rules, *at.rates.factors]
-    return Checked(faults, lines, [rule.key for rule in rules if rule.told not in used] if not faults else [])
+    unused = [rule.key for rule in rules if rule.told not in used] if not faults else []
+    stands = f"{name} is closed and keeps the prices that it was closed with: these were checked, not the settings'"
+    return Checked(faults, lines, unused, stands if at.closed else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +56,20 @@ class Difference:
     project: str
     one: str
     other: str
-    more: str
+    difference: str
 
 
-def difference(config: Config, one: str, other: str, name: str) -> tuple[str, list[Difference]]:
-    """What a month would come to with the prices of two files (or of the settings): its currency, and by project.
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What two cards come to, by project. ``stands`` says of a closed month what it was closed with."""
+
+    currency: str
+    rows: list[Difference]
+    stands: str = ""
+
+
+def difference(config: Config, one: str, other: str, name: str) -> Compared:
+    """What a month would come to with the prices of two files (or of the settings), by project.
 
     The last row is all of them together. Corrections of closed months have the prices of these, with either.
     """
@@ -67,6 +80,7 @@ def difference(config: Config, one: str, other: str, name: str) -> tuple[str, li
         if both[0].currency != both[1].currency:
             raise RatingError(f"{one} is in {both[0].currency}, {other} in {both[1].currency}: they cannot be compared")
         a, b = (month_sums(engine, period, Cards(rates, at.earlier)) for rates in both)
+        kept = period_state(engine, name).closed_with
     digits = both[0].minor_digits
     rows = []
     for project in sorted({*a.amounts, *b.amounts}):
@@ -77,60 +91,17 @@ def difference(config: Config, one: str, other: str, name: str) -> tuple[str, li
     if a.units or b.units:
         units = [sum(s.units.values()) for s in (a, b)]
         rows.append(Difference("all together, SU", *map(units_text, (*units, units[1] - units[0]))))
-    return both[0].currency, rows
+    if kept is None:
+        return Compared(both[0].currency, rows)
+    amount = f"{money(kept.amount, kept.rates.minor_digits)} {kept.rates.currency}"
+    told = f"{name} is closed and stays at {amount}, by the prices that it was closed with: nothing of this changes it"
+    return Compared(both[0].currency, rows, told)
 
 
 def _of(config: Config, text: str) -> RateCards:
     if text == SETTINGS:
         return rate_cards(config, book.zone(config))
     return cards_of([text], config, book.zone(config))
-
-
-def explain(config: Config, line_id: str, name: str | None) -> Iterator[str]:
-    """By which price and factors a line came to its amount, and the arithmetic, line by line."""
-    with book.opened(config) as engine:
-        month, at, found = line_found(config, engine, line_id, name)
-    yield from _told(line_id, month, found, at.rates)
-
-
-def _told(line_id: str, month: str, line: Named, rates: Rates) -> Iterator[str]:
-    u = line.usage
-    yield f"{line_id} of {month}" + (f", a correction of {line.corrects}" if line.corrects else "")
-    yield f"  project {u.project or '-'}, {u.job or 'nobody'}, {u.gpu_model or 'unknown model'}"
-    for start, end in line.spans:
-        yield f"  used between {_at(start)} and {_at(end)}"
-    if line.price is None:
-        word = u.disposition.value if u.disposition else "counted on another line"
-        yield f"  it is {word}, and only charged time has a price: 0 {rates.currency}"
-        return
-    yield f"  charged {hours_text(micro_hours(u.charged))} GPU-hours = {u.charged} milliGPU-seconds / 3600000"
-    yield from _rules(line.price, rates.currency, rates.minor_digits)
-    exact = Decimal(u.charged) * line.price.price / MILLIGPU_SECONDS_PER_HOUR
-    yield (
-        f"  amount {u.charged} / 3600000 x {money(line.price.price, rates.minor_digits)} = {exact.normalize():f}, "
-        f"rounded once, half to even: {money(line.amount, rates.minor_digits)} {rates.currency}"
-    )
-    if line.price.su is not None and line.micro_su is not None:
-        yield f"  service units {u.charged} / 3600000 x {line.price.su:f} = {units_text(line.micro_su)} SU"
-
-
-def _rules(price: Priced, currency: str, digits: int) -> Iterator[str]:
-    rule = price.rule
-    worth = [] if rule.su is None else [f"{rule.su:f} SU"]
-    worth.append(f"{money(rule.worth, digits)} {currency}")
-    yield f"  price {', '.join(worth)} per GPU-hour: {rule.told}{_where(rule)}"
-    for factor in price.factors:
-        yield f"  times {factor.worth:f}: {factor.name}{_where(factor)}"
-
-
-def _where(rule: Rule) -> str:
-    """What a rule looks at, and where it is set."""
-    when = ", ".join(f"{n} {v if isinstance(v, str) else ' or '.join(v)}" for n, v in rule.when.items())
-    return f" ({when or 'everything else'}; {rule.key})"
-
-
-def _at(moment: int) -> str:
-    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def allocations(config: Config) -> list[Account]:

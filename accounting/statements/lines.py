@@ -245,14 +245,6 @@ def line_text(names: pl.Series) -> pl.Series:
     return pl.select(pl.lit("L") + pl.lit(names).bin.encode("hex")).to_series()
 
 
-def line_bytes(name: str) -> bytes:
-    """What `line_text` printed, read back; nothing for what is no line's name."""
-    try:
-        return bytes.fromhex(name.removeprefix("L"))
-    except ValueError:
-        return b""
-
-
 def _order(lines: pl.DataFrame, words: Words) -> pl.Series:
     """The places of the lines in the order of the statement: the month's own, then corrections, the oldest month first.
 

@@ -18,7 +18,7 @@ from accounting.statements.compose import Statement
 from accounting.statements.known.facts import asked, facts_of, looked_at
 from accounting.statements.known.jobs import Asked, Known, known
 from accounting.statements.known.kept import digest_of, kept_in, nothing_kept, to_keep
-from accounting.statements.lines import Cards, line_bytes, named, priced_again, rated, stated
+from accounting.statements.lines import Cards, line_text, named, priced_again, rated, stated
 from accounting.statements.usage import (
     GROUP,
     charged_kinds,
@@ -181,6 +181,7 @@ class Named:
     ``price`` is by what it was priced, None for what has no price; ``micro_su`` are service units in millionths.
     """
 
+    line_id: str
     usage: Usage
     corrects: str
     spans: tuple[tuple[int, int], ...]
@@ -189,36 +190,40 @@ class Named:
     micro_su: int | None
 
 
-def line_named(engine: Engine, period: Period, line_id: str, cards: Cards) -> Named | None:
-    """What a line of a month is about, by the line's name; None when there is none."""
+def lines_named(engine: Engine, period: Period, beginning: str, cards: Cards, most: int = 2) -> list[Named]:
+    """What lines of a month are about, by the beginning of their names; at most so many of them."""
     with _reading(engine) as ledger:
         cards = _with_kept(ledger, period, cards)
         usages = _usages(ledger, period, cards)
         words = _words(ledger, usages)
-        usages = rated(usages, words, cards, period.name)
-        found = named(usages, words, period.name).filter(pl.col("line") == line_bytes(line_id))
-        if not found.height:
-            return None
-        row = found.row(0, named=True)
-        own, linked = (words(found[name]).row(0, named=True) for name in ("job", "linked"))
-        usage = Usage(
-            project=row["project"],
-            job=_key(own),
-            gpu_model=row["gpu_model"],
-            disposition=Disposition(row["disposition"]) if row["disposition"] else None,
-            held=row["held"],
-            charged=row["charged"],
-            start=row["start"],
-            end=row["end"],
-            linked=_key(linked),
-            reason=reason_of(ledger, period, row),
-        )
-        about = _spans(ledger)[row["corrects"]] if row["corrects"] else (period.start, period.end)
-        price, begins = priced_again(found.head(1), words, cards, period.name)
-        then = cards.earlier[row["corrects"]] if row["corrects"] else cards.own
-        spans = [(a, b) for a, b, part in parts_between(*about, then.changes) if part in begins]
-        amount = Decimal(row["minor"]).scaleb(-cards.own.minor_digits)
-        return Named(usage, row["corrects"], tuple(spans), price, amount, row.get("su"))
+        usages = named(rated(usages, words, cards, period.name), words, period.name)
+        names = line_text(usages["line"])
+        found = usages.filter(names.str.starts_with(beginning)).sort("line").head(most)
+        return [_named(ledger, period, line, words, cards) for line in found.iter_slices(1)]
+
+
+def _named(ledger: Columns, period: Period, line: pl.DataFrame, words: Known, cards: Cards) -> Named:
+    row = line.row(0, named=True)
+    own, linked = (words(line[name]).row(0, named=True) for name in ("job", "linked"))
+    usage = Usage(
+        project=row["project"],
+        job=_key(own),
+        gpu_model=row["gpu_model"],
+        disposition=Disposition(row["disposition"]) if row["disposition"] else None,
+        held=row["held"],
+        charged=row["charged"],
+        start=row["start"],
+        end=row["end"],
+        linked=_key(linked),
+        reason=reason_of(ledger, period, row),
+    )
+    about = _spans(ledger)[row["corrects"]] if row["corrects"] else (period.start, period.end)
+    price, begins = priced_again(line, words, cards, period.name)
+    then = cards.earlier[row["corrects"]] if row["corrects"] else cards.own
+    spans = [(a, b) for a, b, part in parts_between(*about, then.changes) if part in begins]
+    amount = Decimal(row["minor"]).scaleb(-cards.own.minor_digits)
+    line_id = line_text(line["line"])[0]
+    return Named(line_id, usage, row["corrects"], tuple(spans), price, amount, row.get("su"))
 
 
 def _key(words: Mapping[str, str]) -> JobKey | None:

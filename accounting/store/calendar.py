@@ -19,7 +19,7 @@ from accounting.store.database import LedgerError, insert_missing, read, write
 from accounting.store.decisions import CLOSE, note
 from accounting.store.tables import periods as table
 from accounting.store.tables import transactions
-from exporters.errors import EXIT_USAGE
+from exporters.errors import EXIT_BREACH, EXIT_USAGE
 
 STATES = OPEN, CLOSED, SEALED = "open", "closed", "sealed"
 
@@ -42,6 +42,12 @@ class PeriodError(LedgerError):
     """What was given is not the name of a billing month. The message says how one is written."""
 
     exit_code = EXIT_USAGE
+
+
+class NotReadyError(LedgerError):
+    """A month cannot be closed or sealed yet. The message says what comes first."""
+
+    exit_code = EXIT_BREACH
 
 
 def period_named(name: str, zone: tzinfo = UTC) -> Period:
@@ -134,11 +140,11 @@ def close(
 
     ``closed_with`` tells what it is closed with (`accounting.periods.closing.ClosedWith`), while nobody else can write,
     and may write what is kept with it.
-    Raises `LedgerError` when the month is not over, or an earlier one that has bookings is still open.
+    Raises `NotReadyError` when the month is not over, or an earlier one that has bookings is still open.
     """
     wanted = period_named(name, zone)
     if now < wanted.end:
-        raise LedgerError(f"period {name} is not over: it ends at {datetime.fromtimestamp(wanted.end, zone)}")
+        raise NotReadyError(f"period {name} is not over: it ends at {datetime.fromtimestamp(wanted.end, zone)}")
     with write(engine) as connection:
         period, current = open_period(connection, wanted.start, zone)
         c = table.c
@@ -146,7 +152,7 @@ def close(
             select(c.name).where(c.state == OPEN, c.start_at < period.start).order_by(c.start_at)
         ).scalars()
         if unclosed := list(earlier):
-            raise LedgerError(f"close {', '.join(unclosed)} before {name}: corrections go into later periods")
+            raise NotReadyError(f"close {', '.join(unclosed)} before {name}: corrections go into later periods")
         if current == OPEN:
             told = closed_with(connection) if closed_with else ""
             news = {"state": CLOSED, "closed_at": now, "closed_with": told}

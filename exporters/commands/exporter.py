@@ -11,6 +11,7 @@ import click
 
 from exporters.commands.options import config_option
 from exporters.commands.running import Part, serve_until_told
+from exporters.errors import EXIT_USAGE, OperatorError
 
 if TYPE_CHECKING:
     from exporters.config import Config
@@ -66,6 +67,9 @@ def exporter(
         return build.collector(now, recorder, SteadyClock(), shard)
 
     if once:
+        if not build.sources(config):
+            told = f"{config_file} names nothing to read: add slurm, kubernetes, dcgm or rdma (docs/configure.md)"
+            raise OperatorError(told, EXIT_USAGE)
         print_once(_collector(config))
     else:
         serve_until_told(lambda: _check(load(config_file), shard), parts)

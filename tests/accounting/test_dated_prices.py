@@ -140,7 +140,7 @@ def test_what_is_learnt_of_a_closed_month_has_the_prices_of_the_time_of_use_what
 
 def test_explain_shows_the_evidence_of_one_price(site: Dated) -> None:
     site.priced(TWO)
-    first, second = (site.run("explain", name) for name in names(site))
+    first, second = (site.run("explain", name, "--evidence") for name in names(site))
 
     assert ("2026-10-01T00:00:00Z to 2026-10-01T02:15:30Z" in first, "2026-10-01T02:15:30Z to 2026-10-02" in first) == (
         True,

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import base64
 from dataclasses import replace
 
 from sqlalchemy import Engine
 
 from accounting.intake.history import ingest_history
 from accounting.intake.live.live_recorder import LedgerRecorder
-from accounting.statements.explain import explain_usage, render
+from accounting.statements.one_line.evidence_chain import Explanation, explain_usage
+from accounting.statements.one_line.evidence_text import evidence_facts, evidence_lines, fit
 from exporters.model import Disposition, Record
 from exporters.recorder import Holding, Round, SourceReading
 from tests.accounting.plain_usage import usage
@@ -46,17 +48,21 @@ def test_a_line_leads_to_its_postings_node_days_claims_and_raw_records(engine: E
     assert "COMPLETED" == told.job.state
 
 
-def test_the_text_holds_the_raw_record_byte_for_byte_or_fit_for_a_terminal(engine: Engine) -> None:
+def text(told: Explanation) -> str:
+    """The evidence as it is printed."""
+    return "\n".join(fit(line) for line in evidence_lines(told))
+
+
+def test_the_text_is_fit_for_a_terminal_and_the_data_holds_the_raw_record_byte_for_byte(engine: Engine) -> None:
     site(engine)
     [line] = [u for u in usage(engine, T0, T0 + 2 * DAY) if u.job == run(1)]
     told = explain_usage(engine, T0, T0 + 2 * DAY, line)
-    plain, fit = render(told), render(told, escape=True)
+    _, raw = evidence_facts(told)["records"]
 
-    assert HOSTILE in plain
-    assert b"\x1b" not in fit
-    assert b"1|=cmd|'/c calc'!A1\n\\x1b[31mred\\x1f|\\xff|COMPLETED" in fit
-    assert b"node-day gn02 2026-10-02T00:00:00Z" in plain
-    assert b"charged: 480000 milliGPU-seconds of h100" in plain
+    assert HOSTILE == base64.b64decode(raw["raw_base64"])
+    assert "\n  1|=cmd|'/c calc'!A1\n  \\x1b[31mred | |\\xff|COMPLETED" in text(told)
+    assert {"\n"} == {ch for ch in text(told) if not ch.isprintable()}
+    assert "node gn02\n  node-day 2026-10-01T00:00:00Z" in text(told)
 
 
 def test_a_pods_line_leads_to_the_claim_as_it_was_seen(engine: Engine) -> None:
@@ -85,8 +91,8 @@ def test_a_line_leads_to_the_cards_on_which_its_parties_were_seen(engine: Engine
     assert [("gn01", workload("b"), 3, "GPU-3"), ("gn01", workload("a"), 3, "GPU-3")] == [
         (machine, h.job, h.index, h.uuid) for machine, h in told.holdings
     ]
-    expected = "seen on gn01: 1000 milliGPU of card 3 GPU-3 2026-10-01T00:00:00Z to 2026-10-01T00:01:00Z "
-    assert f"{expected}(kubernetes/kube/uid-b; pod-b)" in render(told).decode()
+    expected = "seen: 1000 milliGPU of card 3 GPU-3 2026-10-01T00:00:00Z to 2026-10-01T00:01:00Z "
+    assert f"{expected}(kubernetes/kube/uid-b; pod-b)" in text(told)
 
 
 def test_nobodys_line_leads_to_its_node_days(engine: Engine) -> None:

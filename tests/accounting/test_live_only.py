@@ -210,7 +210,7 @@ def test_settings_notes_and_settle_say_what_is_charged_so(engine: Engine, tmp_pa
     assert "is charged by what slurmctld showed alone" in made.month("2026-10")[2].decode()
     [line] = [row for row in made.lines("2026-10") if row["job_id"] == run(2).id]
     assert "19.966667" == line["charged_gpu_hours"]
-    assert "live only" in made.run("explain", line["line_id"])
+    assert "live only" in made.run("explain", line["line_id"], "--evidence")
 
 
 def test_the_setting_is_one_of_two_words() -> None:

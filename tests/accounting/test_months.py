@@ -17,7 +17,8 @@ from accounting.periods.sealing import digest
 from accounting.rates.rating import Rates
 from accounting.site import book, line_questions
 from accounting.site.known_months import month_names
-from accounting.statements.explain import explain_usage, render
+from accounting.statements.one_line.evidence_chain import explain_usage
+from accounting.statements.one_line.evidence_text import evidence_facts
 from accounting.store.calendar import period_named
 from accounting.store.database import LedgerError, connect, read, write
 from accounting.store.readers import Given
@@ -251,10 +252,11 @@ def test_a_correction_can_be_explained_to_the_record_that_came_late(one_site: Si
     told(one_site.engine, run_1(5, "late"), now=SETTLED + 1)
     one_site.run("reconcile")
     [line] = [r["line_id"] for r in one_site.lines("2026-11") if r["job_name"] == "train-1"]
-    chain = one_site.run("explain", line)
+    chain = one_site.run("explain", line, "--evidence")
 
-    assert "charged: -3600000 milliGPU-seconds of h100" in chain
-    assert "\n  -3600000 held -7200000, 2026-10-01T01:00:00Z" in chain
+    assert f"{line} of 2026-11, a correction of 2026-10\n" in chain
+    assert "charged -1.000000 GPU-hours = -3600000 milliGPU-seconds" in chain
+    assert "\n    -3600000 milliGPU-seconds held -7200000, 2026-10-01T01:00:00Z" in chain
     assert "1|COMPLETED|" in chain
     assert "|5|late" in chain
 
@@ -266,15 +268,16 @@ def test_every_line_is_explained_by_its_name_as_it_is_in_the_books(site: Site) -
     october = period_named("2026-10")
     lines = [r["line_id"] for r in site.lines("2026-10")]
     expected = {
-        line.line_id: render(explain_usage(site.engine, october.start, october.end, line.usage))
+        line.line_id: evidence_facts(explain_usage(site.engine, october.start, october.end, line.usage))
         for line in rate(usage(site.engine, october.start, october.end), Rates({"h100": Decimal("2.10")}), "2026-10")
     }
 
     assert set(lines) == set(expected)
     assert 4 <= len(lines)
-    assert expected == {line: line_questions.explain(site.config(), line, None, escape=False) for line in lines}
-    with pytest.raises(LedgerError, match="no line L0 in 2026-11, 2026-10"):
-        line_questions.explain(site.config(), "L0", None, escape=False)
+    config = site.config()
+    assert expected == {line: line_questions.explained(config, line, None, evidence=True)["evidence"] for line in lines}
+    with pytest.raises(LedgerError, match=f"no line {'L' + '0' * 20} in 2026-11, 2026-10"):
+        line_questions.explained(config, "L" + "0" * 20, None)
 
 
 def test_a_model_without_a_price_then_has_the_price_of_the_statement(one_site: Site) -> None:

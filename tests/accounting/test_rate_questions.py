@@ -76,7 +76,7 @@ def test_diff_says_what_another_card_would_have_changed_by_project(site: Dated) 
     other = site.folder / "other.yaml"
     other.write_text(price())
     told = ask(site, "diff", "settings", str(other), "--period", "2026-10")
-    rows = [line.replace("│", " ").split() for line in told if "vision" in line or "all together" in line]
+    rows = [line.split() for line in told if "vision" in line or "all together" in line]
 
     assert [["vision", "46.01", "32.00", "-14.01"], ["all", "together", "46.01", "32.00", "-14.01"]] == rows
 
@@ -107,7 +107,8 @@ def test_explain_of_a_line_of_one_of_two_prices_says_when_it_was_used(site: Date
     lines = [r for r in site.lines("2026-10") if r["disposition"] == "charged" and r["scheduler"] == "slurm"]
     told = ask(site, "explain", lines[1]["line_id"], "--period", "2026-10")
 
-    assert "  used between 2026-10-01T02:15:30Z and 2026-11-01T00:00:00Z" in told
+    assert "  this price counts from 2026-10-01T02:15:30Z to 2026-11-01T00:00:00Z" in told
+    assert f"  used between {lines[1]['start']} and {lines[1]['end']}" in told
     assert "  amount 10680000 / 3600000 x 3.00 = 8.9, rounded once, half to even: 8.90 EUR" == told[-1]
 
 
@@ -115,7 +116,7 @@ def test_explain_of_what_has_no_price_says_so(site: Dated) -> None:
     (idle,) = (r for r in site.lines("2026-10") if r["disposition"] == "idle")
 
     assert "  it is idle, and only charged time has a price: 0 EUR" == ask(site, "explain", idle["line_id"])[-1]
-    assert "no line L00" in "".join(ask(site, "explain", "L00", code=3))
+    assert "no line L00" in "".join(ask(site, "explain", "L" + "0" * 20, code=2))
 
 
 EVERYTHING = """
@@ -170,5 +171,5 @@ def test_every_reader_has_the_amounts_of_a_month_in_which_every_rule_is_used(sit
     assert {"vision": float(whole)} == {project: float(paid) for project, paid in answers["charge"].items()}
     assert str(whole) in site.run("periods")
     assert 2 == compared.count(str(whole))
-    assert f"2026-10 is closed: {whole} EUR\n" == site.run("close", "2026-10")
+    assert site.run("close", "2026-10").startswith(f"2026-10 is closed: {whole} EUR\n")
     assert "every invariant holds\n" == site.run("check")

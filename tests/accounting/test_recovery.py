@@ -240,7 +240,7 @@ def test_through_the_front_door_the_hours_are_charged_and_the_notes_say_whence(
     notes = (tmp_path / "chargeback-2026-10-notes.txt").read_text()
     rows = list(csv.DictReader((tmp_path / "chargeback-2026-10.csv").read_text().splitlines()))
     train = next(r for r in rows if r["job_name"] == "train")
-    explained = door("explain", train["line_id"])
+    explained = door("explain", train["line_id"], "--evidence")
 
     assert said.startswith(f"kube-state-metrics kube: {BACK - DOWN - HOUR - 30} s of {BACK - DOWN} s that nobody")
     assert {("kube-state-metrics", "kube"): HELD} == recovered_time(engine, T0, NOW)

@@ -24,6 +24,7 @@ from accounting.service.app import create_service
 from accounting.service.metrics import PROJECT_CHARGE, Months
 from accounting.service.site_service import LedgerBooks, standing_of
 from accounting.site import book, line_questions, months
+from accounting.site.line_questions import LineError
 from accounting.store.calendar import period_named
 from demo import run
 from demo.report import KINDS, WORDS, Month
@@ -187,11 +188,24 @@ def test_the_line_it_offers_to_explain_has_an_evidence_chain(shown: Shown) -> No
     found = re.search(r"meterbridge explain (\w+) --config (\S+)", shown.printed)
     assert found
 
-    told = line_questions.explain(load(Path(found[2])), found[1], None, escape=True).decode()
+    told = "\n".join(line_questions.explain(load(Path(found[2])), found[1], None, evidence=True))
 
     assert "slinky" in told
     assert "sacct" in told
-    assert "node-day br01" in told
+    assert "node br01\n  node-day " in told
+
+
+def test_the_beginning_of_two_lines_is_refused_and_names_both(shown: Shown) -> None:
+    found = re.search(r"meterbridge explain (\w+) --config (\S+)", shown.printed)
+    assert found
+    with pytest.raises(
+        LineError, match=r"L0 is the beginning of more than one line: (L0\w{19}) of 2026-10 and L0"
+    ) as told:
+        line_questions.explained(load(Path(found[2])), "L0", None)
+
+    both = re.findall(r"L0\w{19}", str(told.value))
+    assert 2 == len({*both})
+    assert both == [line_questions.explained(load(Path(found[2])), name, None)["line_id"] for name in both]
 
 
 def test_a_price_by_partition_is_the_same_wherever_the_month_is_told(

@@ -303,7 +303,7 @@ def test_everything_again_changes_no_byte(month: Month, statement: Path, tmp_pat
 def test_a_line_is_explained_down_to_the_row_that_sacct_printed(month: Month, statement: Path) -> None:
     line = next(r for r in rows(statement / f"chargeback-{month.period}.csv") if r["user"] == "alice")
 
-    text = meterbridge(month, "explain", line["line_id"])
+    text = meterbridge(month, "explain", line["line_id"], "--evidence")
 
     assert line["job_id"].split("@")[0] in text
     assert "gres/gpu=2" in text or "gres/gpu=8" in text

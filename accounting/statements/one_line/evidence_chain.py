@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Engine, and_, or_, select
 
@@ -192,68 +191,3 @@ def _records(connection: Connection, job_id: int | None, start: int, end: int) -
             held[number].append(claim_of(JobKey(Scheduler(scheduler), cluster, run), node, row[13:]))
     for number, head in heads.items():
         yield replace(head, claims=tuple(held[number]))
-
-
-def render(explanation: Explanation, *, escape: bool = False) -> bytes:
-    r"""The chain as text for people. Raw records are printed byte for byte, or with ``escape`` fit for a terminal.
-
-    ``escape`` writes control characters and bytes that are no UTF-8 as ``\xNN``: job names are anybody's to choose.
-    """
-    parts = [_line(line, escape=escape) for line in _lines(explanation)]
-    for title, found in (("record", explanation.records), ("linked record", explanation.linked_records)):
-        for record in found:
-            parts += [_line(line, escape=escape) for line in _record_lines(title, record)]
-            lines = record.raw.split(b"\n") if escape else []
-            parts.append(b"\n".join(_fit(line) for line in lines) if escape else record.raw)
-    return b"\n".join(parts) + b"\n"
-
-
-def _line(text: str, *, escape: bool) -> bytes:
-    data = text.encode(errors="backslashreplace")
-    return _fit(data) if escape else data
-
-
-def _fit(data: bytes) -> bytes:
-    text = data.decode(errors="backslashreplace")
-    return "".join(ch if ch.isprintable() else f"\\x{ord(ch):02x}" for ch in text).encode()
-
-
-def _at(moment: int | None) -> str:
-    return "now" if moment is None else f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _lines(e: Explanation) -> Iterator[str]:
-    u = e.usage
-    word = u.disposition.value if u.disposition else "shown, counted on its link"
-    yield f"{word}: {u.charged} milliGPU-seconds of {u.gpu_model or 'unknown model'}, held {u.held}"
-    yield f"  project {u.project or '-'}, job {u.job or '-'}, {_at(u.start)} to {_at(u.end)}"
-    if e.job is not None:
-        yield f"  {_words(e.job.display_id, e.job.name)} of {_words(e.job.user, e.job.account)}, {e.job.state}"
-    if u.linked is not None:
-        yield f"  linked to {u.linked}"
-    if u.reason:
-        yield f"  {u.reason}"
-    for day in e.days:
-        yield (
-            f"node-day {day.machine} {_at(day.start)} to {_at(day.end)}: transaction {day.transaction}, booked "
-            f"{_at(day.posted_at)}, inputs {day.inputs_hash[:16]}, rules {day.rules_hash[:16]}"
-        )
-        for p in day.postings:
-            told = "; ".join(w for w in (p.unit, p.link and f"{p.link} {p.linked}", p.reason) if w)
-            yield f"  {p.quantity} held {p.held}, {_at(p.start)} to {_at(p.end)}" + (f" ({told})" if told else "")
-    for machine, h in e.holdings:
-        card = f"card {h.index}" + (f" {h.uuid}" if h.uuid else "")
-        yield f"seen on {machine}: {h.milligpu} milliGPU of {card} {_at(h.start)} to {_at(h.end)} ({h.job}; {h.unit})"
-
-
-def _words(*words: str) -> str:
-    return " ".join(w for w in words if w) or "-"
-
-
-def _record_lines(title: str, r: RecordRead) -> Iterator[str]:
-    state = "current" if r.current else "superseded"
-    yield f"{title} of {r.source} {r.cluster}, read {_at(r.seen_at)}, {r.outcome}, {state}, sha256 {r.hash}"
-    for c in r.claims:
-        names = [*map(str, c.indices), *c.uuids]
-        cards = f" cards {','.join(names)}" if names else ""
-        yield f"  {c.milligpu} milliGPU{cards} of {c.node.name}, {_at(c.start)} to {_at(c.end)}"
