@@ -29,10 +29,14 @@ def statement(period: str, config_file: Path, out: Path, html: bool, parquet: bo
 
     All files of a call are made from one reading of the books, so they agree to the cent.
     """
+    from accounting.commands.terminal import hint
     from accounting.site import book
-    from accounting.site.statement_pages import every_file
+    from accounting.site.statement_pages import every_file, take_away
     from exporters.config import load
 
     config = load(config_file)
-    for path in book.write_statement(config, period, out, every_file(config, out, html=html, parquet=parquet)):
+    written = book.write_statement(config, period, out, every_file(config, out, html=html, parquet=parquet))
+    for path in written:
         click.echo(path)
+    for path in take_away(out, period, written) if html else ():
+        hint(f"{path} was taken away: {period} has no line of that project any more")

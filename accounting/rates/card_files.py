@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,6 +22,12 @@ from exporters.config.payers import Rates as Settings
 from exporters.config.reading import sentence
 from exporters.config.values import Moment, Price, words
 from exporters.strict_yaml import YamlError, lines, read
+
+Texts = tuple[tuple[Path, str], ...]
+"""Files, and what is in them. Reading is cheap and says surely what changed; parsing takes a thousand times as long."""
+
+_KEPT = 64
+"""Texts that are kept parsed: those of a site, and drafts that are compared with them."""
 
 _Values = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(words), Field(min_length=1)]
 
@@ -112,10 +119,16 @@ def cards_of(paths: Sequence[str], config: Config, zone: tzinfo) -> RateCards:
 
     Raises `RatingError` as `rate_cards` does.
     """
+    return _cards_in(_texts(paths), _names(config), zone)
+
+
+@lru_cache(maxsize=_KEPT)
+def _cards_in(texts: Texts, names: Names, zone: tzinfo) -> RateCards:
+    """The cards in the texts of some files: the same texts are the same cards, so they are made once."""
     found: list[Card] = []
-    for file, where in _read(paths):
+    for file, where in (_of_file(*one) for one in texts):
         found += [_card(entry, n, where, zone) for n, entry in enumerate(file.cards)]
-    if wrong := [told for card in found for told in refuse_senseless(card, _names(config))]:
+    if wrong := [told for card in found for told in refuse_senseless(card, names)]:
         raise RatingError("\n".join(wrong))
     return RateCards(tuple(sorted(found, key=lambda card: (card.valid_from, card.valid_to))))
 
@@ -127,7 +140,7 @@ def grants(config: Config, zone: tzinfo) -> list[Grant]:
     """
     found: list[Grant] = []
     wrong: list[str] = []
-    for file, where in _read(config.rates.cards):
+    for file, where in (_of_file(*one) for one in _texts(config.rates.cards)):
         for n, entry in enumerate(file.allocations):
             key = where.key("allocations", n)
             grant = _grant(entry, key, zone)
@@ -158,7 +171,7 @@ def _senseless(entry: GrantEntry, grant: Grant, names: Names) -> Iterator[str]:
 
 def _names(config: Config) -> Names:
     clusters = {*(c.cluster for c in config.slurm), *(c.cluster for c in config.kubernetes)}
-    return Names({p.project for p in config.projects}, clusters)
+    return Names(frozenset(p.project for p in config.projects), frozenset(clusters))
 
 
 def _of_settings(settings: Settings, zone: tzinfo) -> RateCards:
@@ -200,16 +213,21 @@ class _Text:
         return f"{self.path}: line {line}: {'.'.join(map(str, where)) or 'the file'}"
 
 
-def _read(paths: Sequence[str]) -> Iterator[tuple[CardFile, _Text]]:
-    for path in (file for name in paths for file in _files(Path(name))):
-        yield _of_file(path)
+def _texts(paths: Sequence[str]) -> Texts:
+    """What is in some files, or in folders of them, now."""
+    return tuple((path, _text(path)) for name in paths for path in _files(Path(name)))
 
 
-def _of_file(path: Path) -> tuple[CardFile, _Text]:
+def _text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as e:
         raise RatingError(f"{path}: cannot be read: {e}") from e
+
+
+@lru_cache(maxsize=_KEPT)
+def _of_file(path: Path, text: str) -> tuple[CardFile, _Text]:
+    """A file that holds this text; parsed once, however often prices are asked for."""
     try:
         data = read(text)
         where = _Text(path, lines(text))

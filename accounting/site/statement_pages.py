@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -27,17 +27,19 @@ _PLAIN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 def pages_of(config: Config, engine: Engine, period: Period, statement: Statement) -> Pages:
-    """The pages of a month. What is known of earlier months that cannot be priced now is left out of them."""
+    """The pages of a month. Of an earlier one that cannot be priced now they say so, and leave it out of the trend."""
     zone = book.zone(config)
     state = next((s for s in period_states(engine) if s.name == period.name), None)
     kept = state.closed_with if state else None
     before = period_at(period.start - 1, zone)
     names = [name for name in month_names(engine) if name < period.name][-(TREND - 1) :]
+    earlier = _statement(config, engine, before) if before.name in names else None
     around = Surroundings(
         config.site,
         Formats(config.statements.numbers, config.statements.dates, zone),
         Standing(state.state, state.closed_at, state.seal.hex()) if state else Standing(),
-        _statement(config, engine, before) if before.name in names else None,
+        earlier,
+        before.name if earlier is None and before.name in names else "",
         [found for name in names if (found := _sum(config, engine, period_named(name, zone)))],
         kept.doubts if kept else doubts(engine, period),
     )
@@ -83,6 +85,27 @@ def page_files(pages: Pages, folder: Path) -> Mapping[Path, Iterable[str]]:
 
     of_projects = {folder / period / f"{file}.html": project(name) for name, file in names.items()}
     return {**of_projects, folder / f"{period}.html": site()}
+
+
+_OURS = '<meta name="generator" content="meterbridge">'
+"""What is in the first lines of a page of ours (`statement.template.html`)."""
+
+_HEAD = 2000
+"""Characters of a page in which that is looked for."""
+
+
+def take_away(folder: Path, period: str, written: Collection[Path]) -> Iterator[Path]:
+    """Take away the pages of projects that the statement of a month does not have any more; nothing that is not ours.
+
+    They were written before, and would be read as that project's statement.
+    """
+    for path in sorted((folder / period).glob("*.html")):
+        if path not in written and path.is_file():
+            with path.open(encoding="utf-8", errors="replace") as file:
+                ours = _OURS in file.read(_HEAD)
+            if ours:
+                path.unlink()
+                yield path
 
 
 def file_names(projects: Sequence[str]) -> Mapping[str, str]:

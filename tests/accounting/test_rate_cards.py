@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,11 +13,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, update
 
+from accounting.rates import card_files
 from accounting.rates.card_files import rate_cards
 from accounting.rates.rating import RatingError
 from accounting.store.calendar import period_named
 from accounting.store.database import connect, write
 from accounting.store.tables import closed_jobs
+from exporters import strict_yaml
 from exporters.config import parse
 from exporters.model import Record
 from tests.accounting.october import HOUR, SETTINGS, run_1, seen, told
@@ -58,6 +61,24 @@ def in_qos(qos: str, end: int = T0 + 3 * HOUR) -> Record:
     """Run 1 as its scheduler tells it."""
     record = run_1(end=end, note=qos)
     return replace(record, job=replace(record.job, qos=qos))
+
+
+def test_cards_are_parsed_once_for_each_change_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often prices are asked for, and also where a change leaves the file's size and its time as they were."""
+    carded(tmp_path, CARD)
+    config = parse(f"rates: {{cards: {tmp_path / 'rates'}}}")
+    parsed: list[str] = []
+    monkeypatch.setattr(card_files, "read", lambda text: parsed.append(text) or strict_yaml.read(text))
+    first, again = (rate_cards(config, UTC) for _ in range(2))
+    at = (tmp_path / "rates" / "2026.yaml").stat()
+    carded(tmp_path, CARD.replace("2.10", "2.20"))
+    os.utime(tmp_path / "rates" / "2026.yaml", ns=(at.st_atime_ns, at.st_mtime_ns))
+    other = rate_cards(config, UTC)
+    carded(tmp_path, CARD)
+
+    assert [CARD, CARD.replace("2.10", "2.20")] == parsed
+    assert first is again
+    assert first == rate_cards(config, UTC) != other
 
 
 def test_the_most_specific_price_times_the_factor_of_each_name(site: Dated) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine
+from sqlalchemy import Engine, update
 
 from accounting.rates.rating import Rates
 from accounting.site.statement_pages import file_names
@@ -22,11 +22,14 @@ from accounting.statements import Statement, chargeback_csv
 from accounting.statements.html.against import Cost, Difference, difference
 from accounting.statements.html.formats import Formats
 from accounting.statements.html.statement_page import MonthSum, Pages, Standing, Surroundings
+from accounting.store.database import write
+from accounting.store.tables import periods
 from exporters.model import Disposition
 from tests.accounting.october import SETTLED, october, run_1, told
 from tests.accounting.plain_lines import Usage
 from tests.accounting.produced import alike, produced
 from tests.accounting.reading_pages import HARMLESS, Page, number
+from tests.accounting.test_dated_prices import Dated
 from tests.accounting.usages import GPU_HOUR, OCTOBER, charged, kube, pencil_month, slurm, wild_usages
 
 PLAIN = Surroundings("hall")
@@ -309,6 +312,34 @@ def test_the_command_writes_a_page_for_the_site_and_for_each_project(engine: Eng
     assert owed != 0
     assert "corrections" in page.tables
     assert "2026-10" in page.tables["trend"][0][2][0].text
+
+
+def test_a_month_before_that_has_no_price_now_is_not_said_to_be_missing(engine: Engine, tmp_path: Path) -> None:
+    """October was closed in EUR by a release that kept no prices; the settings have no price for it any more."""
+    there = october(engine, tmp_path)
+    there.run("close", "2026-10")
+    with write(engine) as connection:
+        connection.execute(update(periods).where(periods.c.name == "2026-10").values(closed_with=""))
+    now = Dated(engine, tmp_path, rates="{currency: EUR, gpu_hour: [{price: {h100: 2}, valid_from: 2026-11-01}]}")
+    now.run("reconcile")
+    now.run("statement", "2026-11", "--html", "--out", str(tmp_path / "out"))
+    text = Page((tmp_path / "out" / "2026-11.html").read_text()).text
+
+    assert "2026-10 cannot be priced now: meterbridge rates check 2026-10 says why" in text
+    assert "no month before in the books" not in text
+
+
+def test_the_page_of_a_project_that_is_gone_is_taken_away_and_nothing_else(engine: Engine, tmp_path: Path) -> None:
+    there, out = october(engine, tmp_path), tmp_path / "out"
+    there.run("statement", "2026-10", "--html", "--out", str(out))
+    stale, own = out / "2026-10" / "old-project.html", out / "2026-10" / "by-hand.html"
+    stale.write_text((out / "2026-10" / "vision.html").read_text())
+    own.write_text("<html>ours, not yours</html>")
+
+    said = there.run("statement", "2026-10", "--html", "--out", str(out))
+
+    assert f"{stale} was taken away: 2026-10 has no line of that project any more" in said
+    assert ["by-hand.html", "vision.html"] == sorted(path.name for path in own.parent.iterdir())
 
 
 def test_an_empty_month_has_a_page() -> None:

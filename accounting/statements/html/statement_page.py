@@ -73,14 +73,16 @@ class MonthSum:
 class Surroundings:
     """What a page says besides its statement. ``months`` are those of the trend before this one, the oldest first.
 
-    ``before`` is the statement of the month right before, None where the books have none. ``doubts`` is what sources
-    contradict each other about; only the site's page shows it.
+    ``before`` is the statement of the month right before, None where the books have none; ``unpriced`` is its name
+    where they have it and it cannot be priced. ``doubts`` is what sources contradict each other about; only the site's
+    page shows it.
     """
 
     site: str = "site"
     formats: Formats = field(default_factory=Formats)
     standing: Standing = field(default_factory=Standing)
     before: Statement | None = None
+    unpriced: str = ""
     months: Sequence[MonthSum] = ()
     doubts: Sequence[str] = ()
 

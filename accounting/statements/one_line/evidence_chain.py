@@ -81,7 +81,7 @@ def explain_usage(
     engine: Engine, start: int, end: int, usage: Usage, booked_in: str = "", parts: Sequence[tuple[int, int]] = ()
 ) -> Explanation:
     """Everything behind one usage of the node-days that begin in ``[start, end)``
-    (`accounting.statements.month.line_named`), or only in these ``parts`` of it.
+    (`accounting.statements.month.lines_named`), or only in these ``parts`` of it.
 
     With ``booked_in`` it is the corrections of these node-days that were booked in that month.
     Of a job's records, all versions are told, as far as they touch that time.
