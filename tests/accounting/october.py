@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from unittest import mock
 
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from sqlalchemy import Engine
 
 from accounting.intake.history import ingest_history
@@ -77,13 +77,18 @@ class Site:
         return parse(self.text)
 
     def run(self, *words: str, code: int = 0) -> str:
-        """Type a command; its output, or its error."""
+        """Type a command; its answer, or its error."""
+        result = self.typed(*words, code=code)
+        return result.output if code else result.stdout
+
+    def typed(self, *words: str, code: int = 0) -> Result:
+        """The same with all that it says."""
         path = self.folder / "meterbridge.yaml"
         path.write_text(self.text)
         with mock.patch("time.time", return_value=float(self.now)):
             result = CliRunner().invoke(main, [words[0], "--config", str(path), *words[1:]])
         assert code == result.exit_code, result.output
-        return result.output
+        return result
 
     def month(self, period: str) -> list[bytes]:
         """The bytes of a statement's three files."""

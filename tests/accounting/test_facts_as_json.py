@@ -76,11 +76,12 @@ def test_what_is_named_in_a_table_is_neither_markup_nor_moves_the_cursor() -> No
 def test_what_comes_next_is_told_beside_the_answer_not_in_it(engine: Engine, tmp_path: Path) -> None:
     site = october(engine, tmp_path)
 
-    assert "next: meterbridge close 2026-10\n" in site.run("settle", "2026-10")
-    assert "meterbridge seal 2026-10" in site.run("close", "2026-10")
-    sealed = site.run("seal", "2026-10")
-    seal = sealed.split()[1]
-    assert f"keep this seal outside of this machine; later: meterbridge check --seal {seal}\n" in sealed
+    assert "next: meterbridge close 2026-10\n" == site.typed("settle", "2026-10").stderr
+    assert "meterbridge seal 2026-10" in site.typed("close", "2026-10").stderr
+    sealed = site.typed("seal", "2026-10")
+    seal = sealed.stdout.split()[1]
+    assert f"2026-10 {seal}\n" == sealed.stdout
+    assert f"keep this seal outside of this machine; later: meterbridge check --seal {seal}\n" == sealed.stderr
     assert site.run("check", "--seal", seal).startswith("every invariant holds")
 
 

@@ -135,7 +135,7 @@ def test_a_month_that_is_not_settled_is_closed_only_by_force(site: Site) -> None
 def test_a_month_that_is_not_over_is_not_closed_even_by_force(one_site: Site) -> None:
     one_site.now = NOVEMBER - 1
 
-    assert "is not over" in one_site.run("close", "2026-10", "--force", code=3)
+    assert "is not over" in one_site.run("close", "2026-10", "--force", code=1)
 
 
 def test_closing_again_changes_nothing(site: Site) -> None:
@@ -311,7 +311,7 @@ def test_months_closed_in_another_currency_cannot_be_corrected_in_this_one(one_s
 
 
 def test_a_seal_is_printed_and_the_same_again(site: Site) -> None:
-    site.run("seal", "2026-10", code=3)
+    site.run("seal", "2026-10", code=1)
     site.run("close", "2026-10")
     first = site.run("seal", "2026-10")
     site.now += DAY
@@ -331,7 +331,7 @@ def test_seals_are_chained_in_order_of_time(site: Site) -> None:
     told(site.engine, now=site.now)
     site.run("reconcile", "--period", "2026-11")
     site.run("close", "2026-11", "--force")
-    refused = site.run("seal", "2026-11", code=3)
+    refused = site.run("seal", "2026-11", code=1)
     site.run("seal", "2026-10")
     site.run("seal", "2026-11")
 

@@ -171,5 +171,9 @@ def test_every_reader_has_the_amounts_of_a_month_in_which_every_rule_is_used(sit
     assert {"vision": float(whole)} == {project: float(paid) for project, paid in answers["charge"].items()}
     assert str(whole) in site.run("periods")
     assert 2 == compared.count(str(whole))
-    assert site.run("close", "2026-10").startswith(f"2026-10 is closed: {whole} EUR\n")
+    assert f"2026-10 is closed: {whole} EUR\n" == site.run("close", "2026-10")
+    asked = ask(site, "check", "2026-10")
+    assert "note: 2026-10 is closed and keeps the prices that it was closed with: these were checked" in asked[0]
+    asked = ask(site, "diff", "settings", "settings", "--period", "2026-10")
+    assert f"note: 2026-10 is closed and stays at {whole} EUR, by the prices that it was closed with" in asked[0]
     assert "every invariant holds\n" == site.run("check")

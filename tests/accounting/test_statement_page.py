@@ -336,7 +336,7 @@ def test_the_page_of_a_project_that_is_gone_is_taken_away_and_nothing_else(engin
     stale.write_text((out / "2026-10" / "vision.html").read_text())
     own.write_text("<html>ours, not yours</html>")
 
-    said = there.run("statement", "2026-10", "--html", "--out", str(out))
+    said = there.typed("statement", "2026-10", "--html", "--out", str(out)).stderr
 
     assert f"{stale} was taken away: 2026-10 has no line of that project any more" in said
     assert ["by-hand.html", "vision.html"] == sorted(path.name for path in own.parent.iterdir())
