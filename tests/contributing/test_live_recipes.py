@@ -153,7 +153,7 @@ def test_add_a_metric(tree: Tree) -> None:
     tree.insert("alerts/groups/shards.yaml", SUM)
     tree.make("docs")
     settings = tree.root / "meterbridge.yaml"
-    settings.write_text("site: here\n")
+    settings.write_text("dcgm: {targets: ['http://127.0.0.1:9/metrics']}\n")  # nobody answers there
     page = tree.meterbridge("exporter", "--config", str(settings), "--once").stdout
 
     assert {
