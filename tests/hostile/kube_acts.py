@@ -89,8 +89,6 @@ class KubeSite:
         pod = self._pick(pick) if ran else self.begin(pick, 1, 30)
         if pod is not None:
             pod.phase, pod.reason, pod.rejected = "Failed", "UnexpectedAdmissionError", True
-            if self.source.cut:
-                self.truth.undated.add(kube_key(pod.uid))
             self._over(pod)
             self.tell("MODIFIED", pod)
 

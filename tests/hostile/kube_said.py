@@ -227,11 +227,12 @@ class Watched(Source):
             self.pods.replace([facts for raw in self.api.listed() if (facts := self.pods.reduce(raw)) is not None])
             if self.fresh and since and not gone:
                 self.read = since
+                self.pods.behind()
                 self._catch_up(late=True)
-            if self.fresh:
-                self.pods.caught_up()
         else:
+            self.pods.behind()
             self._catch_up(late=True)
+        self.pods.caught_up()
         self.cut = self.fresh = False
 
     def poll(self, now: float) -> Snapshot:

@@ -46,7 +46,7 @@ class Truth:
 
     ``known`` are the jobs of which any source has told anything, ``shown`` those whose cards on each node were told.
     ``listed`` is since when a source has shown a machine. ``believed`` are jobs that have ended, and of which the only
-    source that answers says that they run. ``undated`` are those whose end was told late, and without its time.
+    source that answers says that they run.
     """
 
     now: int = START
@@ -57,7 +57,6 @@ class Truth:
     shown: set[JobKey] = field(default_factory=set)
     listed: dict[str, int] = field(default_factory=dict)
     believed: set[JobKey] = field(default_factory=set)
-    undated: set[JobKey] = field(default_factory=set)
     count: int = 0
 
     def next(self) -> int:

@@ -6,7 +6,6 @@ Of every stretch of time in which nothing changed on a machine:
 * what somebody had, of whom any source has told, is not idle, nor down, nor reserved;
 * a machine has the cards that it has, since any source has shown it; before that, no more.
 
-A rejection has no time in the pod's object: one that is told late, after the watch was cut, ends when it is told.
 A job that has ended is believed to run as long as slurmdbd says so and nobody else can be asked. What a job on several
 nodes had of each is a guess where nobody told it: then its sum is right, over them all.
 
@@ -132,12 +131,7 @@ def _wrong(truth: Truth, machine: str, a: int, b: int, said: Said) -> Iterator[s
     for (account, job), quantity in said.items():
         had = hands.get(job, Fraction(0)) * seconds if job is not None else 0
         guessed = job in hands and truth.guessed(job)
-        if (
-            account == Disposition.CHARGED.value
-            and quantity > had
-            and not guessed
-            and job not in truth.believed | truth.undated
-        ):
+        if account == Disposition.CHARGED.value and quantity > had and not guessed and job not in truth.believed:
             yield f"{job} is charged {quantity}, and had {float(had)}"
     parts = sum(1 for had in hands.values() if had.denominator > 1 or had % 1000)
     free = sum(quantity for (account, _), quantity in said.items() if account in FREE)

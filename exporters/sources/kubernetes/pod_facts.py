@@ -112,6 +112,11 @@ class PodFacts:
     priority: str
     slurm_name: str
 
+    @property
+    def proven(self) -> int:
+        """The last moment at which the object, by its own times, was as it is."""
+        return max(self.created, self.scheduled or 0, self.started or 0)
+
     def held_from(
         self, hold_from: HoldFrom, started: int | None = None, scheduled: int | None = None, unbound: int = 0
     ) -> int | None:

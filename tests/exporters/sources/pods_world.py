@@ -18,12 +18,12 @@ FINAL: dict[str, Any] = {"deletionTimestamp": iso(1500), "deletionGracePeriodSec
 """The metadata of a final delete at 1500."""
 
 
-def until(pods: Pods, condition: Callable[[Snapshot], bool], what: str) -> Snapshot:
+def until(pods: Pods, condition: Callable[[Snapshot], bool], what: str, at: float = 1.0) -> Snapshot:
     """Poll until the snapshot is as expected: events take a moment to arrive."""
     found: Snapshot | SourceError | None = None
     for _ in range(1000):
         try:
-            found = pods.poll(1.0)
+            found = pods.poll(at)
         except SourceError as e:
             found = e
         if isinstance(found, Snapshot) and condition(found):

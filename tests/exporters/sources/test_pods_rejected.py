@@ -93,6 +93,63 @@ def test_a_pod_that_was_rejected_in_a_gap_of_the_watch_ends_when_it_was_last_see
     assert (1100, 1530, "vanished") == interval(world.told(9010.0)["a"])
 
 
+def test_a_rejection_that_a_watch_tells_after_it_was_cut_dates_nothing() -> None:
+    """It happened at some time since the pod was last seen; a snapshot that is taken before the replay sees nothing."""
+    world = World()
+    world.put("a", 1500.0, created=1000, scheduled=1100, started=1103)
+    world.open(1530.0)
+    world.store.behind()
+    assert {"a"} == set(world.open(8990.0))
+    world.put("a", 9000.0, created=1000, **rejected())
+
+    assert (1100, 1530, "vanished") == interval(world.told(9010.0)["a"])
+
+
+@pytest.mark.parametrize(("started", "end"), [(None, None), (1103, 1103)])
+def test_a_pod_that_came_and_was_rejected_while_the_watch_was_cut_held_what_its_object_proves(
+    started: int | None, end: int | None
+) -> None:
+    world = World()
+    world.store.behind()
+    world.put("a", 9000.0, created=1000, **WAITS)
+    world.put("a", 9000.0, created=1000, scheduled=1100, **({} if started is None else {"started": started}))
+    world.put("a", 9000.0, created=1000, **rejected())
+    world.store.caught_up()
+
+    told = world.told(9010.0)
+    assert ([] if end is None else [(1100, end, "vanished")]) == [interval(c) for c in told.values()]
+    assert {} == world.open(9010.0)
+
+
+def test_what_a_watch_tells_after_it_has_caught_up_is_dated_by_when_it_is_told() -> None:
+    world = World()
+    world.put("a", 1500.0, created=1000, scheduled=1100, started=1103)
+    world.store.behind()
+    world.store.caught_up()
+    world.put("a", 9000.0, created=1000, **rejected())
+
+    assert (1100, 9000, "finished") == interval(world.told(9010.0)["a"])
+
+
+def test_a_pod_that_is_gone_without_a_date_when_the_watch_is_back_ends_when_it_was_last_seen() -> None:
+    world = World()
+    world.put("a", 1500.0, created=1000, scheduled=1100, started=1103)
+    world.open(1530.0)
+    world.store.behind()
+    world.drop("a", 9000.0, created=1000, scheduled=1100, started=1103)
+
+    assert (1100, 1530, "vanished") == interval(world.told(9010.0)["a"])
+
+
+def test_only_the_watch_that_was_cut_is_behind() -> None:
+    world = World()
+    world.put("a", 1500.0, created=1000, scheduled=1100, started=1103)
+    world.store.behind("elsewhere")
+    world.put("a", 9000.0, created=1000, **rejected())
+
+    assert (1100, 9000, "finished") == interval(world.told(9010.0)["a"])
+
+
 def test_conditions_that_turned_before_a_pod_was_last_seen_are_no_end() -> None:
     """A pod that never became ready is Ready=False since it was bound: it held its cards all the same."""
     unready = {"type": "Ready", "status": "False", "lastTransitionTime": iso(1101)}

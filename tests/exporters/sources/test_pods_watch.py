@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from exporters.sources.kubernetes.pods import Pods
+from exporters.sources.kubernetes.watch import collection
 from exporters.sources.kubernetes.watch.collection import older
 from tests.exporters.sources.pods_world import FINAL, WATCHES, lists, names, until
 from tests.lab.kube_fake import CLAIM_PATH, NAMESPACE_PATH, NODE_PATH, POD_PATH, SLICE_PATH, KubeFake, node, pod
@@ -54,6 +55,43 @@ def test_a_broken_connection_is_resumed_where_it_broke(kube: KubeFake, pods: Pod
     until(pods, lambda s: names(s.claims) == {"a", "b"}, "b is held")
 
     assert 1 == lists(kube)
+
+
+@pytest.mark.parametrize("by", ["bookmark", "silence"])
+def test_a_rejection_is_dated_by_when_it_is_told_only_while_the_watch_is_in_step(
+    kube: KubeFake, make_pods: Callable[..., Pods], by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collection, "CATCH_UP_SECONDS", 2)
+    now = 1500.0
+    pods = make_pods(clock=lambda: now)
+    for name in ("late", "now"):
+        kube.put(POD_PATH, pod(name, node="n", scheduled=1000))
+    pods.poll(1500.0)
+    kube.wait_for_watch(WATCHES)
+    before = len(_watches(kube))
+    kube.cut()
+    until(pods, lambda _: len(_watches(kube)) > before, "the watch is opened again", 1500.0)
+    now = 9000.0
+    kube.put(POD_PATH, _rejected("late"))
+    first = until(pods, lambda s: names(s.ended) == {"late"}, "the replay is read", 1500.0)
+    watches = len(_watches(kube))
+    if by == "bookmark":
+        kube.bookmark(POD_PATH)
+    else:
+        until(pods, lambda _: len(_watches(kube)) > watches, "a quiet watch has ended", 1500.0)
+    kube.put(POD_PATH, _rejected("now"))
+    then = until(pods, lambda s: names(s.ended) == {"late", "now"}, "the rejection is told", 1500.0)
+
+    assert [(1000, 1500, "vanished")] == [(c.start, c.end, c.end_basis) for c in first.ended]
+    assert [(1000, 9000, "finished")] == [(c.start, c.end, c.end_basis) for c in then.ended if "now" in c.native_id]
+
+
+def _watches(kube: KubeFake) -> list[Query]:
+    return [query for path, query, _ in kube.requests if path == POD_PATH and query.get("watch")]
+
+
+def _rejected(name: str) -> Any:
+    return pod(name, node="n", status={"phase": "Failed", "reason": "UnexpectedAdmissionError", "conditions": []})
 
 
 def test_half_a_line_is_not_an_event(kube: KubeFake, pods: Pods) -> None:

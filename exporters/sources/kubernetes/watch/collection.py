@@ -28,7 +28,9 @@ WATCH_SECONDS = 60
 """How long a watch lasts. Short enough that a connection which died in silence is noticed within the minute."""
 
 CATCH_UP_SECONDS = 5
-"""How long a watch lasts that replays an earlier life: on a quiet server its end is the end of the replay."""
+"""How long a watch lasts that replays an earlier life, or what it missed while it was cut: on a quiet server its end is
+the end of the replay.
+"""
 
 _SPREAD = random.Random()  # noqa: S311 (spreads the retries of many clients, guards nothing)
 """Its own: whoever seeds the process's generator gets the same numbers, whatever a watch's thread does meanwhile."""
@@ -76,8 +78,12 @@ class Handler(Protocol[T]):
         """One event: ADDED, MODIFIED or DELETED."""
         ...
 
+    def behind(self) -> None:
+        """Events from now on may have happened long before they are told: they are a replay, until `caught_up`."""
+        ...
+
     def caught_up(self) -> None:
-        """What happened before the first list has been replayed, or cannot be any more."""
+        """What happened before the first list, or while the watch was cut, has been replayed, or cannot be any more."""
         ...
 
 
@@ -112,6 +118,7 @@ class Reflector(Generic[T]):
         self._optional = optional
         self._since = since
         self._listed = ""  # the version of the list that a replay has to reach
+        self._behind = False  # the watch was cut, and what it missed has not been told
         self._page = page
         self._watch_seconds = watch_seconds
         self._pause = pause
@@ -169,6 +176,7 @@ class Reflector(Generic[T]):
         return longest * _SPREAD.uniform(0.5, 1.0)
 
     def _failed(self, error: ApiError) -> None:
+        self._fall_behind()
         if self._optional and error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN):
             self.refused, self.error = error, None
         else:
@@ -207,18 +215,24 @@ class Reflector(Generic[T]):
         self.version = version
         if self._since and older(self._since, version):
             self.version, self._listed = self._since, version
+            self._fall_behind()
         else:
             self._caught_up()
         self._since = ""
 
+    def _fall_behind(self) -> None:
+        self._behind = True
+        self._handler.behind()
+
     def _caught_up(self) -> None:
         self._handler.caught_up()
         self._listed = ""
+        self._behind = False
         self._on_answer()
 
     def _watch(self) -> bool:
         """One watch, to its end. False when it brought nothing and did not last: the next one should wait."""
-        lasting = CATCH_UP_SECONDS if self._listed else self._watch_seconds
+        lasting = CATCH_UP_SECONDS if self._behind else self._watch_seconds
         params = {
             "watch": "1",
             "allowWatchBookmarks": "true",
@@ -233,7 +247,7 @@ class Reflector(Generic[T]):
             raise
         with self._lock:
             self._stream = stream
-        opened, progress = time.monotonic(), False
+        opened, progress, cut = time.monotonic(), False, False
         try:
             self._answered()
             if self._stopping.is_set():
@@ -247,6 +261,8 @@ class Reflector(Generic[T]):
             if e.status != 0 or not self.version:
                 raise
             log.info("%s; it is resumed", e)  # no complaint yet: only when it cannot be opened again
+            cut = True
+            self._fall_behind()
         finally:
             with self._lock:
                 self._stream = None
@@ -255,8 +271,8 @@ class Reflector(Generic[T]):
                 self._failures = 0
         if self._stopping.is_set():
             raise _StoppedError
-        if self._listed and lasted:
-            self._caught_up()  # nothing happened after the first list, or the server would have said so by now
+        if self._behind and lasted and not cut:
+            self._caught_up()  # nothing more happened meanwhile, or the server would have said so by now
         return progress or lasted
 
     def _parse(self, line: bytes) -> Raw:
@@ -285,7 +301,7 @@ class Reflector(Generic[T]):
             if kept is not None:
                 self._handler.change(kind, kept)
         self.version = version
-        if self._listed and not older(version, self._listed):
+        if not older(version, self._listed) if self._listed else self._behind and kind == "BOOKMARK":
             self._caught_up()
         return True
 

@@ -82,8 +82,12 @@ class PodHandler:
         else:
             self._store.put_pod(obj, self._clock())
 
+    def behind(self) -> None:
+        """What comes from now on may have happened long ago."""
+        self._store.behind(self._namespace)
+
     def caught_up(self) -> None:
-        """The first list and what led to it have been read."""
+        """What happened before has been read."""
         self._store.caught_up(self._namespace)
 
 
@@ -121,7 +125,10 @@ class _RawHandler(ABC):
                 full = f"{namespace}/{name}".lstrip("/")
                 self._store.reject(f"{self.what}/{full}", _record(obj), f"{self.what} {full}: {e}", self._clock())
 
-    def caught_up(self) -> None:  # noqa: B027 - what most handlers do: nothing is replayed here
+    def behind(self) -> None:  # noqa: B027 - what most handlers do: nothing here is dated by when it is told
+        """Take note that what comes may have happened long ago."""
+
+    def caught_up(self) -> None:  # noqa: B027 - as `behind`
         """Take note that a list and what followed it are told."""
 
     @abstractmethod

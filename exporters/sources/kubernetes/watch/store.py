@@ -4,13 +4,13 @@ Objects come in from the watches' threads, snapshots go out to the collector's; 
 does I/O. What ended a claim is its ``end_basis``:
 
 * ``finished``: the pod's phase is terminal; the end is the last ``finishedAt``. Where the object tells none, the pod
-  ended when the watch said so; and nothing is known of one that was never seen before: it holds nothing that somebody
-  could date;
+  ended when the watch said so, if it was in step; and nothing is known of one that was never seen before: it holds
+  nothing that somebody could date;
 * ``deleted``: the watch saw the pod go without a terminal status; the end is the final delete by the API server's clock
   where nothing kept the object after it, else the moment the watch said so;
-* ``vanished``: a list no longer has the pod, or has it as ended, and nothing dates that; the end is the final delete
-  where it was seen to begin, else the last moment at which the pod was seen, and at the latest when another pod of its
-  name was created.
+* ``vanished``: a list no longer has the pod, or a list or a watch that was cut has it as ended, and nothing dates that;
+  the end is the final delete where it was seen to begin, else the last moment at which the pod was seen or its own
+  times prove it, and at the latest when another pod of its name was created.
 
 What is known of a start stays known: a kubelet that rejects a pod after its own restart drops its conditions.
 """
@@ -78,6 +78,7 @@ class Store:
         self._reserved: dict[tuple[str, str], str] = {}
         self._listed_at: dict[str, int] = {}
         self._catching_up = set(namespaces)
+        self._behind: set[str] = set()
         self._started = dict(kept.started)
         self._told_before = set(kept.told)
         self._complaints: set[tuple[str, str]] = set()
@@ -85,18 +86,24 @@ class Store:
     def put_pod(self, facts: PodFacts, at: float) -> None:
         """A pod as it is now (``at``: when that was read)."""
         with self.lock:
-            self._put(facts, at, self._undated(facts, at))
+            self._put(facts, at, late=self._late(facts))
 
     def drop_pod(self, facts: PodFacts, at: float) -> None:
         """A pod is gone; ``facts`` is its last state, as the deletion event carries it."""
         with self.lock:
             before = self.pods.get(facts.uid)
             outlived = before is not None and before.facts.finalizers
-            now = self._undated(facts, at)
-            entry = self._put(facts, at, now)
+            late = self._late(facts)
+            entry = self._put(facts, at, late=late)
             self._forget(entry)
-            if not entry.closed:
-                self._close(entry, int(now) if outlived or facts.removed is None else facts.removed, "deleted", at)
+            if entry.closed:
+                return
+            if facts.removed is not None and not outlived:
+                self._close(entry, facts.removed, "deleted", at)
+            elif late and entry.seen is not None:
+                self._close(entry, max(int(entry.seen), entry.start or 0), "vanished", at)
+            else:
+                self._close(entry, int(at), "deleted", at)
 
     def replace_pods(self, listed: Iterable[PodFacts], at: float, namespace: str = "") -> None:
         """All pods there are (in one namespace, where one is given). Who is missing has vanished."""
@@ -105,9 +112,7 @@ class Store:
             named: dict[tuple[str, str], int] = {}
             for facts in listed:
                 present.add(facts.uid)
-                known = self.pods.get(facts.uid)
-                last = None if known is None else known.seen
-                self._put(facts, at, self._undated(facts, at) if last is None else last)
+                self._put(facts, at, late=facts.terminal)
                 named[facts.namespace, facts.name] = facts.created
             for uid in self.pods.keys() - present:
                 entry = self.pods[uid]
@@ -122,9 +127,15 @@ class Store:
                     self._close(entry, max(end, entry.start or end), "vanished", at)
             self._listed_at.setdefault(namespace, int(at))
 
-    def caught_up(self, namespace: str = "") -> None:
-        """What led to the first list has been seen: pods of an earlier life that are still missing have vanished."""
+    def behind(self, namespace: str = "") -> None:
+        """A watch was cut: what it tells from now on may have happened at any time since, until it has caught up."""
         with self.lock:
+            self._behind.add(namespace)
+
+    def caught_up(self, namespace: str = "") -> None:
+        """What a watch has missed is known; pods of an earlier life that are missing after its first list are gone."""
+        with self.lock:
+            self._behind.discard(namespace)
             named = {f"{e.facts.namespace}/{e.facts.name}": e.facts.created for e in self.pods.values()}
             for uid, (claims, job) in list(self.missing.items()):
                 if namespace and job.account != namespace:
@@ -140,15 +151,19 @@ class Store:
                 self._told_before.clear()
 
     def see(self, at: float) -> None:
-        """A snapshot of ``at`` shows every pod that is there: that is when it was last seen."""
-        self._seen_at = at
+        """A snapshot of ``at`` shows every pod that is there: that is when it was last seen.
+
+        Of a watch that is behind it shows what was there before.
+        """
+        if not self._behind:
+            self._seen_at = at
         for entry in self.pods.values():
-            if not entry.closed:
+            if not entry.closed and not self._late(entry.facts):
                 entry.seen = max(entry.seen or at, at)
 
-    def _undated(self, facts: PodFacts, at: float) -> float:
-        """When what an event of ``at`` says has happened at the earliest, where it does not say: it may be a replay."""
-        return self._kept_at if facts.uid in self.missing else at
+    def _late(self, facts: PodFacts) -> bool:
+        """Whether what an event of a pod says may have happened long before it is told."""
+        return facts.uid in self.missing or not self._behind.isdisjoint(("", facts.namespace))
 
     def tell(self, claim: Claim, job: Job, shared: str) -> None:
         """Add an end to those that snapshots carry."""
@@ -230,8 +245,8 @@ class Store:
             entry.held = list(found.held)
         return f"pod {facts.namespace}/{facts.name}: {', '.join(found.missing)}" if found.missing else ""
 
-    def _put(self, facts: PodFacts, at: float, undated: float) -> Entry:
-        """A pod as it is. ``undated`` is its end where it has ended and does not say when."""
+    def _put(self, facts: PodFacts, at: float, *, late: bool) -> Entry:
+        """A pod as it is. ``late``: it was so at some time before ``at``, and that it was is all that is known."""
         entry = self.pods.get(facts.uid)
         if entry is None:
             entry = self.pods[facts.uid] = Entry(facts, self._started.get(facts.uid))
@@ -248,10 +263,11 @@ class Store:
             self._reserved |= {(facts.node, group): facts.part.uuid for group in facts.part.groups}
         self.settle(entry)
         if facts.terminal and not entry.closed:
-            self._finish(entry, at, undated)
+            self._finish(entry, at, late=late)
         elif not facts.terminal:
             entry.unbound = entry.unbound if facts.node else int(at)
-            entry.seen = max(entry.seen or at, at)
+            proven = facts.proven if late else at
+            entry.seen = max(entry.seen or proven, proven)
         return entry
 
     def _remember(self, entry: Entry, kept: OpenClaims | None) -> None:
@@ -273,15 +289,17 @@ class Store:
             for group in facts.part.groups:
                 self._reserved.pop((facts.node, group), None)
 
-    def _finish(self, entry: Entry, at: float, undated: float) -> None:
-        """A pod has ended: by its containers; else by its conditions, within what was seen of it; else when told."""
+    def _finish(self, entry: Entry, at: float, *, late: bool) -> None:
+        """A pod has ended: by its containers; else by its conditions, within what was seen of it; else when told, and
+        where that was late, when it was last seen or proven.
+        """
         end, turned, basis = entry.facts.finished, entry.facts.turned, "finished"
         if end is None:
             if entry.seen is not None:
                 dated = turned is not None and entry.seen <= turned <= at
-                end = turned if turned is not None and dated else int(undated)
+                end = turned if turned is not None and dated else int(entry.seen if late else at)
                 end = max(end, entry.start or end)  # the API server's clock may be ahead of ours
-                basis = basis if dated or undated == at else "vanished"
+                basis = "vanished" if late and not dated else basis
             elif turned is None:
                 entry.closed = True  # first seen long after: nothing of it can be dated
                 return
