@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, select
 
-from accounting.rates.rating import Factor, PriceRule, Rates, When
+from accounting.rates.rating import Beside, Factor, PriceRule, Rates, When
 from accounting.statements.notes import Terms
 from accounting.store.calendar import OPEN, SEALED
 from accounting.store.database import read
@@ -67,7 +67,7 @@ def closed_with_of(text: str) -> ClosedWith | None:
     told: Mapping[str, Any] = json.loads(text)
     default = told["default"]
     flat = {model: Decimal(price) for model, price in told["gpu_hour"].items()}
-    prices = tuple(PriceRule(*_rule_of(r), su=_decimal(r["su"])) for r in told.get("prices", ()))
+    prices = tuple(PriceRule(*_rule_of(r), _decimal(r["su"]), *_more_of(r)) for r in told.get("prices", ()))
     factors = tuple(Factor(*_rule_of(r), name=r["name"]) for r in told.get("factors", ()))
     return ClosedWith(
         Rates(flat, told["currency"], _decimal(default), prices, factors),
@@ -82,7 +82,11 @@ def closed_with_of(text: str) -> ClosedWith | None:
 
 def _rule_text(rule: PriceRule | Factor) -> Mapping[str, Any]:
     """A rule; what it gives as it was set."""
-    more = {"name": rule.name} if isinstance(rule, Factor) else {"su": None if rule.su is None else str(rule.su)}
+    more: dict[str, Any] = {"name": rule.name} if isinstance(rule, Factor) else {"su": _text(rule.su)}
+    if isinstance(rule, PriceRule) and rule.beside:
+        more["beside"] = [[one.what, str(one.worth), _text(one.su), str(one.free)] for one in rule.beside]
+    if isinstance(rule, PriceRule) and rule.dominant:
+        more["dominant"] = [[name, str(each)] for name, each in rule.dominant]
     when = {name: value if isinstance(value, str) else list(value) for name, value in rule.when.items()}
     span = {"valid_from": rule.valid_from, "valid_to": rule.valid_to}
     return {"key": rule.key, "label": rule.label, "when": when, "worth": str(rule.worth), **span, **more}
@@ -91,6 +95,16 @@ def _rule_text(rule: PriceRule | Factor) -> Mapping[str, Any]:
 def _rule_of(told: Mapping[str, Any]) -> tuple[Decimal, When, str, int, int, str]:
     when = {name: value if isinstance(value, str) else tuple(value) for name, value in told["when"].items()}
     return Decimal(told["worth"]), when, told["key"], told["valid_from"], told["valid_to"], told["label"]
+
+
+def _more_of(told: Mapping[str, Any]) -> tuple[tuple[Beside, ...], tuple[tuple[str, Decimal], ...]]:
+    """What a price says of what is beside the cards."""
+    beside = (Beside(what, Decimal(w), _decimal(su), Decimal(free)) for what, w, su, free in told.get("beside", ()))
+    return tuple(beside), tuple((name, Decimal(each)) for name, each in told.get("dominant", ()))
+
+
+def _text(number: Decimal | None) -> str | None:
+    return None if number is None else str(number)
 
 
 def _decimal(text: str | None) -> Decimal | None:

@@ -4,23 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, tzinfo
+from datetime import datetime, tzinfo
 from decimal import Decimal
 from functools import lru_cache
+from math import ceil
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import ValidationError
 
 from accounting.rates.allocations import SU, Grant
+from accounting.rates.card_entries import CardEntry, CardFile, DatedRule, GrantEntry, Hourly, PriceEntry, When
 from accounting.rates.iso4217 import CURRENCIES
 from accounting.rates.rate_cards import Card, RateCards
-from accounting.rates.rating import BEGINNING, FOREVER, GPU_MODEL, Factor, PriceRule, Rates, RatingError
+from accounting.rates.rating import (
+    BEGINNING,
+    BESIDE,
+    CORES,
+    FOREVER,
+    GB,
+    GPU_MODEL,
+    LABEL,
+    RAN_UNDER,
+    Beside,
+    Factor,
+    PriceRule,
+    Rates,
+    RatingError,
+)
 from accounting.rates.senseless import Names, refuse_senseless, unknown
-from exporters.config import Config, Section
+from exporters.config import Config
 from exporters.config.payers import Rates as Settings
 from exporters.config.reading import sentence
-from exporters.config.values import Moment, Price, words
+from exporters.config.values import Moment
 from exporters.strict_yaml import YamlError, lines, read
 
 Texts = tuple[tuple[Path, str], ...]
@@ -28,79 +44,6 @@ Texts = tuple[tuple[Path, str], ...]
 
 _KEPT = 64
 """Texts that are kept parsed: those of a site, and drafts that are compared with them."""
-
-_Values = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(words), Field(min_length=1)]
-
-
-class When(Section):
-    """What a usage must be: one value for each key, or a list of which any will do."""
-
-    project: _Values | None = None
-    scheduler: _Values | None = None
-    cluster: _Values | None = None
-    account: _Values | None = None
-    partition: _Values | None = None
-    namespace: _Values | None = None
-    queue: _Values | None = None
-    qos: _Values | None = None
-    user: _Values | None = None
-    state: _Values | None = None
-    gpu_model: _Values | None = None
-
-
-class DatedRule(Section):
-    """What prices and factors have in common."""
-
-    when: When = When()
-    valid_from: Moment | None = None
-    valid_to: Moment | None = None
-
-
-class PriceEntry(DatedRule):
-    """A price per GPU-hour, in money or in service units, or both."""
-
-    name: str = ""
-    gpu_hour: Price | None = None
-    su: Price | None = None
-
-
-class FactorEntry(DatedRule):
-    """What a price is multiplied by. Of the factors of one name the most specific one counts."""
-
-    name: str = Field(min_length=1)
-    factor: Price
-
-
-class CardEntry(Section):
-    """Prices while ``valid_from <= time of use < valid_to``."""
-
-    name: str = Field(min_length=1)
-    currency: str
-    valid_from: Moment | None = None
-    valid_to: Moment | None = None
-    su_price: Price | None = None
-    prices: tuple[PriceEntry, ...] = Field(min_length=1)
-    factors: tuple[FactorEntry, ...] = ()
-
-
-class GrantEntry(Section):
-    """What was granted to a project, in service units or in money, over whole months."""
-
-    name: str = Field(min_length=1)
-    project: str = Field(min_length=1)
-    su: Price | None = None
-    money: Price | None = None
-    currency: str = ""
-    valid_from: date
-    valid_to: date
-    overdraft: Literal["allow", "refuse"] = "refuse"
-
-
-class CardFile(Section):
-    """A file of rate cards, or of allocations, or both."""
-
-    cards: tuple[CardEntry, ...] = ()
-    allocations: tuple[GrantEntry, ...] = ()
 
 
 def rate_cards(config: Config, zone: tzinfo) -> RateCards:
@@ -271,7 +214,23 @@ def _price(
 ) -> PriceRule:
     key, n = place
     money, label = _money(price, card.su_price, key), price.name or f"{card.name} prices.{n}"
-    return PriceRule(money, _when(price.when), key, *_span(price, zone, span), label, price.su)
+    each = zip(BESIDE, (price.core_hour, price.gb_hour, price.node_hour), strict=True)
+    beside = tuple(_beside(what, one, price, card.su_price, key) for what, one in each if one is not None)
+    comes = {} if price.dominant is None else {CORES: price.dominant.cores, GB: price.dominant.gb}
+    dominant = tuple((name, much) for name, much in comes.items() if much is not None)
+    return PriceRule(money, _when(price.when), key, *_span(price, zone, span), label, price.su, beside, dominant)
+
+
+def _beside(what: str, one: Hourly, price: PriceEntry, su_price: Decimal | None, key: str) -> Beside:
+    """What is beside the cards, in the units of its price."""
+    if one.money is None and one.su is None:
+        raise RatingError(f"{key}: an hour of {what} needs a price: a number, or money or su")
+    if one.su is not None and price.su is None:
+        raise RatingError(f"{key}: {what} are counted in service units (su) and the cards are not: give su to both")
+    if one.money is not None:
+        return Beside(what, one.money, one.su, one.free)
+    by_units = su_price is not None and price.gpu_hour is None
+    return Beside(what, one.su * su_price if by_units and one.su and su_price else Decimal(0), one.su, one.free)
 
 
 def _money(price: PriceEntry, su_price: Decimal | None, key: str) -> Decimal:
@@ -284,7 +243,11 @@ def _money(price: PriceEntry, su_price: Decimal | None, key: str) -> Decimal:
 
 
 def _when(when: When) -> dict[str, str | tuple[str, ...]]:
-    found = {name: getattr(when, name) for name in When.model_fields}
+    plain = When.model_fields.keys() - {RAN_UNDER, "label"}
+    found: dict[str, tuple[str, ...] | None] = {n: getattr(when, n) for n in When.model_fields if n in plain}
+    found |= {f"{LABEL}{name}": values for name, values in when.label.items()}
+    if when.ran_under is not None:
+        found[RAN_UNDER] = (str(ceil(when.ran_under)),)
     return {name: some[0] if len(some) == 1 else some for name, some in found.items() if some is not None}
 
 

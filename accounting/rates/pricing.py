@@ -14,24 +14,30 @@ change at which the part of the month begins that they lie in, 0 for the first. 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from itertools import product
+from types import MappingProxyType
 from typing import TypeVar
 
 import polars as pl
 
 from accounting.rates.rating import (
+    BESIDE,
     GPU_MODEL,
     MILLIGPU_SECONDS_PER_HOUR,
+    RAN_UNDER,
     SU_DIGITS,
+    Beside,
     Factor,
     PriceRule,
     Rates,
     RatingError,
     Rule,
+    plain,
 )
 from accounting.rates.rounding import half_even
 from exporters.model import Disposition
@@ -42,40 +48,57 @@ PART, SINCE = "part", "since"
 _MOST = 1 << 125
 """What is computed with 128 bits is less, and twice as much fits as well."""
 
+_SHARE = Decimal("0.000001")
+"""To what a share of a card is rounded, half to even: a price is a decimal."""
+
+NOTHING: Mapping[str, Decimal] = MappingProxyType({})
+"""What a job holds beside its cards where nothing of it is asked for."""
+
 _DIGITS = 200
 """Digits with which decimals are multiplied: more than any price and its factors have."""
 
 
 def seen_by(*cards: Rates) -> frozenset[str]:
     """The columns of a usage (`accounting.rates.rating.SEEN`) that its price depends on."""
-    return frozenset(name for rates in cards for rule in (*rates.rules, *rates.factors) for name in rule.when)
+    return frozenset(name for rates in cards for rule in (*rates.rules, *rates.factors) for name in rule.looks)
 
 
 @dataclass(frozen=True, slots=True)
 class Priced:
     """What a usage was priced by: a rule, the factors that apply, and what a GPU-hour comes to with all of them.
 
-    ``su`` is None where nothing is counted in service units.
+    ``su`` is None where nothing is counted in service units. ``beside`` is how much of what is beside the cards is paid
+    for, for each card, and ``share`` as how many cards a card counts.
     """
 
     rule: PriceRule
     factors: tuple[Factor, ...]
     price: Decimal
     su: Decimal | None
+    beside: tuple[tuple[Beside, Decimal], ...] = ()
+    share: Decimal = Decimal(1)
 
     @classmethod
-    def of(cls, rule: PriceRule, factors: Sequence[Factor]) -> Priced:
-        """Multiply, exactly."""
+    def of(cls, rule: PriceRule, factors: Sequence[Factor], held: Mapping[str, Decimal] = NOTHING) -> Priced:
+        """Multiply, exactly. ``held`` is what the job holds of `accounting.rates.rating.BESIDE` for each card."""
+        nothing = Decimal(0)
+        beside = tuple((one, one.of(held.get(one.what, nothing))) for one in rule.beside)
         with localcontext(prec=_DIGITS):
-            whole = Decimal(1)
+            shares = [(held.get(name, nothing) / each).quantize(_SHARE) for name, each in rule.dominant]
+            whole = share = max([Decimal(1), *shares])
             for factor in factors:
                 whole *= factor.worth
-            return cls(rule, tuple(factors), rule.price * whole, None if rule.su is None else rule.su * whole)
+            price = rule.price + sum((one.worth * much for one, much in beside), nothing)
+            units = sum(((one.su or nothing) * much for one, much in beside), nothing)
+            su = None if rule.su is None else (rule.su + units) * whole
+            return cls(rule, tuple(factors), price * whole, su, beside, share)
 
     @property
     def told(self) -> str:
-        """By what it was priced, for people: ``2026 h100 x qos 2``."""
-        return " x ".join(rule.told for rule in (self.rule, *self.factors))
+        """By what it was priced, for people: ``2026 h100 x qos 2``, ``2026 h100 + 16 cores x share 2``."""
+        more = "".join(f" + {plain(much)} {one.what}" for one, much in self.beside if much)
+        share = [f"share {plain(self.share)}"] if self.share != 1 else []
+        return " x ".join([self.rule.told + more, *share, *(rule.told for rule in self.factors)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +165,7 @@ class Book:
         self.cards = [(rates.rules, rates.factors) for rates in cards]
         self.changes = cards[0].changes
         self.found: list[Priced] = []
-        self._places: dict[tuple[int, ...], int] = {}
+        self._places: dict[tuple[object, ...], int] = {}
 
     def of(self, kinds: pl.DataFrame, *, dated: bool, needed: bool) -> pl.DataFrame:
         """For each kind of usage ``rule``, the place of its price, null where there is none; and ``since``."""
@@ -172,17 +195,19 @@ class Book:
             chosen = [chosen_of(kinds, rules, open_)]
             factors = [_valid([f for f in with_factors if f.name == name], moment) for name in names]
             chosen += [chosen_of(kinds, some, open_) for some in factors]
+            held = {name: kinds[name].cast(pl.String) for name in BESIDE if name in kinds.columns}
             for n, (rule, *more) in enumerate(zip(*chosen, strict=True)):
                 if found[n] is None and rule is not None:
                     mine = [some[f] for some, f in zip(factors, more, strict=True) if f is not None]
-                    found[n] = self._place(number, rules[rule], mine)
+                    about = {name: held[name][n] or "0" for name in rules[rule].looks & held.keys()}
+                    found[n] = self._place(number, rules[rule], mine, about)
         return pl.Series("rule", found, pl.Int64)
 
-    def _place(self, card: int, rule: PriceRule, factors: Sequence[Factor]) -> int:
-        key = (card, id(rule), *map(id, factors))
+    def _place(self, card: int, rule: PriceRule, factors: Sequence[Factor], held: Mapping[str, str]) -> int:
+        key = (card, id(rule), *map(id, factors), *sorted(held.items()))
         if key not in self._places:
             self._places[key] = len(self.found)
-            self.found.append(Priced.of(rule, factors))
+            self.found.append(Priced.of(rule, factors, {name: Decimal(much) for name, much in held.items()}))
         return self._places[key]
 
 
@@ -217,9 +242,10 @@ def _fitting(kinds: pl.DataFrame, rules: Sequence[tuple[int, Rule]]) -> pl.DataF
     """A column for each set of columns that rules name: the place of the rule that fits a kind of usage."""
     sets: dict[tuple[str, ...], dict[tuple[str, ...], int]] = defaultdict(dict)
     known = dict(rules)
+    bounds = sorted({int(value) for _, rule in rules for value in _values(rule.when.get(RAN_UNDER, ()))})
     for place, rule in rules:
         names = tuple(sorted(rule.when))
-        for values in product(*(_values(rule.when[name]) for name in names)):
+        for values in product(*(_wanted(name, rule.when[name], bounds) for name in names)):
             key = tuple(map(_folded, names, values))
             other = known[sets[names].setdefault(key, place)]
             if other is not rule and other.terms != rule.terms:
@@ -231,9 +257,24 @@ def _fitting(kinds: pl.DataFrame, rules: Sequence[tuple[int, Rule]]) -> pl.DataF
         rows = (
             kinds.select(pl.col(name).cast(pl.String) for name in names).iter_rows() if names else [()] * kinds.height
         )
+        if RAN_UNDER in names:
+            at = names.index(RAN_UNDER)
+            rows = ((*row[:at], _bound(row[at], bounds), *row[at + 1 :]) for row in rows)
         fits = (places.get(tuple(map(_folded, names, row))) for row in rows)
         columns.append(pl.Series(" ".join(names), fits, pl.Int64))
     return pl.DataFrame(columns)
+
+
+def _wanted(name: str, wanted: str | tuple[str, ...], bounds: Sequence[int]) -> tuple[str, ...]:
+    """The values that a rule asks for; of a bound each one up to it, of those that some rule names."""
+    values = _values(wanted)
+    return values if name != RAN_UNDER else tuple(str(one) for one in bounds if one <= max(map(int, values)))
+
+
+def _bound(seconds: str, bounds: Sequence[int]) -> str:
+    """The next bound above how long a job ran; empty where there is none, and where it is not known."""
+    above = bisect_right(bounds, int(seconds)) if seconds else len(bounds)
+    return str(bounds[above]) if above < len(bounds) else ""
 
 
 def _values(wanted: str | tuple[str, ...]) -> tuple[str, ...]:

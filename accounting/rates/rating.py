@@ -20,6 +20,14 @@ MILLIGPU_SECONDS_PER_HOUR = 3600 * MILLI_PER_GPU
 
 GPU_MODEL = "gpu_model"
 NAMESPACE, QUEUE = "namespace", "queue"
+GPUS, MIG, RAN_UNDER = "gpus", "mig", "ran_under"
+CORES, GB, NODES = "cores", "gb", "nodes"
+BESIDE = (CORES, GB, NODES)
+"""What a job holds beside its cards, counted for each of them."""
+
+LABEL = "label."
+"""How the columns begin that hold a label's value: ``label.team``."""
+
 SEEN = (
     "project",
     "scheduler",
@@ -32,12 +40,19 @@ SEEN = (
     "user",
     "state",
     GPU_MODEL,
+    GPUS,
+    MIG,
+    RAN_UNDER,
+    *BESIDE,
 )
 """The columns of a usage that a rule may look at.
 
 ``account`` is the Slurm account or the Kubernetes namespace, ``partition`` the Slurm partition or the queue, ``user``
 the Slurm user or who a pod's label names; ``namespace`` and ``queue`` are those of Kubernetes alone, empty for Slurm.
-``state`` is how a job ended, in its scheduler's own word (``NODE_FAIL``), as far as it is known.
+``state`` is how a job ended, in its scheduler's own word (``NODE_FAIL``), as far as it is known. ``gpus`` is how many
+cards a run of Slurm was given, ``mig`` the profile of a job's slices, and `BESIDE` what else, for each card, as its
+record says (`accounting.statements.known.held`); they are empty where no record does. ``ran_under`` holds the seconds
+that it ran, and fits a rule that names more. A column ``label.NAME`` is a label's value of a workload of Kubernetes.
 Letter case matters in all of them but ``gpu_model``.
 """
 
@@ -74,8 +89,13 @@ class Rule:
     label: str = ""
 
     def __post_init__(self) -> None:
-        if odd := [name for name in self.when if name not in SEEN]:
+        if odd := [name for name in self.when if name not in SEEN and not name.startswith(LABEL)]:
             raise RatingError(f"{self.key}: {', '.join(odd)} is no column that a price depends on: {', '.join(SEEN)}")
+
+    @property
+    def looks(self) -> frozenset[str]:
+        """The columns of a usage that what it comes to depends on."""
+        return frozenset(self.when)
 
     @property
     def told(self) -> str:
@@ -97,15 +117,46 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """What an hour of something beside the cards costs (``what`` is one of `BESIDE`), in money and in service units.
+
+    ``free`` of it come with each card.
+    """
+
+    what: str
+    worth: Decimal
+    su: Decimal | None = None
+    free: Decimal = Decimal(0)
+
+    def of(self, held: Decimal) -> Decimal:
+        """How much of what a job holds for each card is charged."""
+        return max(held - self.free, Decimal(0))
+
+
+@dataclass(frozen=True, slots=True)
 class PriceRule(Rule):
-    """A price per GPU-hour: ``worth`` in money, and ``su`` in service units, None where nothing is counted in them."""
+    """A price per GPU-hour: ``worth`` in money, and ``su`` in service units, None where nothing is counted in them.
+
+    ``beside`` is what is paid for what a job holds beside its cards. With ``dominant`` (so much of each of `BESIDE`
+    comes with a card) whoever takes more pays for as many cards as that is the share of: the largest share of all
+    counts, as with Slurm's MAX_TRES.
+    """
 
     su: Decimal | None = None
+    beside: tuple[Beside, ...] = ()
+    dominant: tuple[tuple[str, Decimal], ...] = ()
+
+    @property
+    def looks(self) -> frozenset[str]:
+        """What it fits by, and what it is paid for."""
+        return frozenset({*self.when, *(one.what for one in self.beside), *(name for name, _ in self.dominant)})
 
     @property
     def terms(self) -> tuple[Decimal | None, ...]:
-        """Money and service units."""
-        return (self.worth, self.su)
+        """Money and service units, of the cards and of what is beside them."""
+        more = (term for one in self.beside for term in (Decimal(BESIDE.index(one.what)), one.worth, one.su, one.free))
+        shares = (term for name, each in self.dominant for term in (Decimal(BESIDE.index(name)), each))
+        return (self.worth, self.su, *more, *shares)
 
     @property
     def price(self) -> Decimal:
@@ -190,6 +241,11 @@ def money(amount: Decimal, minor_digits: int) -> str:
     if isinstance(exponent, int) and -exponent < minor_digits:
         amount = amount.quantize(Decimal(1).scaleb(-minor_digits))
     return f"{amount:f}"
+
+
+def plain(number: Decimal) -> str:
+    """A number without zeros at its end, never in exponent form: ``16.000`` is ``16``."""
+    return f"{number.normalize():f}"
 
 
 def check_price(key: str, price: Decimal) -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from itertools import combinations, pairwise, product
 
 from accounting.rates.rate_cards import Card
-from accounting.rates.rating import BEGINNING, FOREVER, GPU_MODEL, NAMESPACE, QUEUE, Factor, PriceRule, Rule
+from accounting.rates.rating import BEGINNING, FOREVER, GPU_MODEL, NAMESPACE, QUEUE, RAN_UNDER, Factor, PriceRule, Rule
 from exporters.join.projects import UNMAPPED
 from exporters.model import Scheduler
 
@@ -77,7 +77,7 @@ def _of_rules(rules: Sequence[Rule]) -> Iterator[str]:
 
 def _meet(one: Rule, other: Rule) -> bool:
     """Whether a usage may fit both, which name the same columns."""
-    return all({*values_of(one, name)} & {*values_of(other, name)} for name in one.when)
+    return all(name == RAN_UNDER or {*values_of(one, name)} & {*values_of(other, name)} for name in one.when)
 
 
 def _spans_meet(one: Rule, other: Rule) -> bool:

@@ -42,7 +42,7 @@ def check(config: Config, name: str) -> Checked:
         period = known_month(engine, name, book.zone(config))
         at = book.prices(config, engine, period)
         faults, lines = month_faults(engine, period, at.cards)
-    used = {word for told in lines for word in told.split(" x ")}
+    used = {word for told in lines for part in told.split(" x ") for word in part.split(" + ")}
     rules: list[Rule] = [*at.rates.rules, *at.rates.factors]
     unused = [rule.key for rule in rules if rule.told not in used] if not faults else []
     stands = f"{name} is closed and keeps the prices that it was closed with: these were checked, not the settings'"

@@ -16,6 +16,7 @@ from accounting.rates.pricing import PART, Priced
 from accounting.rates.rating import RatingError
 from accounting.statements.compose import Statement
 from accounting.statements.known.facts import asked, facts_of, looked_at
+from accounting.statements.known.held import is_held
 from accounting.statements.known.jobs import Asked, Known, known
 from accounting.statements.known.kept import digest_of, kept_in, nothing_kept, to_keep
 from accounting.statements.lines import Cards, line_text, named, priced_again, rated, stated
@@ -45,7 +46,7 @@ def month_statement(engine: Engine, period: Period, cards: Cards) -> Statement:
         cards = _with_kept(ledger, period, cards)
         usages = _usages(ledger, period, cards, measurements=True)
         there = _lines_there(ledger, usages, cards)
-        words, as_of = _words(ledger, usages, there), last_booked(ledger.connection, period)
+        words, as_of = _words(ledger, cards, usages, there), last_booked(ledger.connection, period)
     return replace(stated(usages, words, cards, period.name, there), as_of=as_of)
 
 
@@ -91,7 +92,7 @@ def month_faults(engine: Engine, period: Period, cards: Cards) -> tuple[list[str
     with _reading(engine) as ledger:
         cards = _with_kept(ledger, period, cards)
         usages = _usages(ledger, period, cards)
-        words = _words(ledger, usages)
+        words = _words(ledger, cards, usages)
     charged = usages.filter(pl.col("disposition") == Disposition.CHARGED.value)
     try:
         found = rated(charged, words, cards, period.name)
@@ -139,7 +140,7 @@ def _rated(engine: Engine, period: Period, cards: Cards) -> pl.DataFrame:
     with _reading(engine) as ledger:
         cards = _with_kept(ledger, period, cards)
         usages = _usages(ledger, period, cards)
-        words = _words(ledger, usages) if asked(cards.seen) else Asked(engine)
+        words = _words(ledger, cards, usages) if asked(cards.seen) else Asked(engine)
         return rated(usages, words, cards, period.name)
 
 
@@ -161,7 +162,7 @@ def facts_to_keep(engine: Engine, period: Period, cards: Cards) -> tuple[pl.Data
     with _reading(engine) as ledger:
         cards = _with_kept(ledger, period, cards)
         usages = _usages(ledger, period, cards)
-        words = _words(ledger, usages)
+        words = _words(ledger, cards, usages)
         kept = to_keep(usages, words, cards.seen, cards.kept, period.name)
         return kept, digest_of(kept, words)
 
@@ -195,7 +196,7 @@ def lines_named(engine: Engine, period: Period, beginning: str, cards: Cards, mo
     with _reading(engine) as ledger:
         cards = _with_kept(ledger, period, cards)
         usages = _usages(ledger, period, cards)
-        words = _words(ledger, usages)
+        words = _words(ledger, cards, usages)
         usages = named(rated(usages, words, cards, period.name), words, period.name)
         names = line_text(usages["line"])
         found = usages.filter(names.str.starts_with(beginning)).sort("line").head(most)
@@ -269,5 +270,6 @@ def _spans(ledger: Columns) -> Mapping[str, tuple[int, int]]:
     return {name: (a, b) for name, a, b in ledger.connection.execute(select(n.name, n.start_at, n.end_at))}
 
 
-def _words(ledger: Columns, *usages: pl.DataFrame | None) -> Known:
-    return known(ledger, pl.concat(frame[name] for frame in usages if frame is not None for name in ("job", "linked")))
+def _words(ledger: Columns, cards: Cards, *usages: pl.DataFrame | None) -> Known:
+    ids = pl.concat(frame[name] for frame in usages if frame is not None for name in ("job", "linked"))
+    return known(ledger, ids, [*filter(is_held, asked(cards.seen))])

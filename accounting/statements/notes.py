@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, StrictUndefined
 
-from accounting.rates.rating import BEGINNING, FOREVER, GPU_MODEL, Rates, Rule, money
+from accounting.rates.rating import BEGINNING, FOREVER, GPU_MODEL, Beside, Rates, Rule, money, plain
 from accounting.statements.compose import Statement
 from accounting.statements.csvtext import printable
 from accounting.statements.hours import hours_text, micro_hours, seconds_text
@@ -99,8 +99,17 @@ def _prices(rates: Rates, zone: str) -> list[tuple[str, str]]:
     for rule in rates.more:
         told = [] if rule.su is None else [f"{rule.su:f} SU"]
         told += [money(rule.worth, rates.minor_digits)] if rule.worth or rule.su is None else []
+        told += [_beside(one, rates.minor_digits) for one in rule.beside]
+        if comes := " and ".join(f"{plain(each)} {name}" for name, each in rule.dominant):
+            told.append(f"as many cards as the largest share, where {comes} come with one")
         prices.append((_about(rule, zone), ", ".join(told)))
     return prices
+
+
+def _beside(one: Beside, digits: int) -> str:
+    """What is paid for an hour of what is beside the cards, in words."""
+    worth = f"{plain(one.su)} SU" if one.su is not None and not one.worth else money(one.worth, digits)
+    return f"{worth} an hour of {one.what}" + (f" beyond {plain(one.free)} for each card" if one.free else "")
 
 
 def _factors(rates: Rates, zone: str) -> list[tuple[str, str]]:

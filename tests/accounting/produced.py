@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 import polars as pl
 
 from accounting.rates.rating import Rates
 from accounting.statements import Statement
 from accounting.statements.categories import ordered
+from accounting.statements.known.held import HELD
 from accounting.statements.known.jobs import FEW, JOB, Known
 from accounting.statements.lines import Cards, stated
 from accounting.statements.usage import MEASURES, WORDS
@@ -58,6 +60,7 @@ def tables(usages: Sequence[Usage], corrects: str = "") -> tuple[pl.DataFrame, K
     table = pl.DataFrame(rows, schema, orient="row").with_columns(corrects=pl.lit(corrects, pl.Categorical))  # type: ignore[arg-type]
     jobs = [(0, *[""] * len(JOB)), *((ids[key], *_words(key, said.get(key))) for key in keys)]
     words = pl.DataFrame(jobs, {"id": whole, **dict.fromkeys(JOB, pl.String)}, orient="row")
+    words = words.with_columns(pl.lit("").alias(name) for name in HELD)
     return table, Known(words.with_columns(ordered(words[name]) for name in FEW))
 
 
@@ -66,7 +69,16 @@ def _words(key: JobKey, said: Usage | None) -> tuple[str, ...]:
     return key.scheduler.value, storable(key.cluster), storable(key.id), *map(storable, told)
 
 
-def produced(usages: Sequence[Usage], rates: Rates = RATES, period: str = PERIOD) -> Statement:
-    """The statement of a month with these usages."""
+def produced(
+    usages: Sequence[Usage],
+    rates: Rates = RATES,
+    period: str = PERIOD,
+    held: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+) -> Statement:
+    """The statement of a month with these usages; ``held`` are facts of what runs held, by the run."""
     table, words = tables(usages)
+    names = sorted({name for facts in held.values() for name in facts})
+    runs = words.table["run"].to_list()
+    texts = (pl.Series(name, [held.get(run, {}).get(name, "") for run in runs], pl.String) for name in names)
+    words = Known(words.table.with_columns(texts))
     return stated(table, words, Cards(rates, {}), period)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from accounting.periods.closing import ClosedWith, closed_with_of
 from accounting.rates.pricing import PART
 from accounting.rates.rate_cards import Card, RateCards
-from accounting.rates.rating import FOREVER, Factor, PriceRule, Rates
+from accounting.rates.rating import BESIDE, FOREVER, Beside, Factor, PriceRule, Rates
 from accounting.rates.rounding import half_even
 from accounting.statements.lines import Cards, rated, stated
 from accounting.statements.notes import Terms
@@ -26,6 +26,7 @@ from tests.accounting.usages import GPU_HOUR, OCTOBER, PERIOD, charged, nobodys,
 END = OCTOBER + 31 * 86_400
 QOS = ("", "premium", "scavenger")
 _WORTH = st.decimals(0, 100, places=4)
+_FEW = st.integers(0, 2)
 
 
 @st.composite
@@ -39,7 +40,12 @@ def dated_rules(draw: st.DrawFn) -> Rates:
         when: Mapping[str, str] = {"qos": qos} if qos else {}
         for n, (a, b) in enumerate(pairwise(borders)):
             su = draw(st.none() | _WORTH)
-            prices.append(PriceRule(draw(_WORTH), when, f"price {qos} {n}", a, b, su=su))
+            beside = tuple(
+                Beside(draw(st.sampled_from(BESIDE)), draw(_WORTH), su, draw(_WORTH)) for _ in range(draw(_FEW))
+            )
+            dominant = tuple((draw(st.sampled_from(BESIDE)), draw(_WORTH) + 1) for _ in range(draw(_FEW)))
+            more = {"su": su, "beside": beside, "dominant": dominant}
+            prices.append(PriceRule(draw(_WORTH), when, f"price {qos} {n}", a, b, **more))
             factors.append(Factor(draw(_WORTH), when, f"factor {qos} {n}", a, b, name="qos"))
     return Rates({}, "EUR", None, tuple(prices), tuple(factors))
 

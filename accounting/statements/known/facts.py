@@ -6,7 +6,8 @@ from collections.abc import Collection, Sequence
 
 import polars as pl
 
-from accounting.rates.rating import NAMESPACE, QUEUE, SEEN
+from accounting.rates.rating import LABEL, NAMESPACE, QUEUE, SEEN
+from accounting.statements.known.held import is_held
 from accounting.statements.known.jobs import JOB, Words
 from exporters.model import Scheduler
 
@@ -19,7 +20,8 @@ _IDENTITY = ("scheduler", "cluster")
 
 def asked(seen: Collection[str]) -> list[str]:
     """The facts of jobs among the columns that prices depend on."""
-    return [name for name in SEEN if name in seen and (name in JOB or name in _OF_KUBERNETES)]
+    own = [name for name in SEEN if name in seen and (name in JOB or name in _OF_KUBERNETES or is_held(name))]
+    return [*own, *sorted(name for name in seen if name.startswith(LABEL))]
 
 
 def looked_at(seen: Collection[str]) -> list[str]:
@@ -33,4 +35,5 @@ def facts_of(jobs: pl.Series, words: Words, names: Sequence[str]) -> pl.DataFram
         return pl.DataFrame()
     there = pl.col("scheduler").cast(pl.String) == Scheduler.KUBERNETES.value
     own = {n: pl.when(there).then(pl.col(of).cast(pl.String)).otherwise(pl.lit("")) for n, of in _OF_KUBERNETES.items()}
-    return words(jobs).select(own.get(name, pl.col(name)).alias(name) for name in names)
+    told = words(jobs, [*JOB, *filter(is_held, names)])
+    return told.select(own.get(name, pl.col(name)).alias(name) for name in names)

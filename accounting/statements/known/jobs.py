@@ -10,6 +10,7 @@ import polars as pl
 from sqlalchemy import Engine, Select, select
 
 from accounting.statements.categories import ordered
+from accounting.statements.known.held import held_facts, is_held
 from accounting.store.columns import Columns, among, columns
 from accounting.store.database import LedgerError, read
 from accounting.store.tables import jobs
@@ -30,6 +31,7 @@ class Words(Protocol):
     def __call__(self, ids: pl.Series, names: Sequence[str] = JOB) -> pl.DataFrame:
         """``names`` of `JOB` of some jobs, a row for each id in their order; all empty for 0, which is nobody.
 
+        Facts of `accounting.statements.known.held` are told, too, where they were asked for.
         Raises `LedgerError` for a job that is not there.
         """
         ...
@@ -86,8 +88,9 @@ class Asked:
     engine: Engine
 
     def __call__(self, ids: pl.Series, names: Sequence[str] = JOB) -> pl.DataFrame:
-        """``names`` of `JOB` of some jobs."""
-        return self.at_once(ids)(ids, names)
+        """``names`` of `JOB` of some jobs, or of what they held."""
+        with read(self.engine) as connection, columns(connection) as ledger:
+            return known(ledger, ids, [*filter(is_held, names)])(ids, names)
 
     def at_once(self, ids: pl.Series) -> Words:
         """All of them, read in the order of the table."""
@@ -95,8 +98,8 @@ class Asked:
             return known(ledger, ids)
 
 
-def known(ledger: Columns, ids: pl.Series) -> Known:
-    """Read what is known of some jobs, in any order and with any repeated."""
+def known(ledger: Columns, ids: pl.Series, held: Sequence[str] = ()) -> Known:
+    """Read what is known of some jobs, in any order and with any repeated; ``held`` are facts of what they held."""
     wanted = ids.filter(ids > 0).unique().sort()
     nobody = pl.DataFrame({"id": [0]}).with_columns(pl.lit("").alias(name) for name in JOB)
     parts = [_coded(nobody)]
@@ -105,6 +108,11 @@ def known(ledger: Columns, ids: pl.Series) -> Known:
         parts.append(_coded(found))
     every = pl.concat(parts)
     every = every if every["id"].is_sorted() else every.sort("id")
+    if held:
+        some = (wanted[n : n + _TOGETHER].to_list() for n in range(0, len(wanted), _TOGETHER))
+        facts = pl.concat([held_facts(ledger, [], held), *(held_facts(ledger, numbers, held) for numbers in some)])
+        every = every.join(facts, on="id", how="left", maintain_order="left")
+        every = every.with_columns(pl.col(name).fill_null("") for name in held)
     return Known(every.with_columns(ordered(every[name]) for name in FEW))
 
 

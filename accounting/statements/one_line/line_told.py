@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from accounting.rates.pricing import Priced
-from accounting.rates.rating import MILLIGPU_SECONDS_PER_HOUR, Rates, Rule, money
+from accounting.rates.rating import MILLIGPU_SECONDS_PER_HOUR, Rates, Rule, money, plain
 from accounting.statements.hours import apportion, hours_text, micro_hours, units_text
 from accounting.statements.month import Named
 from accounting.statements.one_line.evidence_chain import Explanation
@@ -55,6 +55,18 @@ def _price(price: Priced, line: Named, digits: int) -> Facts:
         "rule": rule.told,
         "gpu_hour": money(rule.worth, digits),
         "su": None if rule.su is None else f"{rule.su:f}",
+        "beside": [
+            {
+                "what": one.what,
+                "for_each_card": plain(much),
+                "free": plain(one.free),
+                "hour": money(one.worth, digits),
+                "su": None if one.su is None else plain(one.su),
+            }
+            for one, much in price.beside
+        ],
+        "dominant": {name: plain(each) for name, each in rule.dominant},
+        "share": plain(price.share),
         "factors": [{**_rule(factor), "name": factor.name, "factor": f"{factor.worth:f}"} for factor in price.factors],
         "gpu_hour_with_factors": money(price.price, digits),
         "su_with_factors": None if price.su is None else f"{price.su:f}",
@@ -127,6 +139,14 @@ def _amount(f: Facts) -> Iterator[str]:
     worth = [f"{price['su']} SU"] if price["su"] is not None else []
     worth.append(f"{price['gpu_hour']} {f['currency']}")
     yield fit(f"  price {', '.join(worth)} per GPU-hour: {price['rule']}{_where(price, price['rule'])}")
+    for one in price["beside"]:
+        worth = [f"{one['su']} SU"] if one["su"] is not None else []
+        worth.append(f"{one['hour']} {f['currency']}")
+        free = f" beyond the {one['free']} that come with it" if one["free"] != "0" else ""
+        yield f"  plus {one['for_each_card']} {one['what']} for each card{free}, at {', '.join(worth)} an hour"
+    if price["dominant"]:
+        comes = " and ".join(f"{much} {name}" for name, much in price["dominant"].items())
+        yield f"  times {price['share']}: the largest share, where {comes} come with a card"
     yield from (fit(f"  times {one['factor']}: {one['name']}{_where(one, one['name'])}") for one in price["factors"])
     yield from (f"  this price counts from {one['from']} to {one['to']}" for one in price["counts"])
     yield (
