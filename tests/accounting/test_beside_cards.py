@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, update
 
+from accounting.rates.card_files import rate_cards
 from accounting.rates.pricing import Priced
 from accounting.rates.rating import CORES, GB, Beside, Factor, PriceRule, RatingError
 from accounting.statements.known.held import tres_facts
+from accounting.store.database import write
+from accounting.store.tables import claims, jobs
+from exporters.config import parse
 from exporters.model import Record
 from exporters.sources.slurm.history.rows import FIELDS, SEPARATOR, SLUID_FIELDS
 from tests.accounting.october import HOUR, run_1, seen, told
@@ -22,6 +27,21 @@ from tests.accounting.test_dated_prices import Dated
 from tests.accounting.test_example_cards import rates_of, used
 from tests.accounting.test_rate_cards import carded
 from tests.accounting.test_rate_questions import ask
+
+
+def test_deltas_largest_share_of_a_node_is_charged() -> None:
+    """An A100 for an hour with 32 cores is two: 2. With 125 GB: 2, and on a node with 250 GB for each: 1."""
+    held = {
+        "1": {"cores": "32", "gb": "62.5"},
+        "2": {"cores": "16", "gb": "125"},
+        "3": {"cores": "16", "gb": "125"},
+    }
+    more = {"gpu_model": "a100"}
+    usages = [used(1, 1, **more), used(2, 1, **more), used(3, 1, **more, partition="gpuA100x8")]
+    month = produced(usages, rates_of("ncsa-delta"), held=held)
+    found = dict(zip(month.words(month.lines["job"])["run"], month.lines["su"], strict=True))
+
+    assert {"1": 2_000_000, "2": 2_000_000, "3": 1_000_000} == found
 
 
 def test_paths_month_comes_to_what_a_pencil_says() -> None:
@@ -143,27 +163,34 @@ def test_a_closed_month_keeps_what_its_jobs_held(engine: Engine, tmp_path: Path)
     there = site(engine, tmp_path, T0 + 3 * HOUR)
     there.run("close", "2026-10")
     before = there.month("2026-10")
-    other = preempted(T0 + 3 * HOUR, "cpu=6,gres/gpu=6,mem=6G,node=1")
-    told(engine, replace(other, job=replace(other.job, name="told again")))
+    told(engine, preempted(T0 + 3 * HOUR, "cpu=6,gres/gpu=6,mem=6G,node=1"))
     there.run("reconcile", "--period", "2026-10")
 
     assert before == there.month("2026-10")
     assert "every invariant holds\n" == there.run("check")
 
 
+def cards_in(folder: Path) -> None:
+    """Read the cards of a folder."""
+    rate_cards(parse(f"rates: {{cards: {folder / 'rates'}}}"), UTC)
+
+
 def test_a_price_that_would_miss_its_unit_is_refused(tmp_path: Path) -> None:
     carded(tmp_path, CARD.replace("core_hour: 0.25", "core_hour: {su: 1}"))
     with pytest.raises(RatingError, match=r"prices.0: cores are counted in service units \(su\) and the cards are not"):
-        Dated.cards(tmp_path)
+        cards_in(tmp_path)
     carded(tmp_path, CARD.replace("core_hour: 0.25", "core_hour: {free: 1}"))
     with pytest.raises(RatingError, match="an hour of cores needs a price: a number, or money or su"):
-        Dated.cards(tmp_path)
+        cards_in(tmp_path)
 
 
-def test_the_price_of_a_pod_may_depend_on_a_label(engine: Engine, tmp_path: Path) -> None:
+def test_the_price_of_a_pod_may_depend_on_its_label_and_its_slices(engine: Engine, tmp_path: Path) -> None:
     there = site(engine, tmp_path, T0 + 3 * HOUR)
-    plain = [
-        r["unit_price"] for r in there.lines("2026-10") if r["scheduler"] == "kubernetes" and r["unit_price"] > "0.00"
-    ]
+    pods = [r for r in there.lines("2026-10") if r["scheduler"] == "kubernetes" and r["disposition"] == "charged"]
+    with write(engine) as connection:
+        connection.execute(update(jobs).where(jobs.c.scheduler == "kubernetes").values(labels='{"team":"blue"}'))
+        connection.execute(update(claims).where(claims.c.unit == "pod-a").values(profile="3g.40gb"))
+    carded(tmp_path, CARD.replace("label: {team: blue}}", "label: {team: [red, blue]}, mig: 3g.40gb}"))
+    blue = [r for r in there.lines("2026-10") if r["scheduler"] == "kubernetes" and r["disposition"] == "charged"]
 
-    assert ["2.00"] == plain
+    assert (["2.00"], ["3.00"]) == ([r["unit_price"] for r in pods], [r["unit_price"] for r in blue])

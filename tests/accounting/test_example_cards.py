@@ -104,7 +104,7 @@ def test_the_examples_of_the_page_are_cards_and_grants(tmp_path: Path) -> None:
         for block in re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
         if not block.startswith(" ")
     ]
-    projects = "projects: [{project: vision, accounts: [v]}, {project: nlp, accounts: [n]}]\n"
+    projects = "projects: [{project: vision, accounts: [v]}, {project: llm, accounts: [n]}]\n"
     cards, granted = 0, 0
     for n, block in enumerate(found):
         path = tmp_path / f"{n}.yaml"
@@ -113,10 +113,11 @@ def test_the_examples_of_the_page_are_cards_and_grants(tmp_path: Path) -> None:
         granted += len(grants(config, UTC))
         cards += len(rate_cards(config, UTC).cards) if "cards:" in block else 0
 
-    assert (3, 2, 2) == (len(found), cards, granted)
+    assert (4, 3, 2) == (len(found), cards, granted)
 
 
 def test_every_card_of_the_docs_is_tried_here() -> None:
-    tried = {month[0] for month in MONTHS} | {"iit-delhi"}
+    """PATh's in `tests/accounting/test_beside_cards.py`."""
+    tried = {month[0] for month in MONTHS} | {"iit-delhi", "path"}
 
     assert tried == {path.stem for path in DOCS.glob("*.yaml")}
