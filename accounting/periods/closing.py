@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, select
 
-from accounting.rates.rating import Beside, Factor, PriceRule, Rates, When
+from accounting.rates.rating import Beside, Distribution, Factor, PriceRule, Rates, When
 from accounting.statements.notes import Terms
 from accounting.store.calendar import OPEN, SEALED
 from accounting.store.database import read
@@ -55,6 +55,11 @@ class ClosedWith:
         for name, rules in (("prices", self.rates.more), ("factors", self.rates.factors)):
             if rules:
                 told[name] = [_rule_text(rule) for rule in rules]
+        if self.rates.distribute:
+            told["distribute"] = [
+                [[*one.of], one.by_owner, str(one.worth), _text(one.su), [*one.gpu_models], one.key]
+                for one in self.rates.distribute
+            ]
         if self.doubts:
             told["doubts"] = [*self.doubts]
         return compact(told)
@@ -69,8 +74,12 @@ def closed_with_of(text: str) -> ClosedWith | None:
     flat = {model: Decimal(price) for model, price in told["gpu_hour"].items()}
     prices = tuple(PriceRule(*_rule_of(r), _decimal(r["su"]), *_more_of(r)) for r in told.get("prices", ()))
     factors = tuple(Factor(*_rule_of(r), name=r["name"]) for r in told.get("factors", ()))
+    shared = tuple(
+        Distribution(tuple(of), owner, Decimal(worth), _decimal(su), tuple(models), key)
+        for of, owner, worth, su, models, key in told.get("distribute", ())
+    )
     return ClosedWith(
-        Rates(flat, told["currency"], _decimal(default), prices, factors),
+        Rates(flat, told["currency"], _decimal(default), prices, factors, shared),
         Terms(told["time_zone"], told["hold_from"]),
         told["capacity"],
         told["charged"],

@@ -96,6 +96,16 @@ class FactorEntry(DatedRule):
     factor: Price
 
 
+class DistributionEntry(Section):
+    """Who pays for hours that nobody used: by what each was charged, or whose lines they stand on."""
+
+    of: Annotated[tuple[Literal["idle", "reserved", "down"], ...], BeforeValidator(words), Field(min_length=1)]
+    how: Literal["none", "proportional", "owner"]
+    gpu_hour: Price | None = None
+    su: Price | None = None
+    gpu_model: _Values | None = None
+
+
 class CardEntry(Section):
     """Prices while ``valid_from <= time of use < valid_to``."""
 
@@ -106,6 +116,7 @@ class CardEntry(Section):
     su_price: Price | None = None
     prices: tuple[PriceEntry, ...] = Field(min_length=1)
     factors: tuple[FactorEntry, ...] = ()
+    distribute: tuple[DistributionEntry, ...] = ()
 
 
 class GrantEntry(Section):

@@ -14,7 +14,16 @@ from typing import Any
 from pydantic import ValidationError
 
 from accounting.rates.allocations import SU, Grant
-from accounting.rates.card_entries import CardEntry, CardFile, DatedRule, GrantEntry, Hourly, PriceEntry, When
+from accounting.rates.card_entries import (
+    CardEntry,
+    CardFile,
+    DatedRule,
+    DistributionEntry,
+    GrantEntry,
+    Hourly,
+    PriceEntry,
+    When,
+)
 from accounting.rates.iso4217 import CURRENCIES
 from accounting.rates.rate_cards import Card, RateCards
 from accounting.rates.rating import (
@@ -27,6 +36,7 @@ from accounting.rates.rating import (
     LABEL,
     RAN_UNDER,
     Beside,
+    Distribution,
     Factor,
     PriceRule,
     Rates,
@@ -201,12 +211,24 @@ def _card(entry: CardEntry, n: int, where: _Text, zone: tzinfo) -> Card:
             Factor(f.factor, _when(f.when), where.key(*at, "factors", m), *_span(f, zone, span), name=f.name)
             for m, f in enumerate(entry.factors)
         )
-        return Card(where.key(*at), Rates({}, entry.currency, None, prices, factors), *span)
+        several = enumerate(entry.distribute)
+        shared = tuple(_shared(d, where.key(*at, "distribute", m), entry) for m, d in several if d.how != "none")
+        return Card(where.key(*at), Rates({}, entry.currency, None, prices, factors, shared), *span)
     except RatingError as e:
         told = str(e)
         raise RatingError(
             told if told.startswith(f"{where.path}: ") else f"{where.key(*at, 'currency')}: {told}"
         ) from e
+
+
+def _shared(one: DistributionEntry, key: str, card: CardEntry) -> Distribution:
+    """Who pays for some hours that nobody used. Nobody owns idle and down hours that stand on no project's lines."""
+    if one.gpu_hour is None and one.su is None:
+        raise RatingError(f"{key}: what is shared out needs gpu_hour (money), or su (service units)")
+    if one.how == "owner" and "idle" in one.of:
+        raise RatingError(f"{key}: idle cards are nobody's: share them out in proportion (how: proportional)")
+    worth = one.gpu_hour if one.gpu_hour is not None else (one.su or Decimal(0)) * (card.su_price or Decimal(0))
+    return Distribution(one.of, one.how == "owner", worth, one.su, one.gpu_model or (), key)
 
 
 def _price(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from accounting.rates.rating import BEGINNING, FOREVER, Factor, PriceRule, Rates, RatingError, Rule
+from accounting.rates.rating import BEGINNING, FOREVER, Distribution, Factor, PriceRule, Rates, RatingError, Rule
 
 _SomeRule = TypeVar("_SomeRule", bound=Rule)
 
@@ -67,6 +67,10 @@ class RateCards:
                     f"{card.key}: the currency changes from {first.currency} to {card.rates.currency} within {name}: "
                     "it can only change between months"
                 )
+        for card in here[1:]:
+            if _as_shared(card.rates) != _as_shared(first):
+                told = "what nobody used is shared out otherwise within"
+                raise RatingError(f"{card.key}: {told} {name}: that can only change between months")
         if len(here) == 1 and not any(card.rates.changes for card in here):
             return first
         rules: list[PriceRule] = []
@@ -75,7 +79,12 @@ class RateCards:
             span = max(card.valid_from, start), min(card.valid_to, end)
             rules += _within(card.rates.rules, span, (start, end))
             factors += _within(card.rates.factors, span, (start, end))
-        return Rates({}, first.currency, None, tuple(_joined(rules)), tuple(_joined(factors)))
+        return Rates({}, first.currency, None, tuple(_joined(rules)), tuple(_joined(factors)), first.distribute)
+
+
+def _as_shared(rates: Rates) -> list[Distribution]:
+    """Who pays for what nobody used, wherever it is set."""
+    return [replace(one, key="") for one in rates.distribute]
 
 
 def _within(rules: Sequence[_SomeRule], span: tuple[int, int], month: tuple[int, int]) -> list[_SomeRule]:

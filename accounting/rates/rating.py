@@ -179,12 +179,36 @@ class Factor(Rule):
 
 
 @dataclass(frozen=True, slots=True)
+class Distribution:
+    """Who pays for time that nobody used (`accounting.rates.distribution`): the hours of some dispositions (``of``), of
+    some GPU models or of all, at a price per GPU-hour; by whose lines they stand on, or by what each was charged.
+    """
+
+    of: tuple[str, ...]
+    by_owner: bool
+    worth: Decimal
+    su: Decimal | None = None
+    gpu_models: tuple[str, ...] = ()
+    key: str = ""
+
+    @property
+    def told(self) -> str:
+        """What it is called on a line."""
+        return f"{' and '.join(self.of)} hours {'of its own' if self.by_owner else 'shared by use'}"
+
+    def is_about(self, model: str) -> bool:
+        """Whether it is about cards of this model, in any letter case."""
+        return not self.gpu_models or model.casefold() in {name.casefold() for name in self.gpu_models}
+
+
+@dataclass(frozen=True, slots=True)
 class Rates:
     """The prices of a time, in one currency: flat ones for each GPU model, and any other rules.
 
     ``gpu_hour`` maps a GPU model (letter case does not matter) to its price per GPU-hour; ``default`` is the price of
     every model not listed, None when such a model is an error (the settings' section ``rates``). ``currency`` is an
     ISO 4217 code. ``more`` are the prices of rate cards, and ``factors`` what prices are multiplied by.
+    ``distribute`` says who pays for time that nobody used.
     Raises `RatingError` for a price that is negative, not finite or not a `Decimal`.
     """
 
@@ -193,6 +217,7 @@ class Rates:
     default: Decimal | None = None
     more: tuple[PriceRule, ...] = ()
     factors: tuple[Factor, ...] = ()
+    distribute: tuple[Distribution, ...] = ()
 
     def __post_init__(self) -> None:
         if self.currency not in CURRENCIES:
@@ -222,7 +247,8 @@ class Rates:
     @property
     def in_service_units(self) -> bool:
         """Whether something is counted in service units."""
-        return any(rule.su is not None for rule in self.rules)
+        units = (*(rule.su for rule in self.rules), *(one.su for one in self.distribute))
+        return any(su is not None for su in units)
 
     @property
     def minor_digits(self) -> int:

@@ -33,6 +33,11 @@ def refuse_senseless(card: Card, names: Names) -> Iterator[str]:
     for rule in (*rates.more, *rates.factors):
         yield from _of_rule(rule, card, names)
     yield from _of_rules(rates.more)
+    for one, other in combinations(rates.distribute, 2):
+        of, models = {*one.of} & {*other.of}, {name.casefold() for name in other.gpu_models}
+        if of and (not one.gpu_models or not models or any(map(other.is_about, one.gpu_models))):
+            hours = f"{' and '.join(sorted(of))} hours of the same cards"
+            yield f"{one.key} and {other.key} both share out {hours}: keep one"
     for name in sorted({factor.name for factor in rates.factors}):
         yield from _of_rules([factor for factor in rates.factors if factor.name == name])
 

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from accounting.rates.distribution import shared_out
 from accounting.rates.pricing import PART, SINCE, Priced, priced, seen_by
 from accounting.rates.rating import Rates, RatingError, money
 from accounting.statements.categories import categories, mapped, ordered
@@ -78,7 +79,8 @@ def stated(
     usage twice must not make anybody pay twice.
     """
     there = _since(there, words, cards, billing_period)
-    usages = named(rated(usages, words, cards, billing_period), words, billing_period, there)
+    usages = shared_out(rated(usages, words, cards, billing_period), cards.own)
+    usages = named(usages, words, billing_period, there)
     lines = usages[_order(usages, words)]
     del usages  # there may be millions
     lines = lines.with_columns(pl.lit(None).alias(name) for name in MEASURES if name not in lines.columns)
@@ -164,7 +166,7 @@ def priced_again(
     month = str(line["corrects"][0])
     then = cards.earlier[month] if month else cards.own
     begins = [0, *then.changes]
-    if line["disposition"][0] != Disposition.CHARGED.value:
+    if line["disposition"][0] != Disposition.CHARGED.value or not line["job"][0]:
         return None, begins
     mine = pl.col(SINCE) if SINCE in line.columns else pl.lit(0, pl.Int64)
     parts = line.select(*GROUP, "corrects", "charged", "held", "start", "end", mine=mine)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, func, select
 
 from accounting.garbage import uncollected
 from accounting.model import Usage
+from accounting.rates.distribution import shared_out
 from accounting.rates.pricing import PART, Priced
 from accounting.rates.rating import RatingError
 from accounting.statements.compose import Statement
@@ -141,7 +142,7 @@ def _rated(engine: Engine, period: Period, cards: Cards) -> pl.DataFrame:
         cards = _with_kept(ledger, period, cards)
         usages = _usages(ledger, period, cards)
         words = _words(ledger, cards, usages) if asked(cards.seen) else Asked(engine)
-        return rated(usages, words, cards, period.name)
+        return shared_out(rated(usages, words, cards, period.name), cards.own)
 
 
 def refuse_unpriced(engine: Engine, period: Period, cards: Cards) -> None:
@@ -180,6 +181,7 @@ class Named:
     about: one stretch of the month for each part of it that has the line's price.
 
     ``price`` is by what it was priced, None for what has no price; ``micro_su`` are service units in millionths.
+    ``told`` says by what a line has its amount, also one of what nobody used.
     """
 
     line_id: str
@@ -189,6 +191,7 @@ class Named:
     price: Priced | None
     amount: Decimal
     micro_su: int | None
+    told: str = ""
 
 
 def lines_named(engine: Engine, period: Period, beginning: str, cards: Cards, most: int = 2) -> list[Named]:
@@ -197,7 +200,7 @@ def lines_named(engine: Engine, period: Period, beginning: str, cards: Cards, mo
         cards = _with_kept(ledger, period, cards)
         usages = _usages(ledger, period, cards)
         words = _words(ledger, cards, usages)
-        usages = named(rated(usages, words, cards, period.name), words, period.name)
+        usages = named(shared_out(rated(usages, words, cards, period.name), cards.own), words, period.name)
         names = line_text(usages["line"])
         found = usages.filter(names.str.starts_with(beginning)).sort("line").head(most)
         return [_named(ledger, period, line, words, cards) for line in found.iter_slices(1)]
@@ -224,7 +227,7 @@ def _named(ledger: Columns, period: Period, line: pl.DataFrame, words: Known, ca
     spans = [(a, b) for a, b, part in parts_between(*about, then.changes) if part in begins]
     amount = Decimal(row["minor"]).scaleb(-cards.own.minor_digits)
     line_id = line_text(line["line"])[0]
-    return Named(line_id, usage, row["corrects"], tuple(spans), price, amount, row.get("su"))
+    return Named(line_id, usage, row["corrects"], tuple(spans), price, amount, row.get("su"), row["price_rule"])
 
 
 def _key(words: Mapping[str, str]) -> JobKey | None:

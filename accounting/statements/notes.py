@@ -82,6 +82,7 @@ def notes_text(statement: Statement, rates: Rates, terms: Terms, basis: Basis | 
         rates=rates,
         prices=_prices(rates, terms.time_zone),
         factors=_factors(rates, terms.time_zone),
+        shared=_shared(rates),
         closed=basis.closed,
         corrections=seconds_text(statement.capacity - sum(sums.values())),
         recovered=[(*place, hours_text(micro_hours(held))) for place, held in sorted(basis.recovered.items())],
@@ -104,6 +105,17 @@ def _prices(rates: Rates, zone: str) -> list[tuple[str, str]]:
             told.append(f"as many cards as the largest share, where {comes} come with one")
         prices.append((_about(rule, zone), ", ".join(told)))
     return prices
+
+
+def _shared(rates: Rates) -> list[str]:
+    """Who pays for what nobody used, in words."""
+    told = []
+    for one in rates.distribute:
+        worth = [f"{plain(one.su)} SU"] if one.su is not None else []
+        worth += [money(one.worth, rates.minor_digits)] if one.worth or one.su is None else []
+        models = f" of {' and '.join(map(printable, one.gpu_models))}" if one.gpu_models else ""
+        told.append(f"{one.told}{models}: {', '.join(worth)} per GPU-hour")
+    return told
 
 
 def _beside(one: Beside, digits: int) -> str:

@@ -132,6 +132,7 @@ cards:
       - {name: qos, factor: 1.5, when: {qos: premium}}
       - {name: project, factor: 0.9, when: {project: vision, namespace: vision}}
       - {name: markup, factor: 1.19}
+    distribute: [{of: [idle, down], how: proportional, gpu_hour: 0.0123, su: 0.5}]
   - name: from then on
     currency: EUR
     valid_from: 2026-10-01T02:15:30Z
@@ -141,6 +142,7 @@ cards:
     factors:
       - {name: qos, factor: 1.25, when: {qos: premium}}
       - {name: markup, factor: 1.07}
+    distribute: [{of: [idle, down], how: proportional, gpu_hour: 0.0123, su: 0.5}]
 """
 
 
@@ -158,7 +160,7 @@ def test_every_reader_has_the_amounts_of_a_month_in_which_every_rule_is_used(sit
     (compared,) = (row for row in ask(site, "diff", "settings", "settings", "--period", "2026-10") if "together" in row
                    and "SU" not in row)  # fmt: skip
 
-    assert 4 == len(amounts)
+    assert 5 == len(amounts)
     assert 4 == len([line for line in checked if " lines: " in line])
     assert [] == [line for line in checked if line.startswith("note")]
     assert (str(whole), units) == (summary[-1]["amount"], Decimal(summary[-1]["service_units"]))

@@ -156,7 +156,13 @@ def _why(parts_: Difference, writer: _Writer) -> list[tuple[str, str, int]]:
     for model, minor in parts_.prices.items():
         word = "Higher" if minor > 0 else "Lower"
         rows.append((f"{word} price of {writer.name(model)}", "what was paid for the same hours", minor))
-    rows.append(("Rounding of lines", "each line is rounded once", parts_.rounding))
+    rows.append(
+        (
+            "Rounding of lines",
+            "each line is rounded once; and what nobody used, where that is paid for",
+            parts_.rounding,
+        )
+    )
     rows.append(("Corrections of closed months", "booked in this month, less those of last month", parts_.corrections))
     return [row for row in rows if row[2]]
 

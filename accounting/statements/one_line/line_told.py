@@ -43,6 +43,7 @@ def price_facts(month: str, line: Named, rates: Rates) -> Facts:
         "amount": money(line.amount, digits),
         "currency": rates.currency,
         "service_units": None if line.micro_su is None else units_text(line.micro_su),
+        "price_rule": line.told,
         "price": None if line.price is None else _price(line.price, line, digits),
     }
 
@@ -130,6 +131,9 @@ def _amount(f: Facts) -> Iterator[str]:
     """Hours, price and factors, and what they come to."""
     price: Facts | None = f["price"]
     if price is None:
+        if f["price_rule"]:
+            yield fit(f"  its part of what nobody used ({f['price_rule']}): {f['amount']} {f['currency']}")
+            return
         word = f["disposition"] or "counted on another line"
         yield f"  {f['gpu_hours']} GPU-hours"
         yield f"  it is {word}, and only charged time has a price: 0 {f['currency']}"
