@@ -89,8 +89,11 @@ class Asked:
 
     def __call__(self, ids: pl.Series, names: Sequence[str] = JOB) -> pl.DataFrame:
         """``names`` of `JOB` of some jobs, or of what they held."""
+        held = [*filter(is_held, names)]
+        if not held:
+            return self.at_once(ids)(ids, names)
         with read(self.engine) as connection, columns(connection) as ledger:
-            return known(ledger, ids, [*filter(is_held, names)])(ids, names)
+            return known(ledger, ids, held)(ids, names)
 
     def at_once(self, ids: pl.Series) -> Words:
         """All of them, read in the order of the table."""
