@@ -29,6 +29,7 @@ MEMORY_SLICES = 8
 """A card that has seven compute slices has eight memory slices; one that has four has four."""
 
 _PROFILE = re.compile(r"(?P<compute>\d+)g\.(?P<memory>\d+)gb")
+_MEDIA = re.compile(r"gb[+.]me\b")
 _QUARTERED = re.compile(r"\bA30\b|RTX[ -]PRO", re.IGNORECASE)
 _MEMORY_IN_NAME = re.compile(r"(\d+)\s?GB(?![a-z])", re.IGNORECASE)
 
@@ -109,6 +110,18 @@ def parts_of(profile: str, model: str = "", memory_gib: float = 0.0) -> Parts:
 def per_card(parts: Parts) -> int:
     """How many instances of these parts fit on a card that holds nothing else."""
     return int(1 / max(parts))
+
+
+def most_on_card(profile: str, model: str = "") -> int:
+    """How many instances of one profile a card of this name holds when it holds nothing else.
+
+    A card has its media extensions once: one instance with ``+me`` (``.me`` in a resource's name, ``+me.all``) is all.
+    Raises ValueError for what is not a MIG profile.
+
+    >>> most_on_card("2g.20gb"), most_on_card("1g.10gb.me", "H100"), most_on_card("1g.24gb-me", "RTX-PRO-6000")
+    (3, 1, 4)
+    """
+    return 1 if _MEDIA.search(profile) else per_card(parts_of(profile, model))
 
 
 def instances_per_card(profile: str, *, slices: int = 7, memory_gib: float = 0.0) -> int:

@@ -55,9 +55,14 @@ def _files_up_to(size: int) -> Iterator[None]:
 class Case:
     """One case, laid out in a folder of its own."""
 
-    def __init__(self, folder: Path, here: Path, cluster: Cluster) -> None:
-        self.source, self.here, self.cluster = folder, here, cluster
-        self.about: dict[str, Any] = yaml.safe_load((folder / "case.yaml").read_text())
+    def __init__(self, told: Path | dict[str, Any], here: Path, cluster: Cluster) -> None:
+        """``told`` is the case's folder, or what its case.yaml says with its files in it."""
+        self.here, self.cluster = here, cluster
+        self.about: dict[str, Any]
+        if isinstance(told, dict):
+            self.about, self.source = told, _written(told["files"], here / "source")
+        else:
+            self.about, self.source = yaml.safe_load((told / "case.yaml").read_text()), told
         begun = str(self.about["T0"])
         self.floating = begun.startswith("now")
         minute = int(time.time()) // 60 * 60
@@ -68,7 +73,7 @@ class Case:
         self.collector: Collector | None = None
         self.overlay: dict[str, Any] = {}
         self.kube = False
-        self.lay(folder)
+        self.lay(self.source)
 
     # -- files ----------------------------------------------------------------------------------------------------
 
@@ -231,6 +236,15 @@ class Case:
         finally:
             service.stop()
         self.codes[what["as"]], self.said[what["as"]] = code, text
+
+
+def _written(files: Mapping[str, Any], folder: Path) -> Path:
+    """A case's files written out: a text as it is, anything else as JSON, which is YAML, too."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return folder
 
 
 def seconds(text: str) -> int:

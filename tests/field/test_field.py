@@ -12,14 +12,19 @@ Steps: ``once``, ``watch: ROUNDS``, ``stop``, ``books`` (ingest, reconcile, stat
 true``: 410 Gone), ``settings``, ``sql``, ``write``, ``serve``, ``get``; every other text is a command line of
 meterbridge (``run: text``, ``as: NAME``, ``fsize: BYTES`` that a file may have). Checks: `tests.field.checks`.
 
+`siblings/KIND.yaml` are other inputs of the same kinds, several documents in a file: what case.yaml says, without the
+prose, and the case's files by their paths below ``files``.
+
 The data are synthetic, written after what the named sources tell; the commands and the API server are fakes.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from tests.field.case import HERE, Case, dump
 from tests.field.checks import wrong
@@ -27,13 +32,18 @@ from tests.field.cluster import Cluster
 
 pytestmark = pytest.mark.slow
 
-CASES = sorted(path.parent for path in (HERE / "cases").glob("*/case.yaml"))
+CASES = {path.parent.name: path.parent for path in sorted((HERE / "cases").glob("*/case.yaml"))}
+SIBLINGS = {
+    f"{path.stem}, {told['title']}": told
+    for path in sorted((HERE / "siblings").glob("*.yaml"))
+    for told in yaml.safe_load_all(path.read_text())
+}
 
 
-@pytest.mark.parametrize("folder", CASES, ids=lambda folder: folder.name)
-def test_a_case_of_the_field(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("told", (CASES | SIBLINGS).values(), ids=(CASES | SIBLINGS).keys())
+def test_a_case_of_the_field(told: Path | dict[str, Any], tmp_path: Path) -> None:
     with Cluster() as cluster:
-        case = Case(folder, tmp_path, cluster)
+        case = Case(told, tmp_path, cluster)
         case.run()
 
         assert [] == [fault for check in case.about["expect"] if (fault := wrong(case, check))], dump(case)

@@ -3,8 +3,9 @@
 * ``gres/gpu=8,gres/gpu:h100=8`` are the same eight cards twice: the untyped count is the total, the typed ones say what
   they are. A site may track either alone.
 * A MIG slice is a gres type of its own, named by its profile, with or without the card's name in front
-  (``1g.10gb``, ``nvidia_a100_3g.20gb``, ``a100l.2g.20gb``). It counts as its part of a card
-  (`exporters.sources.shares`): every source of Slurm's uses the same rule, and rounds down.
+  (``1g.10gb``, ``nvidia_a100_3g.20gb``, ``a100l.2g.20gb``; a site that avoids dots or prefers capitals writes
+  ``a100_3g_20gb``, ``A100_3G.20GB``). It counts as its part of a card (`exporters.sources.shares`): every source of
+  Slurm's uses the same rule, and rounds down.
 * ``shard`` and ``mps`` are GRES whose units are *slots* on a node's cards: all of a node's slots are its cards (of
   their type), and only the node tells how many of both it has. A record tells how many slots a job held.
 """
@@ -21,7 +22,10 @@ from exporters.model import MILLI_PER_GPU
 from exporters.sources.mig_profiles import Parts
 from exporters.sources.shares import cards_needed, parts_of
 
-_MIG = re.compile(r"(?:(?P<card>(?!\d+c\.\d).+?)[_.-])?(?P<profile>(?:\d+c\.)?\d+g\.\d+gb(?:[+.-]\w+)*)")
+_MIG = re.compile(
+    r"(?:(?P<card>(?!\d+c\.\d).+?)[_.-])?(?P<instance>\d+c\.)?(?P<compute>\d+g)[._-]?(?P<memory>\d+gb)(?P<more>(?:[+.-]\w+)*)",
+    re.IGNORECASE,
+)
 _GRES = re.compile(r"(?P<words>[^,()]+)(?P<notes>(?:\([^)]*\))*)(?:,|$)")
 _COUNT = re.compile(r"(\d+)([KMG])?")
 _NOTE = re.compile(r"\((IDX|CNT):([^)]*)\)")
@@ -67,9 +71,15 @@ def milligpu(kind: str, count: int) -> int:
 
 @lru_cache(maxsize=4096)
 def split_type(kind: str) -> tuple[str, str]:
-    """A GRES type as (card, MIG profile): ``h100`` -> (h100, ""), ``a100_1g.5gb`` -> (a100, 1g.5gb)."""
+    """A GRES type as (card, MIG profile as NVIDIA writes it).
+
+    >>> split_type("h100"), split_type("a100_1g.5gb"), split_type("A100-3G_20GB")
+    (('h100', ''), ('a100', '1g.5gb'), ('A100', '3g.20gb'))
+    """
     found = _MIG.fullmatch(kind)
-    return (found["card"] or "", found["profile"]) if found else (kind, "")
+    if not found:
+        return kind, ""
+    return found["card"] or "", f"{found['instance'] or ''}{found['compute']}.{found['memory']}{found['more']}".lower()
 
 
 def weight(kind: str) -> Fraction:

@@ -74,6 +74,9 @@ SCHEMES = {
     "MIG single": Scheme(
         GFD, 32, 8, 250, {f"{GFD}.product": "NVIDIA-H200-MIG-1g.35gb", f"{GFD}.count": "32"}, model="NVIDIA-H200"
     ),
+    "MIG single, with media engines": Scheme(
+        GFD, 8, 8, 1000, {f"{GFD}.product": "NVIDIA-H100-80GB-HBM3-MIG-1g.10gb.me"}, model="NVIDIA-H100-80GB-HBM3"
+    ),
     "MIG single, halves": Scheme(
         GFD, 16, 8, 500, {f"{GFD}.product": "NVIDIA-H200-MIG-3g.71gb", f"{GFD}.count": "16"}, model="NVIDIA-H200"
     ),
@@ -266,7 +269,10 @@ def test_partitions_that_make_no_whole_cards_are_a_problem() -> None:
 @pytest.mark.parametrize(
     "resource",
     ["gpu.intel.com/xe", "habana.ai/gaudi", "aws.amazon.com/neuroncore", "google.com/tpu", "huawei.com/Ascend910",
-     "cambricon.com/mlu", "nvidia.com/NVIDIA_A10-12Q", "nvidia.com/gpu-training", "amd.com/gpu_vf", "acme.org/npu"],
+     "cambricon.com/mlu", "nvidia.com/NVIDIA_A10-12Q", "nvidia.com/gpu-training", "amd.com/gpu_vf", "acme.org/npu",
+     "qualcomm.com/qaic", "furiosa.ai/rngd", "rebellions.ai/ATOM", "graphcore.ai/ipu", "tenstorrent.com/n150",
+     "groq.com/lpu", "tencent.com/vcuda-core", "elasticgpu.io/gpu-core", "vgpu.acme.org/half", "acme.org/a100",
+     "devices.kubevirt.io/tesla-t4"],
 )  # fmt: skip
 def test_what_looks_like_cards_and_has_no_rule_is_seen_and_a_rule_meters_it(resource: str) -> None:
     raw = node("n", **{resource: "8"})
@@ -284,7 +290,8 @@ def test_what_looks_like_cards_and_has_no_rule_is_seen_and_a_rule_meters_it(reso
 
 @pytest.mark.parametrize(
     "resource", ["nvidia.com/mlnxnics", "nvidia.com/rdma_shared_device_a", "gpu.intel.com/monitoring", "rdma/hca_0",
-                 "nvidia.com/gpumem", "smarter-devices/fuse", "cambricon.com/mlu.smlu.vmemory"],
+                 "nvidia.com/gpumem", "smarter-devices/fuse", "cambricon.com/mlu.smlu.vmemory",
+                 "tencent.com/vcuda-memory", "nvidia.com/rdma_a100", "dpu.acme.org/bf3", "acme.org/v10"],
 )  # fmt: skip
 def test_what_is_no_card_is_not_taken_for_one(resource: str) -> None:
     assert {} == node_facts(node("n", **{resource: "8"})).unmetered

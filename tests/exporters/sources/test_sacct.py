@@ -392,6 +392,7 @@ def test_events_that_cannot_be_are_rejected() -> None:
         ("IDLE~|4226", 0),  # State=CLOUD, powered down
         ("IDLE~|4098", 8000),  # a machine of the site's own
         ("IDLE~", None),  # either
+        ("IDLE+CLOUD+POWERED_DOWN", None),
         ("DRAIN|514", 8000),
         ("DOWN", 8000),
     ],

@@ -240,6 +240,7 @@ def test_a_version_without_a_release_is_refused() -> None:
         ("gpu:h100_4g.40gb:8,gpu:h100_3g.40gb:8", {"h100": 8000}),
         ("gpu:a100_3g.20gb:1,gpu:a100_2g.10gb:1,gpu:a100_1g.5gb:2", {"a100": 1000}),
         ("gpu:1g.10gb:56", {"": 8000}),
+        ("gpu:H200_3G.71GB:16", {"H200": 8000}),
         ("gpu:nvidia_b200_1g.45gb:32", {"nvidia_b200": 8000}),
     ],
 )
@@ -255,6 +256,11 @@ def test_slices_of_a_full_node_are_its_cards(has: str, cards: dict[str, int]) ->
         ("2c.3g.40gb", "", "2c.3g.40gb"),
         ("1g.10gb+me", "", "1g.10gb+me"),
         ("h100-1g.24gb-me", "h100", "1g.24gb-me"),
+        ("A100_3G.20GB", "A100", "3g.20gb"),
+        ("a100_3g_20gb", "a100", "3g.20gb"),
+        ("a100-1g5gb", "a100", "1g.5gb"),
+        ("a100-sxm4-40gb_1g.10gb", "a100-sxm4-40gb", "1g.10gb"),
+        ("a100_80gb", "a100_80gb", ""),
         ("h100", "h100", ""),
     ],
 )

@@ -218,6 +218,22 @@ def test_times_are_never_guessed() -> None:
     assert [7] == [c.start for c in nouns([job], "c", now=3).claims]
 
 
+@pytest.mark.parametrize(
+    ("asks", "milligpu"),
+    [
+        ("gres/shard=8", 2000),
+        ("gres/shard=8,gres/shard:a100=8", 2000),
+        ("gres/gpu=1,gres/shard=2", 1500),
+        ("gres/mps=50", 0),  # no node tells what they weigh
+    ],
+)
+def test_slots_that_are_waited_for_count_as_little_as_on_any_node(asks: str, milligpu: int) -> None:
+    job = LiveJob("1", "1_[0-1]", "n", "u", "a", "p", "q", ("PENDING",), submit=5, start=0, tres=asks, tasks=2)
+    slots = {"gn01": [("shard:a100", 4000, 16)], "gn02": [("shard:a100", 2000, 4)], "gn03": []}
+
+    assert [2 * milligpu] * bool(milligpu) == [d.milligpu for d in nouns([job], "c", now=9, slots=slots).demands]
+
+
 # -- documents and commands --------------------------------------------------------------------------------------------
 
 

@@ -32,16 +32,30 @@ PARTS = ("nvidia.com/gpumem", "nvidia.com/gpumem-percentage", "nvidia.com/gpucor
 _NO_DEVICE = re.compile(
     r"nvidia\.com/(gpumem.*|gpucores|priority|(?i:.*(rdma|roce|sriov|mlnx|mofed|hostdev|ib|nic|vf|cx\d).*))"
     r"|gpu\.intel\.com/(.*monitoring|millicores|memory\.max|tiles)"
-    r"|.*[-_.](mem|memory|vmem|vmemory|cores?|vcores?|percentage|priority)"
+    r"|(?!tencent\.com/vcuda-core|elasticgpu\.io/gpu-core).*[-_.](mem|memory|vmem|vmemory|cores?|vcores?|percentage|priority)"
 )
-"""Names that are no cards: parts of one that another resource counts, what only watches, network devices."""
+"""Names that are no cards: parts of one that another resource counts, what only watches, network devices. Where a maker
+offers nothing but cores and memory (hundredths of cards), the cores stand for the cards.
+"""
+
+_KINDS = "gpu|npu|tpu|xpu|mlu|gcu|dcu|ppu|vpu|ipu|lpu|gaudi|neuron|ascend|accel|accelerator|dcunum|qaic"
+"""Words by which makers and sites call an accelerator, in a resource's name or a driver's."""
+
+_MODELS = (
+    r"a10g?|a16|a30|a40|a100|a800|h20|h100|h200|h800|b200|b300|g[bh][23]00|l20|l4|l40s?|p40|p100|v100|t4|k80"
+    r"|mi\d{3}[ax]?|(rtx|tesla|quadro|geforce)\w*|nvidia\d*|cuda"
+)
+"""Cards by which a site names a resource of its own, KubeVirt's for instance."""
 
 _ACCELERATORS = re.compile(
-    r"(nvidia\.com|amd\.com|gpu\.intel\.com|habana\.ai|huawei\.com|cambricon\.com|iluvatar\.ai|[\w.-]*metax[\w.-]*)/.+"
-    r"|google\.com/tpu.*|aws\.amazon\.com/neuron.*"
-    r"|[^/]+/(?i:(.*[-_.])?v?(gpu|npu|tpu|xpu|mlu|gcu|dcu|ppu|gaudi|neuron|ascend|accelerator|dcunum)s?\d*([-_.].*)?)"
+    r"(nvidia\.com|amd\.com|gpu\.intel\.com|habana\.ai|huawei\.com|cambricon\.com|iluvatar\.ai|[\w.-]*metax[\w.-]*"
+    r"|qualcomm\.com|furiosa\.ai|rebellions\.ai|graphcore\.ai|tenstorrent\.com|groq\.com|d-matrix\.ai|cerebras\.\w+"
+    r"|sambanova\.ai|hailo\.ai|vastaitech\.com|([\w-]+\.)*v?(gpu|npu)s?\.[\w.-]+)/.+"
+    r"|google\.com/tpu.*|aws\.amazon\.com/neuron.*|tencent\.com/vcuda-core|elasticgpu\.io/gpu-core"
+    rf"|[^/]+/(?i:(.*[-_.])?v?({_KINDS})s?\d*([-_.].*)?)"
+    rf"|[^/]+/(?i:(.*[-_.])?({_MODELS})([-_.].*)?)"
 )
-_DRIVERS = re.compile(r"(?i:(.*[-_.])?(gpu|npu|tpu|xpu|mlu|gcu|dcu|gaudi|neuron|ascend|accel|accelerator)s?([-_.].*)?)")
+_DRIVERS = re.compile(rf"(?i:(.*[-_.])?({_KINDS})s?([-_.].*)?)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ from exporters.sources.kubernetes.raw import number
 from exporters.sources.kubernetes.slots import hami
 from exporters.sources.kubernetes.slots.resources import Resources, partition_of, passed_model
 from exporters.sources.mig_profiles import Parts
-from exporters.sources.shares import SHARED, by_count, cards_needed, divide_cards, parts_of, per_card
+from exporters.sources.shares import SHARED, by_count, cards_needed, divide_cards, most_on_card, parts_of
 
 MAX_CARDS = 1024
 """More cards than any machine has."""
@@ -178,7 +178,7 @@ def _nvidia(offer: Offer, resource: str, slots: int, problems: list[str]) -> Slo
     """``nvidia.com/gpu`` and ``.shared``: whole cards, or instances, or replicas of either."""
     replicas, cards = offer.replicas, offer.cards
     if profile := offer.one_profile:
-        on_one = per_card(parts_of(profile, plain_model(offer.product)))
+        on_one = most_on_card(profile, plain_model(offer.product))
         instances = max(1, slots // replicas)
         return SlotPool(slots, -(-instances // on_one) * MILLI_PER_GPU, profile)
     if hami.REGISTER in offer.annotations and cards:

@@ -5,7 +5,7 @@
 
 sacctmgr cannot be given a delimiter, so the one free text, the reason, comes last: it may hold ``|`` and newlines. The
 state as a number comes beside its word, which does not tell a powered-down machine (``IDLE~``) from one that is not
-there (State=CLOUD); where a wrapped command prints no number, the word alone is read.
+there (State=CLOUD); where a wrapped command prints no number, the word alone is read (also ``POWERED_DOWN``).
 """
 
 from __future__ import annotations
@@ -100,6 +100,6 @@ def _cards(state: str, number: int | None, tres: str) -> dict[str, int] | None:
     if state.startswith("FUT") or (number is not None and is_absent(number)):
         return {}
     cards = gres.cards_of(tres)
-    if not cards or (number is None and state.endswith("~")):
+    if not cards or (number is None and ("~" in state or "POWERED_DOWN" in state)):
         return None
     return gres.capacity(cards)

@@ -182,7 +182,8 @@ def _add(queue: Queue, item: LiveJob, cluster: str, now: int, slots: Slots) -> N
         start=began if phase is Phase.HOLDS else None,
     )
     if phase is Phase.WAITS:
-        milligpu = sum(cards.milligpu for cards in gres.cards_of(item.tres)) * item.tasks
+        milligpu = sum(cards.milligpu for cards in gres.cards_of(item.tres)) + _slots_asked(item.tres, slots)
+        milligpu *= item.tasks
         if milligpu:
             queue.demands.append(Demand(key, milligpu, item.partition))
         queue.jobs.append(job)
@@ -195,6 +196,15 @@ def _add(queue: Queue, item: LiveJob, cluster: str, now: int, slots: Slots) -> N
     assumed = assumed or (not item.detail and len(item.nodes) > 1)
     queue.claims += runs.claims_of(key, item.native_id, parts, began, None, keys, split_assumed=assumed)
     queue.jobs.append(job)
+
+
+def _slots_asked(tres: str, slots: Slots) -> int:
+    """What a waiting job's slots are in milliGPU: its node is not known yet, so as little as on any that has them."""
+    asked = 0
+    for kind, count in gres.slots_in(gres.parse_tres(tres)).items():
+        shares = (gres.shares_for(kind, found) for found in slots.values())
+        asked += min((by_count(*share, count) for share in shares if share), default=0)
+    return asked
 
 
 def _on_slots(item: LiveJob, cluster: str, slots: Slots) -> Iterator[runs.Part]:
