@@ -29,8 +29,10 @@ def months_stand(connection: Connection) -> Iterator[Breach]:
     """Months that were closed or sealed and do not stand so, or not with what they were closed or sealed with."""
     states = {row.name: row for row in connection.execute(select(periods))}
     found: dict[tuple[str, str], str] = {}
+    made: dict[tuple[str, str], int] = {}
     for row in connection.execute(select(decisions).order_by(decisions.c.id)):
         found.setdefault((row.period, row.kind), row.told)
+        made.setdefault((row.period, row.kind), row.made_at)
     for (name, kind), told in sorted(found.items()):
         month = states.get(name)
         where = f"period {name}"
@@ -46,6 +48,8 @@ def months_stand(connection: Connection) -> Iterator[Breach]:
             )
         elif kind == SEAL and bytes(month.seal).hex() != told:
             yield Breach(_STANDS, where, "it was sealed with another seal than it has now")
+        elif made[name, kind] != ((month.sealed_at if kind == SEAL else None) or month.closed_at):
+            yield Breach(_STANDS, where, f"the time of the decision to {kind} it is another one now")
     for name, month in sorted(states.items()):
         if month.state in (CLOSED, SEALED) and (name, CLOSE) not in found:
             yield Breach(_STANDS, f"period {name}", f"it is {month.state}, and nobody decided to close it")
