@@ -5,7 +5,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo record-demo test test-fast test-matrix test-bare fuzz explore lint bench docs alerts dashboards chart lock servers clean
+.PHONY: help demo record-demo deb test test-fast test-matrix test-bare fuzz explore lint bench docs alerts dashboards chart lock servers clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -15,6 +15,9 @@ demo: $(VENV)/.package ## a recorded site: series from both schedulers, and a ch
 
 record-demo: servers ## the demo's data anew, from eight minutes of a real Slurm (root)
 	$(PYTHON) -m tests.lab.record_demo
+
+deb: $(VENV)/.package ## a Debian package with every library it runs with, for this machine's release, in dist/
+	packaging/deb/build.sh dist
 
 test: lint servers ## everything, with the real servers (METERBRIDGE_TEST_WITHOUT=slurm,... leaves some out), in one order
 	$(PYTHON) -m pytest -p no:randomly --numprocesses 2 --dist loadfile $(TESTS)

@@ -71,6 +71,10 @@ SERVERS = {
     "ethtool": Server(("ethtool", "ip"), ("ethtool", "iproute2")),
     "postgresql": Server(("initdb", "postgres"), ("postgresql",), ("/usr/lib/postgresql/*/bin",)),
     "chromium": Server(("chromium",), ("chromium",)),
+    # Builds and installs our Debian package; the last verifies its units.
+    "dpkg": Server(
+        ("dpkg-deb", "unshare", "setpriv", "adduser", "systemd-analyze"), ("adduser", "util-linux", "systemd")
+    ),
     # Grafana's own formatting of values; Grafana itself is in no package.
     "grafana": Server(("node", "npm"), ("nodejs", "npm"), data=True),
 }
