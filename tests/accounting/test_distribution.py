@@ -20,12 +20,14 @@ from accounting.rates.card_files import rate_cards
 from accounting.rates.distribution import shares, split
 from accounting.rates.rating import Distribution, Rates, RatingError
 from accounting.rates.rounding import half_even
+from accounting.statements.html.statement_page import Pages, Surroundings
 from accounting.statements.notes import Terms
 from exporters.config import parse
 from exporters.model import Disposition
 from tests.accounting.october import run_1, seen, told
 from tests.accounting.plain_lines import Usage
 from tests.accounting.produced import produced
+from tests.accounting.reading_pages import Page
 from tests.accounting.test_dated_prices import Dated
 from tests.accounting.test_rate_cards import carded
 from tests.accounting.usages import GPU_HOUR, charged, nobodys, slurm
@@ -92,6 +94,16 @@ def test_a_pools_reserved_hours_are_paid_by_whose_line_they_stand_on() -> None:
     month = produced([charged(slurm("1"), 30), reserved], rates)
 
     assert {"pool": Decimal("5.00")} == {t.project: t.amount for t in month.totals if not t.scheduler and t.amount}
+
+
+def test_the_page_names_it_as_what_it_is_and_adds_up() -> None:
+    used = [replace(charged(slurm("1"), 30), project="a"), idle(100)]
+    month = produced(used, Rates({"h100": Decimal(2)}, distribute=(by_use("0.5"),)))
+    page = Page(Pages.of(month, Surroundings("hall")).project("a"))
+    rows = {row[0].text: Decimal(row[1].values[0]) for row in page.tables["jobs"][0][1:]}
+
+    assert Decimal("110.00") == Decimal(page.owed) == rows["Together"]
+    assert Decimal("50.00") == rows["(hours that nobody used)"]
 
 
 CARD = """

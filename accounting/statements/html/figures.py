@@ -106,6 +106,9 @@ def figures(statement: Statement, inside: pl.DataFrame) -> Figures:
     )
 
 
+_SHARED = "(hours that nobody used)"
+"""What stands in the place of a job's name and user on a line of what a card shares out."""
+
 _IS_DISPUTED = pl.col("disposition") == Disposition.DISPUTED.value
 _SUMS = (
     pl.col("micro", "minor", "held", "charged").sum(),
@@ -128,7 +131,11 @@ def _by_job(own: pl.DataFrame, statement: Statement) -> pl.DataFrame:
     """Charged lines added up by job, with what is known of it in words, and its first line's name as ``line_id``."""
     jobs = own.group_by("job", maintain_order=True).agg(*_SUMS, pl.col("line").first(), pl.len().alias("lines"))
     words = statement.words.at_once(jobs["job"])(jobs["job"]) if jobs.height else statement.words(jobs["job"])
-    return jobs.with_columns(words.select(_JOB).get_columns()).with_columns(line_id=line_text(jobs["line"]))
+    told = jobs.with_columns(words.select(_JOB).get_columns()).with_columns(line_id=line_text(jobs["line"]))
+    nobodys = pl.when(pl.col("job") == 0).then(pl.lit(_SHARED))
+    return told.with_columns(
+        nobodys.otherwise(pl.col(name).cast(pl.String)).alias(name) for name in ("job_name", "user")
+    )
 
 
 def _rows(lines: pl.DataFrame, by: pl.Expr) -> list[Row]:
