@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from sqlalchemy import ColumnElement, Connection, Engine, delete, func, select, update
 
+from accounting.intake.day_evidence import keep_anew_after
 from accounting.store.database import next_id, read
 from accounting.store.tables import capacity, claims, holdings, records, telemetry, telemetry_days
 from accounting.store.tables import coverage as table
@@ -93,6 +94,7 @@ def forget_future(connection: Connection, recorder: str, places: Collection[tupl
     connection.execute(update(holdings).where(held.recorder == recorder, held.end_at > now).values(end_at=now))
     for measured in (telemetry, telemetry_days):
         connection.execute(delete(measured).where(measured.c.start_at > now))
+    keep_anew_after(connection, now)
 
 
 def covered_until(connection: Connection) -> dict[tuple[Scheduler, str], int]:

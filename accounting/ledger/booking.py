@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sqlalchemy import Connection, bindparam, select, tuple_, update
 
+from accounting.intake.day_evidence import keep
 from accounting.intake.rejects import set_unplaced_aside
 from accounting.ledger.postings import insert_postings
 from accounting.reconcile.posting_columns import VALUES, Postings
@@ -118,6 +119,7 @@ def book_day(connection: Connection, done: Done, *, now: int, zone: tzinfo) -> C
     counts = _Booking(connection, done, period, now, zone).book()
     if done.drafts or done.mark:
         forget_marks(connection, [done.start])
+        keep(connection, done.start, done.end)
     if done.mark:
         connection.execute(day_marks.insert().values(start_at=done.start, end_at=done.end, mark=done.mark))
     return counts

@@ -17,9 +17,9 @@ from sqlalchemy.sql.expression import FromClause
 
 from accounting.ledger.booking import CORRECTION, POST, REVERSAL
 from accounting.model import CAPACITY
-from accounting.periods.decided import chain_holds, months_stand
+from accounting.periods.decided import chain_holds, head_kept, months_stand
 from accounting.periods.draws import Draw, Everything
-from accounting.periods.handwork import altered_jobs, altered_telemetry, nothing_lost
+from accounting.periods.handwork import altered_jobs, altered_telemetry, evidence_stays, nothing_lost
 from accounting.periods.mistyped import mistyped
 from accounting.periods.proofs import (
     Breach,
@@ -30,7 +30,7 @@ from accounting.periods.proofs import (
     node_day_named,
 )
 from accounting.periods.sealing import closed_in_order, sealed_in_order, seals_hold
-from accounting.store.calendar import PeriodError, period_named
+from accounting.store.calendar import OPEN, PeriodError, period_named
 from accounting.store.database import LedgerError, damage, read
 from accounting.store.tables import (
     claims,
@@ -178,6 +178,14 @@ def _periods(connection: Connection) -> Iterator[Breach]:
             f"{kind} of {node_day_named(machine, start)} is booked in {period}",
         )
     own = select(c.name, c.closed_at, func.max(_T.posted_at)).join(transactions, _T.period == c.name)
+    early = select(_T.id, _T.machine, _T.start_at, c.name)
+    early = early.join(periods, and_(c.start_at <= _T.start_at, c.end_at > _T.start_at))
+    for number, machine, start, name in connection.execute(early.where(_T.kind == CORRECTION, c.state == OPEN)):
+        yield Breach(
+            "only closed months are corrected",
+            f"period {name}",
+            f"transaction {number} corrects {node_day_named(machine, start)}, and the month is open",
+        )
     late = own.where(c.closed_at.is_not(None), _T.posted_at > c.closed_at).group_by(c.name, c.closed_at)
     for name, closed, posted in connection.execute(late):
         yield Breach("a closed period never changes", f"period {name}", f"closed at {closed}, booked at {posted}")
@@ -256,10 +264,11 @@ _PROOFS = (
     closed_in_order,
     sealed_in_order,
     chain_holds,
+    head_kept,
     months_stand,
     nothing_lost,
 )
 """Sums, pointers and decisions: looked at whole."""
 
-_DRAWN = (altered_records, misread_records, misfiled_keys, altered_jobs, altered_telemetry, seals_hold)
+_DRAWN = (altered_records, misread_records, misfiled_keys, altered_jobs, altered_telemetry, evidence_stays, seals_hold)
 """What is read row by row, as far as it is drawn."""

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from sqlalchemy import Connection, select
 
-from accounting.periods.proofs import Breach
+from accounting.periods.proofs import Breach, day_named
 from accounting.store.calendar import CLOSED, SEALED
 from accounting.store.decisions import CLOSE, SEAL, link
-from accounting.store.tables import decisions, periods
+from accounting.store.tables import day_evidence, decisions, periods
 
 _STANDS = "a month stands as it was decided"
 
@@ -23,6 +23,20 @@ def chain_holds(connection: Connection) -> Iterator[Breach]:
             yield Breach("decisions are only ever added", f"decision {row.id} ({row.kind} {row.period})", what)
             return  # whatever follows is chained to it
         before = bytes(row.chain)
+
+
+def head_kept(connection: Connection) -> Iterator[Breach]:
+    """Decisions that booked days know, and that are not there (any more), or are others."""
+    chains = {row.id: bytes(row.chain) for row in connection.execute(select(decisions.c.id, decisions.c.chain))}
+    query = select(day_evidence.c.start_at, day_evidence.c.decided, day_evidence.c.head).distinct()
+    missed = {
+        number: start
+        for start, number, head in connection.execute(query.order_by(day_evidence.c.start_at.desc()))
+        if number and chains.get(number) != bytes(head)
+    }
+    for number, start in sorted(missed.items()):
+        what = f"{day_named(start)} was booked when it was the last one, and it is not there, or is another"
+        yield Breach("decisions are only ever added", f"decision {number}", what)
 
 
 def months_stand(connection: Connection) -> Iterator[Breach]:

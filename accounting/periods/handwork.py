@@ -7,17 +7,21 @@ so what was written is digested as it is written, and here again.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from sqlalchemy import Connection, func, select
 
+from accounting.intake.day_evidence import covered, less, measured, noted
 from accounting.periods.draws import Draw
-from accounting.periods.proofs import Breach, drawn_rows, node_day_named
+from accounting.periods.proofs import Breach, day_named, drawn_rows, node_day_named
 from accounting.store.pages import every
 from accounting.store.rows import JOB_COLUMNS, job_digest, telemetry_digest
 from accounting.store.tables import (
     claims,
+    day_evidence,
     decisions,
     jobs,
+    node_days,
     postings,
     records,
     rulings,
@@ -55,6 +59,23 @@ def altered_telemetry(connection: Connection, draw: Draw) -> Iterator[Breach]:
             if found.get(machine, 0) != kept.get(machine, 0):
                 what = "its rows were changed, taken out or put in since they were measured"
                 yield Breach("telemetry is what was measured", node_day_named(machine, day), what)
+
+
+def evidence_stays(connection: Connection, draw: Draw) -> Iterator[Breach]:
+    """Booked days of which less coverage or telemetry is there than they were booked from."""
+    kept = {row.start_at: row for row in connection.execute(select(day_evidence))}
+    booked = set(connection.scalars(select(node_days.c.start_at).distinct()))
+    for day in draw.of(sorted(kept.keys() | booked)):
+        noted_of = kept.get(day)
+        if noted_of is None:
+            yield Breach(_KEPT, day_named(day), "it is booked, and what it was booked from is noted nowhere")
+            continue
+        for source, cluster, kind, a, b in less(noted(noted_of.covered), covered(connection, day, noted_of.end_at)):
+            span = " to ".join(f"{datetime.fromtimestamp(at, UTC):%H:%M:%SZ}" for at in (a, b))
+            what = f"{source} {cluster} had been read from {span} ({kind}), and coverage does not say so any more"
+            yield Breach(_KEPT, day_named(day), " ".join(what.split()))
+        if (samples := measured(connection, day)) < noted_of.samples:
+            yield Breach(_KEPT, day_named(day), f"telemetry had {noted_of.samples} samples of it, and has {samples}")
 
 
 def nothing_lost(connection: Connection) -> Iterator[Breach]:

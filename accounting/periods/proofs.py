@@ -43,6 +43,11 @@ def node_day_named(machine: str, start: int) -> str:
     return f"node-day {machine} {datetime.fromtimestamp(start, UTC):%Y-%m-%dT%H:%MZ}"
 
 
+def day_named(start: int) -> str:
+    """Where a breach of all node-days that begin then is, in words."""
+    return f"day {datetime.fromtimestamp(start, UTC):%Y-%m-%dT%H:%MZ}"
+
+
 def drawn_rows(connection: Connection, query: Select[Any], column: Any, draw: Draw) -> Iterator[Sequence[Any]]:
     """The rows of a query by ``column``, which is a number, some thousand numbers at a time: those that are drawn."""
     last = connection.execute(select(func.coalesce(func.max(column), 0))).scalar_one()

@@ -114,6 +114,17 @@ day_changes = Table(
     Column("since", Big, nullable=False),  # how often something that goes on from it
 )
 
+day_evidence = Table(
+    "day_evidence",
+    metadata,
+    Column("start_at", Big, primary_key=True, autoincrement=False),  # of its node-days
+    _time("end_at"),
+    Column("covered", Text, nullable=False),  # JSON: [[source, cluster, kind, start, end], ...] as it was booked from
+    Column("samples", Big, nullable=False),  # expected of its cards, by telemetry
+    Column("decided", Big, nullable=False),  # the last decision about a month by then, 0 before the first
+    Column("head", LargeBinary, nullable=False),  # and its chain
+)
+
 rulings = Table(
     "rulings",
     metadata,

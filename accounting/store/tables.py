@@ -11,7 +11,8 @@ BIGINT milliGPU-seconds; only ``telemetry`` holds floats. Five kinds of tables:
 * the books: ``transactions`` and ``postings``, to which rows are only ever added;
 * decisions of people, to which rows are only ever added: ``rulings``;
 * pointers into the books, which do change: ``node_days`` (the current transaction of each), ``periods``, and
-  ``day_marks`` and ``day_changes``, by which a day is known of which nothing has changed.
+  ``day_marks`` and ``day_changes``, by which a day is known of which nothing has changed, and ``day_evidence``, by
+  which it is seen what was taken out by hand.
 
 What is seen live stands in `live_tables`, the books in `book_tables`; here is what was read, and all of them by name.
 An ``end_at`` that is NULL means *still so*. `accounting.store.schema` brings a database to these tables.
@@ -36,6 +37,7 @@ from sqlalchemy import (
 from accounting.store.book_tables import (
     closed_jobs,
     day_changes,
+    day_evidence,
     day_marks,
     decisions,
     node_days,
@@ -77,6 +79,7 @@ __all__ = [
     "coverage",
     "cursors",
     "day_changes",
+    "day_evidence",
     "day_marks",
     "decisions",
     "holdings",

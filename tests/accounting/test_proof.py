@@ -28,6 +28,8 @@ from accounting.store.database import read, write
 from accounting.store.tables import (
     capacity,
     claims,
+    coverage,
+    day_evidence,
     day_marks,
     decisions,
     jobs,
@@ -37,6 +39,7 @@ from accounting.store.tables import (
     postings,
     records,
     telemetry,
+    telemetry_days,
     transactions,
 )
 from exporters.recorder import Telemetry
@@ -139,9 +142,25 @@ _TAMPERINGS: dict[str, tuple[Callable[[Connection], Any], str]] = {
         lambda c: c.execute(delete(telemetry).where(telemetry.c.start_at == T0)),
         "telemetry is what was measured: node-day gn01 2026-10-01T00:00Z: ",
     ),
+    "telemetry is taken out with its digests": (
+        lambda c: [c.execute(delete(t).where(t.c.start_at == T0)) for t in (telemetry, telemetry_days)],
+        "evidence is only ever added: day 2026-10-01T00:00Z: telemetry had 8 samples of it, and has 0",
+    ),
+    "coverage is taken out": (
+        lambda c: c.execute(delete(coverage)),
+        r"evidence is only ever added: day 2026-10-0[123]T00:00Z: \w+ \w+ had been read from 00:00:00Z to ",
+    ),
+    "coverage is shortened": (
+        _set(coverage, end_at=coverage.c.end_at - DAY // 2),
+        r"evidence is only ever added: day 2026-10-0[123]T00:00Z: \w+ \w+ had been read from 00:00:00Z to ",
+    ),
+    "what a day was booked from is taken out": (
+        lambda c: c.execute(delete(day_evidence)),
+        "evidence is only ever added: day 2026-10-01T00:00Z: it is booked, and ",
+    ),
     "a user is changed": (
         _set(jobs, _POD, user_name="mallory"),
-        r"a job is what was told of it: job \d+ \(kubernetes/kube/uid-a\): its user",
+        r"a job is what was told of it: job \d+ \(kubernetes/kube/uid-a\): its name, user, ",
     ),
     "a month is restated": (_restated, "a month stands as it was decided: period 2026-10: "),
 }
@@ -255,6 +274,12 @@ def test_a_sample_is_as_large_as_asked_in_order_and_without_doubles(many: int, m
     assert [*months] == sorted({*months})
 
 
+def _taken_back(connection: Connection) -> None:
+    """A month as if nobody had decided anything about it."""
+    connection.execute(delete(decisions))
+    connection.execute(update(periods).values(state="open", closed_at=None, closed_with="", seal=None, sealed_at=None))
+
+
 _DECIDED: dict[str, tuple[str, Callable[[Connection], Any]]] = {
     "a seal is removed": (
         "sealed",
@@ -273,6 +298,8 @@ _DECIDED: dict[str, tuple[str, Callable[[Connection], Any]]] = {
         lambda c: c.execute(delete(decisions).where(decisions.c.kind == "seal")),
     ),
     "all decisions are taken out": ("closed", lambda c: c.execute(delete(decisions))),
+    "a closed month is taken back with its decision": ("closed", _taken_back),
+    "a sealed month is taken back with its decisions": ("sealed", _taken_back),
     "a month is closed by hand": (
         "open",
         lambda c: c.execute(update(periods).values(state="closed", closed_at=NOVEMBER)),
@@ -290,6 +317,28 @@ def test_a_month_stands_as_it_was_decided(engine: Engine, what: str) -> None:
     found = check(engine)
     assert {"a month stands as it was decided", "decisions are only ever added"} & {b.invariant for b in found}
     assert "2026-10" in " ".join(map(str, found))
+
+
+def test_a_month_that_was_corrected_cannot_be_taken_back(engine: Engine) -> None:
+    """Not even by somebody who also takes back what the days know of decisions."""
+    books(engine, "closed")
+    live(engine, T0 + 3 * DAY, nodes=[node(gn(1))], gone=[pod("late", 1, T0 + 50, T0 + 90, 1)], gap=50_000)
+    reconcile_range(engine, T0, T0 + 3 * DAY, KNOWN, RULES, now=NOVEMBER + DAY)
+    assert [] == check(engine)
+    with write(engine) as connection:
+        _taken_back(connection)
+        connection.execute(update(day_evidence).values(decided=0, head=b""))
+
+    assert {"only closed months are corrected: period 2026-10"} == {f"{b.invariant}: {b.where}" for b in check(engine)}
+
+
+def test_what_was_taken_out_stays_named_when_its_day_is_booked_anew(engine: Engine) -> None:
+    books(engine, "open")
+    with write(engine) as connection:
+        connection.execute(delete(coverage))
+    reconcile_range(engine, T0, T0 + 3 * DAY, KNOWN, RULES, now=NOVEMBER)
+
+    assert {"evidence is only ever added"} == {b.invariant for b in check(engine)}
 
 
 def test_records_that_came_since_wait_for_reconciling_and_are_no_breach(engine: Engine) -> None:
