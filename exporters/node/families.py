@@ -136,7 +136,7 @@ def families(found: Round, version: str) -> list[Family]:
         ),
         Family(
             GPU_INFO,
-            "A GPU of this machine: N of its /dev/nvidiaN, which is how Slurm numbers it, and its UUID.",
+            "A GPU of this machine: Slurm's number for it (N of /dev/nvidiaN; AMD: render node's place), and its UUID.",
             "info",
             GPU_LABELS,
             [((c.minor, c.uuid, c.place.address), 1.0) for c in found.cards if c.minor and c.uuid],

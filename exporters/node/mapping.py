@@ -14,10 +14,15 @@ from dataclasses import dataclass
 from exporters.node.files import names, text_or_empty
 
 NVIDIA = "0x10de"
+AMD = "0x1002"
 GPU_CLASSES = ("0x0302", "0x0300")
 """3D controller (a data-centre card) and VGA controller."""
 
+PARTITIONS = "amdgpu_xcp"
+"""What platform devices are called that are further partitions of AMD's cards (CPX, DPX)."""
+
 _PCI = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
+_RENDER = re.compile(r"renderD(\d+)")
 _EUI64 = re.compile(r"fe80(?::0{4}){3}:([0-9a-f]{4}):([0-9a-f]{2})ff:fe([0-9a-f]{2}):([0-9a-f]{4})")
 
 
@@ -34,7 +39,9 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """An NVIDIA GPU of this machine. ``minor`` is N of /dev/nvidiaN and ``uuid`` its UUID, where the driver tells."""
+    """A GPU of this machine. ``minor`` is the number that Slurm has for it: N of /dev/nvidiaN; of AMD's cards the place
+    of its render node among theirs. ``uuid`` is its UUID where the driver tells one; AMD's cards go by PCI address.
+    """
 
     place: Place
     minor: str = ""
@@ -56,17 +63,32 @@ def place_of(path: str) -> Place:
 
 
 def cards(sysfs: str, procfs: str) -> tuple[Card, ...]:
-    """The NVIDIA GPUs of the machine by PCI address: from sysfs, named by the driver's own files in procfs.
+    """The GPUs of NVIDIA and AMD by PCI address: from sysfs, NVIDIA's named by the driver's own files in procfs.
 
-    Raises OSError when the PCI bus is there and closed.
+    Slurm numbers the devices of a node by their place in the list of files that it was given, sorted by name
+    (gres_common.c): of AMD's cards that is the order of their render nodes, /dev/dri/renderD128 and on. Where a card is
+    cut into partitions each has a render node and a number of its own, and where cards of both vendors are, one list
+    has both: then no number of AMD's is told. Raises OSError when the PCI bus is there and closed.
     """
-    found = []
+    found, renders = [], {}
     for address in names(f"{sysfs}/bus/pci/devices"):
         folder = f"{sysfs}/bus/pci/devices/{address}"
         if text_or_empty(f"{folder}/vendor") == NVIDIA and text_or_empty(f"{folder}/class")[:6] in GPU_CLASSES:
             told = _driver_information(f"{procfs}/driver/nvidia/gpus/{address}/information")
             found.append(Card(place_of(folder), told.get("Device Minor", ""), told.get("GPU UUID", "")))
+        elif text_or_empty(f"{folder}/vendor") == AMD and (render := _render_node(folder)) >= 0:
+            renders[address] = render
+    numbered = not found and not any(n.startswith(PARTITIONS) for n in names(f"{sysfs}/bus/platform/devices"))
+    for n, address in enumerate(sorted(renders, key=renders.__getitem__)):
+        place = place_of(f"{sysfs}/bus/pci/devices/{address}")
+        found.append(Card(place, str(n) if numbered else "", address))
     return tuple(found)
+
+
+def _render_node(folder: str) -> int:
+    """The minor number of a PCI device's render node; -1 for one that has none."""
+    found = (_RENDER.fullmatch(name) for name in names(f"{folder}/drm"))
+    return min((int(match[1]) for match in found if match), default=-1)
 
 
 def _driver_information(path: str) -> dict[str, str]:

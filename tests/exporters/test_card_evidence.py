@@ -49,6 +49,18 @@ def test_evidence_is_taken_by_its_strength() -> None:
     assert {0: (list(range(8)), CardBasis.ALL)} == known([job(1, *range(8))], *mapped)
 
 
+def test_slurms_number_for_a_card_of_amds_is_the_card_that_a_pod_names_by_its_pci_address() -> None:
+    """The node agent tells both of cards that nobody reads: numbers follow render nodes, not addresses."""
+    addresses = ["0000:26:00.0", "0000:05:00.0"]
+    samples = [Sample("gn01", address, -1, "", {}, 1.0, minor=n) for n, address in enumerate(addresses)]
+    pod = w.pod_claim(w.pod_job("a"), "gn01", 1000, uuids=("0000:26:00.0",))
+
+    assert {
+        0: (["0000:05:00.0"], CardBasis.MINOR),
+        1: (["0000:26:00.0"], CardBasis.UUID),
+    } == known([job(1, 1), pod], *samples)
+
+
 def test_weaker_evidence_that_tells_more_is_taken_where_it_agrees() -> None:
     samples = [read(n, hpc_jobs=("1",) if n == 2 else ()) for n in range(CARDS)]
 

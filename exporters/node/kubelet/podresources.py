@@ -25,6 +25,8 @@ GPU_DRIVERS = ("gpu.nvidia.com", "gpu.amd.com")
 """As `exporters.sources.kubernetes.claims`: a channel of ``compute-domain.nvidia.com`` is no card."""
 
 _UUID = re.compile(r"(?:GPU|MIG)-[0-9A-Za-z/-]+")
+_PCI = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
+"""AMD's device plugin names a card by its PCI address."""
 _WHOLE_CARD = re.compile(r"gpu-(\d+)")
 
 
@@ -40,11 +42,11 @@ def is_gpu(resource: str) -> bool:
 def device(identifier: str) -> tuple[str, str]:
     """A device plugin's id as ``(index, uuid)``, either of them empty.
 
-    >>> device("GPU-4404041a::2"), device("MIG-6d0e"), device("3"), device("nvidia0/gi1/vgpu0")
-    (('', 'GPU-4404041a'), ('', 'MIG-6d0e'), ('3', ''), ('', ''))
+    >>> device("GPU-4404041a::2"), device("MIG-6d0e"), device("3"), device("nvidia0/gi1/vgpu0"), device("0000:c1:00.0")
+    (('', 'GPU-4404041a'), ('', 'MIG-6d0e'), ('3', ''), ('', ''), ('', '0000:c1:00.0'))
     """
     plain = identifier.partition("::")[0]
-    if _UUID.fullmatch(plain):
+    if _UUID.fullmatch(plain) or _PCI.fullmatch(plain):
         return "", plain
     whole = plain.removeprefix("nvidia")
     return (whole, "") if whole.isdecimal() else ("", "")
