@@ -154,9 +154,8 @@ class KubeSite:
         getattr(self, how)(pick)
         self.meter.leave(after)
         self.source.cut = False
-        for node in self.api.away:
-            if not self.api.nodes[node].tells_cards:  # nothing tells what it had
-                self.truth.listed[node] = 1 << 62
+        for node in self.api.untold():
+            self.truth.listed.pop(node, None)  # until its plugin is back nothing tells what it has
         self.source.start(resume=resume, gone=gone)
         self.meter.restart()
         self.meter.round()

@@ -163,6 +163,10 @@ class ApiServer:
         raw["metadata"] |= {"resourceVersion": str(self.version), **meta}
         self.log.append((self.version, kind, raw, at))
 
+    def untold(self) -> set[str]:
+        """Nodes of which nothing tells the cards now."""
+        return {name for name in self.away if not self.nodes[name].tells_cards}
+
     def listed(self) -> list[Raw]:
         last: dict[str, Raw] = {raw["metadata"]["uid"]: raw for _, _, raw, _ in self.log}
         return [last[uid] for uid in self.pods]
@@ -246,7 +250,7 @@ class Watched(Source):
         before = self.read
         found = snapshot(self.store, now)
         self.kept, self.saved = replace(self.store.kept()), before
-        self.api.truth.shows(self.api.nodes)
+        self.api.truth.shows(self.api.nodes.keys() - self.api.untold())
         self.api.truth.known |= {c.job for c in (*found.claims, *found.ended)}
         return found
 

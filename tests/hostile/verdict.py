@@ -6,10 +6,17 @@ Of every stretch of time in which nothing changed on a machine:
 * what somebody had, of whom any source has told, is not idle, nor down, nor reserved;
 * a machine has the cards that it has, since any source has shown it; before that, no more.
 
-A job that has ended is believed to run as long as slurmdbd says so and nobody else can be asked. What a job on several
-nodes had of each is a guess where nobody told it: then its sum is right, over them all.
+Five things are exempt, each because no evidence for them exists, so that no rule could do better:
 
-A part of a card is told in whole milliGPU, so that each of its holders may be told one less, and idle as much more.
+* a job that has ended is believed to run as long as slurmdbd says so and slurmctld was not read in full since: the only
+  witness says that it runs (``Truth.believed``). As soon as one of both is read the exemption ends;
+* what a job on several nodes had of each is a guess where nobody told it (``Truth.guessed``): its sum over them all is
+  held, not the sum on one of them, and a day's guess may differ from another's (docs/adr/0022-guesses-by-day.md);
+* a job of which no source has told anything yet (``Truth.known``) may be idle: nobody can know of it. It is not charged
+  to anybody either;
+* a machine may have less than it has until a source has shown it, and again after a restart of the exporter while its
+  device plugin is away and no label tells its cards (``Truth.listed``): nothing tells them. It never has more;
+* a part of a card is told in whole milliGPU, so each of its holders may be told one less, and idle as much more.
 """
 
 from __future__ import annotations
