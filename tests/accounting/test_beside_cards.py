@@ -46,22 +46,25 @@ def test_deltas_largest_share_of_a_node_is_charged() -> None:
 
 def test_paths_month_comes_to_what_a_pencil_says() -> None:
     """1 GPU, 32 cores, 256 GB, 1 h: 1 + 16 x 0.125 + 128 x 0.012 = 4.536 (its own example). 2 GPUs for 3 h with what
-    comes with them: 6 x 1.2 = 7.2. 4 GPUs, 96 cores, 512 GB, 1 h: 4 x (2 + 8 x 0.125) = 12.
+    comes with them: 6 x 1.2 = 7.2. 4 GPUs, 96 cores, 512 GB, 1 h: 4 x (2 + 8 x 0.125) = 12. Who takes less than comes
+    with a GPU pays no less: 3 GPUs, 6 cores, 30 GB, 1 h: 3 x 1.5 = 4.5.
     """
     held = {
         "1": {"gpus": "1", "cores": "32", "gb": "256"},
         "2": {"gpus": "2", "cores": "16", "gb": "128"},
         "3": {"gpus": "4", "cores": "24", "gb": "128"},
+        "4": {"gpus": "3", "cores": "2", "gb": "10"},
     }
-    month = produced([used(1, 1), used(2, 6), used(3, 4)], rates_of("path"), held=held)
+    month = produced([used(1, 1), used(2, 6), used(3, 4), used(4, 3)], rates_of("path"), held=held)
     found = zip(month.words(month.lines["job"])["run"], month.lines["su"], month.lines["price_rule"], strict=True)
 
     assert [
         ("1", 4_536_000, "1 GPU + 16 cores + 128 gb"),
         ("2", 7_200_000, "2 GPUs"),
         ("3", 12_000_000, "4 GPUs + 8 cores"),
+        ("4", 4_500_000, "3 GPUs"),
     ] == sorted(found)
-    assert 23_736_000 == month.micro_su
+    assert 28_236_000 == month.micro_su
 
 
 @pytest.mark.parametrize(

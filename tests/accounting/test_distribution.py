@@ -17,16 +17,17 @@ from sqlalchemy import Engine
 
 from accounting.periods.closing import ClosedWith, closed_with_of
 from accounting.rates.card_files import rate_cards
-from accounting.rates.distribution import shares, split
+from accounting.rates.distribution import shared_out, shares, split
 from accounting.rates.rating import Distribution, Rates, RatingError
 from accounting.rates.rounding import half_even
 from accounting.statements.html.statement_page import Pages, Surroundings
+from accounting.statements.lines import Cards, rated
 from accounting.statements.notes import Terms
 from exporters.config import parse
 from exporters.model import Disposition
 from tests.accounting.october import run_1, seen, told
 from tests.accounting.plain_lines import Usage
-from tests.accounting.produced import produced
+from tests.accounting.produced import produced, tables
 from tests.accounting.reading_pages import Page
 from tests.accounting.test_dated_prices import Dated
 from tests.accounting.test_rate_cards import carded
@@ -86,6 +87,22 @@ def test_a_months_idle_hours_by_pencil() -> None:
     )
     assert (Decimal("37.50"), 0) == totals["a", ""]
     assert Decimal("130.00") == month.amount
+
+
+def test_what_is_learnt_later_of_a_closed_month_is_not_shared_out() -> None:
+    """Neither more idle hours of September, nor what a project is charged of it now, count in October."""
+    rates = Rates({"h100": Decimal(2)}, distribute=(by_use("0.5"),))
+    used = [replace(charged(slurm("1"), 30), project="a"), idle(100)]
+    later = [replace(charged(slurm("2"), 90), project="b"), idle(1000)]
+    own, words = tables(used)
+    month = rated(own, words, Cards(rates, {}), "2026-10")
+    corrections, _ = tables(later, "2026-09")
+    corrections = corrections.with_columns(minor=pl.lit(0, pl.Int64), unit_price=pl.lit("0.00", pl.Categorical))
+    both = pl.concat([month, corrections], how="diagonal")
+
+    assert [("a", 5000)] == [
+        (project, minor) for project, minor in shared_out(both, rates)[both.height :].select("project", "minor").rows()
+    ]
 
 
 def test_a_pools_reserved_hours_are_paid_by_whose_line_they_stand_on() -> None:

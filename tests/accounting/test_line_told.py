@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import Engine
 
-from tests.accounting.october import Site, october
+from accounting.site import line_questions
+from accounting.store.calendar import Period
+from tests.accounting.october import SETTLED, Site, october, run_1, told
 
 
 @pytest.fixture
@@ -67,6 +70,24 @@ def test_the_beginning_of_an_id_is_enough(site: Site) -> None:
     only = next(n for n in range(2, 22) if not ids[1].startswith(ids[0][:n]))
 
     assert whole == site.run("explain", ids[0][:only]) == site.run("explain", ids[0][1:only].upper())
+
+
+def test_lines_of_two_months_that_begin_alike_are_both_named(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A whole id is one of the latest month that has it; the beginning of one is looked for in all."""
+    site.run("close", "2026-10")
+    told(site.engine, run_1(5, "late"), now=SETTLED + 1)
+    site.run("reconcile")
+    (line,) = (row["line_id"] for row in site.lines("2026-11") if row["job_name"] == "train-1")
+
+    def alike(_engine: object, period: Period, beginning: str, _cards: object) -> list[SimpleNamespace]:
+        return [SimpleNamespace(line_id=f"{beginning}{period.name}")]
+
+    whole = site.run("explain", line)
+    monkeypatch.setattr(line_questions, "lines_named", alike)
+    refused = site.run("explain", line[:5], code=2)
+
+    assert f"{line} of 2026-11, a correction of 2026-10" in whole
+    assert f"{line[:5]}2026-11 of 2026-11 and {line[:5]}2026-10 of 2026-10; give more of it" in refused
 
 
 def test_what_is_no_id_is_wrong_usage(site: Site) -> None:
