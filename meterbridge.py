@@ -44,7 +44,7 @@ VERBS = {
     "serve": "accounting.commands.serve:serve",
     "settle": "accounting.commands.periods:settle",
     "statement": "accounting.commands.statement:statement",
-    "usage": "accounting.commands.usage:usage",
+    "usage": "accounting.commands.statement:usage",
 }
 """What is typed, and where it is written: module, colon, command. Only the module of what is typed is loaded."""
 
