@@ -73,8 +73,8 @@ def begin_live(connection: Connection, source: str, scheduler: str, cluster: str
 
 
 def extend_live(connection: Connection, number: int, at: int) -> None:
-    """The source was read again: the stretch now ends at ``at``."""
-    connection.execute(update(table).where(table.c.id == number).values(end_at=at))
+    """The source was read again: the stretch now ends at ``at``, or where it did; what was read stays read."""
+    connection.execute(update(table).where(table.c.id == number, table.c.end_at < at).values(end_at=at))
 
 
 def forget_future(connection: Connection, recorder: str, places: Collection[tuple[str, str]], now: int) -> None:
@@ -84,7 +84,7 @@ def forget_future(connection: Connection, recorder: str, places: Collection[tupl
     """
     held, shown, c = holdings.c, capacity.c, table.c
     for source, cluster in {*places, (recorder, "")}:
-        mine = (c.source == source, c.cluster == cluster, c.kind.in_((LIVE, ROUND)))
+        mine = (c.source == source, c.cluster == cluster, c.kind.in_((LIVE, ROUND, WHOLE)))
         connection.execute(delete(table).where(*mine, c.start_at > now))
         connection.execute(update(table).where(*mine, c.end_at > now).values(end_at=now))
     sources = sorted({source for source, _ in places})

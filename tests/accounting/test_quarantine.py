@@ -13,9 +13,13 @@ from sqlalchemy.exc import OperationalError
 from accounting.intake.faults import blames_content, sift
 from accounting.intake.live.live_recorder import LedgerRecorder
 from accounting.intake.rejects import rejects
+from accounting.ledger.reconcile_range import Site, reconcile_range
+from accounting.periods.check import check
+from accounting.reconcile.rule import Rules
 from accounting.store.tables import coverage, recorders, telemetry
 from exporters.recorder import Round
 from tests.accounting import views
+from tests.accounting.readings import same_name
 from tests.accounting.site import T0, kn, node, pod, pod_job, run
 from tests.accounting.test_recording import card, piece, pod_spans, pods, round_
 
@@ -96,6 +100,20 @@ def test_a_clock_that_was_a_year_ahead_stops_no_later_round(engine: Engine) -> N
     assert T0 + 65 == max(end for (end,) in ends), "coverage never lies in the future"
     assert [("uid-a", T0 + 50), ("uid-b", None)] == sorted((s[0], s[4]) for s in pod_spans(engine))
     assert [((T0 + 65) * 1000,)] == views.rows(engine, select(recorders.c.last_at_ms))
+
+
+def test_what_was_booked_by_a_clock_that_was_ahead_is_no_breach_when_the_clock_is_set_back(engine: Engine) -> None:
+    """The recorder takes back what it stamped as of later: that is not somebody's hand."""
+    a, ahead = pod("a", 1, T0 + 3), T0 + 510
+    recorder = LedgerRecorder(engine, gap=60.0, clock=lambda: T0 + 70)
+    for at in range(T0 + 10, ahead + 1, 50):
+        recorder.record(round_(at, pods(at, [a], nodes=[node(kn("gn01"), 8000)], jobs=[pod_job("a")])))
+    everywhere = Site(same_name, lambda *_: "llm", borders=lambda *_: (), settings="the same in every run")
+    reconcile_range(engine, T0, ahead, everywhere, Rules(), now=ahead)
+    for at in (T0 + 50, T0 + 65):
+        recorder.record(round_(at, pods(at, [a], nodes=[node(kn("gn01"), 8000)], jobs=[pod_job("a")])))
+
+    assert [] == check(engine)
 
 
 def test_rounds_that_come_again_long_after_are_repeats_where_no_clock_was_wrong(engine: Engine) -> None:
