@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
@@ -12,11 +13,15 @@ from pydantic import BeforeValidator, Field
 from exporters.config import Section
 from exporters.config.values import Duration, Moment, Price, decimal, words
 
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
+
 
 def _counts(value: object) -> object:
     """Numbers of cards: one, or a list."""
-    some = value if isinstance(value, list | tuple) else [value]
-    return tuple(str(decimal(one)) for one in some)
+    some = [str(decimal(one)) for one in (value if isinstance(value, list | tuple) else [value])]
+    if odd := [one for one in some if not _NUMBER.fullmatch(one)]:
+        raise ValueError(f"{odd[0]!r} is no number of cards: write it like 4, or 0.142")
+    return tuple(some)
 
 
 def _hourly(value: object) -> object:
@@ -25,9 +30,7 @@ def _hourly(value: object) -> object:
 
 
 _Values = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(words), Field(min_length=1)]
-_Counts = Annotated[
-    tuple[Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?$")], ...], BeforeValidator(_counts), Field(min_length=1)
-]
+_Counts = Annotated[tuple[str, ...], BeforeValidator(_counts), Field(min_length=1)]
 _Share = Annotated[Decimal, BeforeValidator(decimal), Field(gt=0)]
 
 

@@ -191,7 +191,17 @@ def _of_file(path: Path, text: str) -> tuple[CardFile, _Text]:
     try:
         return CardFile.model_validate(data), where
     except ValidationError as e:
-        raise RatingError("\n".join(_told(error, where) for error in e.errors())) from None
+        raise RatingError("\n".join(_told(error, where) for error in _own(e.errors()))) from None
+
+
+def _own(errors: Sequence[Any]) -> Iterator[Any]:
+    """Errors but those that only follow from another: a list is not empty of which an entry is wrong."""
+    for error in errors:
+        at = error["loc"]
+        if error["type"] != "too_short" or not any(
+            len(o["loc"]) > len(at) and o["loc"][: len(at)] == at for o in errors
+        ):
+            yield error
 
 
 def _told(error: Any, where: _Text) -> str:

@@ -9,7 +9,19 @@ from datetime import UTC, datetime
 from itertools import combinations, pairwise, product
 
 from accounting.rates.rate_cards import Card
-from accounting.rates.rating import BEGINNING, FOREVER, GPU_MODEL, NAMESPACE, QUEUE, RAN_UNDER, Factor, PriceRule, Rule
+from accounting.rates.rating import (
+    BEGINNING,
+    FOREVER,
+    GPU_MODEL,
+    GPUS,
+    LABEL,
+    NAMESPACE,
+    QUEUE,
+    RAN_UNDER,
+    Factor,
+    PriceRule,
+    Rule,
+)
 from exporters.join.projects import UNMAPPED
 from exporters.model import Scheduler
 
@@ -54,6 +66,10 @@ def _of_rule(rule: Rule, card: Card, names: Names) -> Iterator[str]:
         yield f"{rule.key}: scheduler {odd[0]!r} is none of {', '.join(_SCHEDULERS)}"
     elif schedulers and Scheduler.KUBERNETES.value not in schedulers and {NAMESPACE, QUEUE} & rule.when.keys():
         yield f"{rule.key}: it can never win: there are no {NAMESPACE}s and no {QUEUE}s in slurm"
+    elif schedulers == (Scheduler.SLURM.value,) and any(name.startswith(LABEL) for name in rule.when):
+        yield f"{rule.key}: it can never win: no job of slurm has a label"
+    elif schedulers == (Scheduler.KUBERNETES.value,) and GPUS in rule.when:
+        yield f"{rule.key}: it can never win: how many cards a workload has is known of jobs of slurm alone"
     for column, there in (("project", names.projects), ("cluster", names.clusters)):
         for told in unknown(column, values_of(rule, column), there):
             yield f"{rule.key}: {told}"

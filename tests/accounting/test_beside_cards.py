@@ -187,6 +187,25 @@ def test_a_price_that_would_miss_its_unit_is_refused(tmp_path: Path) -> None:
         cards_in(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("price", "said"),
+    [
+        ("gpu_hour: 1, when: {gpus: two}", "prices.0.when.gpus: 'two' is no number of cards: write it like 4, or 0.142"),
+        ("gpu_hour: 1, when: {ran_under: soon}", "prices.0.when.ran_under: 'soon' is not a duration"),
+        ("gpu_hour: 1, when: {scheduler: kubernetes, gpus: 2}", "prices.0: it can never win: how many cards a workload"),
+        ("gpu_hour: 1, when: {scheduler: slurm, label: {a: b}}", "prices.0: it can never win: no job of slurm has a label"),
+        ("gpu_hour: 1, core_hour: {cost: 1}", "prices.0.core_hour.cost: unknown key; known here: free, money, su"),
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_is_one_sentence_with_its_place(tmp_path: Path, price: str, said: str) -> None:
+    carded(tmp_path, f"cards: [{{name: c, currency: EUR, prices: [{{{price}}}]}}]")
+    with pytest.raises(RatingError) as error:
+        cards_in(tmp_path)
+
+    (told,) = str(error.value).splitlines()
+    assert f"2026.yaml: line 1: cards.0.{said}" in told
+
+
 def test_the_price_of_a_pod_may_depend_on_its_label_and_its_slices(engine: Engine, tmp_path: Path) -> None:
     there = site(engine, tmp_path, T0 + 3 * HOUR)
     pods = [r for r in there.lines("2026-10") if r["scheduler"] == "kubernetes" and r["disposition"] == "charged"]
