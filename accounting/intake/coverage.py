@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, delete, func, select, 
 
 from accounting.intake.day_evidence import keep_anew_after
 from accounting.store.database import next_id, read
-from accounting.store.tables import capacity, claims, holdings, records, telemetry, telemetry_days
+from accounting.store.tables import capacity, claims, holdings, records, runs_seen, telemetry, telemetry_days
 from accounting.store.tables import coverage as table
 from exporters.model import Scheduler
 from exporters.sources.kubernetes.past.kube_past import RECOVERED
@@ -87,6 +87,9 @@ def forget_future(connection: Connection, recorder: str, places: Collection[tupl
         mine = (c.source == source, c.cluster == cluster, c.kind.in_((LIVE, ROUND, WHOLE)))
         connection.execute(delete(table).where(*mine, c.start_at > now))
         connection.execute(update(table).where(*mine, c.end_at > now).values(end_at=now))
+        runs = (runs_seen.c.source == source, runs_seen.c.cluster == cluster)
+        for moment in (runs_seen.c.first_at, runs_seen.c.last_at, runs_seen.c.gone_at):
+            connection.execute(update(runs_seen).where(*runs, moment > now).values({moment.name: now}))
     sources = sorted({source for source, _ in places})
     connection.execute(delete(capacity).where(shown.source.in_(sources), shown.start_at > now))
     connection.execute(update(capacity).where(shown.source.in_(sources), shown.end_at > now).values(end_at=now))

@@ -11,20 +11,24 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from accounting.intake.history import IntakeReport, cursor, ingest_history
+from accounting.intake.live.live_recorder import LedgerRecorder
 from accounting.intake.open_runs import GRACE, LATE, Doubt
 from accounting.intake.rejects import rejects
+from accounting.ledger.reconcile_range import Site, reconcile_range
 from accounting.periods.check import check
+from accounting.reconcile.rule import Rules
 from exporters.model import Claim, Record, Reject
 from exporters.recorder import SourceReading
 from exporters.sources.base import SourceError
 from tests.accounting import views
 from tests.accounting.conftest import NewLedger
-from tests.accounting.readings import days
+from tests.accounting.readings import days, same_name
 from tests.accounting.site import DAY, T0, History, ended, gn, held, node, run, running, slurm_job, without
 from tests.accounting.test_recording import record, round_, slurm
 
 HOUR = 3600
 CARDS = [node(gn(1))]
+EVERYWHERE = Site(same_name, lambda *_: "llm", borders=lambda *_: (), settings="the same in every run")
 
 
 def shown(engine: Engine, at: int, *claims: Claim, complete: bool = True, rejected: Sequence[Reject] = ()) -> None:
@@ -54,6 +58,22 @@ def test_an_end_that_came_late_is_asked_for_by_id_however_old_it_is(engine: Engi
     assert (1, 1) == (report.asked, report.charged)
     assert [("1", T0 + 60, T0 + 2 * HOUR)] == spans(engine)
     assert [] == doubts(engine)
+    assert [] == check(engine)
+
+
+def test_a_run_that_a_clock_ahead_saw_go_was_seen_no_later_than_the_clock_says_now(engine: Engine) -> None:
+    """Nor is it somebody's hand that takes back that all of the cluster was shown then."""
+    now = T0 + HOUR
+    recorder = LedgerRecorder(engine, gap=60.0, clock=lambda: now)
+    shows, empty = [held(1, 1, T0 + 60, None)], list[Claim]()
+    for at in range(now - 100, now + 451, 50):
+        recorder.record(round_(at, replace(slurm(at, shows if at < now + 350 else empty, CARDS), complete=True)))
+    reconcile_range(engine, T0, now + 450, EVERYWHERE, Rules(), now=now + 450)
+    for at in (now - 20, now):
+        recorder.record(round_(at, replace(slurm(at, empty, CARDS), complete=True)))
+    ingest(engine, History([running(1, T0 + 60)]), now + 60)
+
+    assert [("1", T0 + 60, now - 20)] == spans(engine)
     assert [] == check(engine)
 
 
