@@ -24,7 +24,10 @@ Examples:
     "--html", is_flag=True, help="Also pages for people: PERIOD.html, and PERIOD/PROJECT.html for each project."
 )
 @click.option("--parquet", is_flag=True, help="Also chargeback-PERIOD.parquet: the same lines, typed.")
-def statement(period: str, config_file: Path, out: Path, html: bool, parquet: bool) -> None:
+@click.option(
+    "--focus", is_flag=True, help="Also focus-cost-and-usage-PERIOD.csv and .parquet: what is paid, as FOCUS 1.4."
+)
+def statement(period: str, config_file: Path, out: Path, html: bool, parquet: bool, focus: bool) -> None:
     """Write the chargeback of a month: chargeback-PERIOD.csv, its summary and its notes.
 
     All files of a call are made from one reading of the books, so they agree to the cent.
@@ -35,7 +38,8 @@ def statement(period: str, config_file: Path, out: Path, html: bool, parquet: bo
     from exporters.config import load
 
     config = load(config_file)
-    written = book.write_statement(config, period, out, every_file(config, out, html=html, parquet=parquet))
+    more = every_file(config, out, html=html, parquet=parquet, focus=focus)
+    written = book.write_statement(config, period, out, more)
     for path in written:
         click.echo(path)
     for path in take_away(out, period, written) if html else ():

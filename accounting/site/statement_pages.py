@@ -15,6 +15,7 @@ from accounting.rates.rating import RatingError
 from accounting.site import book
 from accounting.site.known_months import month_names
 from accounting.statements import Statement
+from accounting.statements.columnar.focus import Bill, focus_csv, focus_parquet
 from accounting.statements.columnar.parquet import chargeback_parquet
 from accounting.statements.doubts import doubts
 from accounting.statements.html.formats import Formats
@@ -62,14 +63,26 @@ def _sum(config: Config, engine: Engine, period: Period) -> MonthSum | None:
     return MonthSum(period.name, at.rates.currency, sums.by_project, sums.amounts)
 
 
-def every_file(config: Config, folder: Path, *, html: bool, parquet: bool) -> book.More:
+def every_file(
+    config: Config, folder: Path, *, html: bool = False, parquet: bool = False, focus: bool = False
+) -> book.More:
     """The files that are asked for besides the chargeback (`accounting.site.book.write_statement`)."""
 
     def files(engine: Engine, period: Period, statement: Statement) -> Mapping[Path, Iterable[str | bytes]]:
         typed = {folder / f"chargeback-{period.name}.parquet": chargeback_parquet(statement)} if parquet else {}
-        return {**typed, **(page_files(pages_of(config, engine, period, statement), folder) if html else {})}
+        costs: Mapping[Path, Iterable[bytes]] = focus_files(config.site, folder, period, statement) if focus else {}
+        return {**typed, **costs, **(page_files(pages_of(config, engine, period, statement), folder) if html else {})}
 
     return files
+
+
+def focus_files(site: str, folder: Path, period: Period, statement: Statement) -> Mapping[Path, Iterable[bytes]]:
+    """The month as a FOCUS dataset, as CSV and as Parquet."""
+    name, bill = f"focus-cost-and-usage-{period.name}", Bill(site, period)
+    return {
+        folder / f"{name}.csv": focus_csv(statement, bill),
+        folder / f"{name}.parquet": focus_parquet(statement, bill),
+    }
 
 
 def page_files(pages: Pages, folder: Path) -> Mapping[Path, Iterable[str]]:

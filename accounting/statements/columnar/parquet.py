@@ -17,7 +17,7 @@ from accounting.statements.csvtext import printable
 from accounting.statements.hours import DECIMALS
 from accounting.statements.lines import PIECE
 
-_DIGITS = 38
+DIGITS = 38
 """Digits of a decimal: as many as Parquet's 128 bits hold."""
 
 _SCALES = {
@@ -33,8 +33,8 @@ _SCALES = {
 
 def chargeback_parquet(statement: Statement) -> Iterator[bytes]:
     """Yield ``chargeback-YYYY-MM.parquet``, some lines at a time; of an open month with the column `STATE`."""
-    sink = _Sink()
-    scales = {**_SCALES, "amount": statement.minor_digits, "unit_price": _longest(statement.lines["unit_price"])}
+    sink = Sink()
+    scales = {**_SCALES, "amount": statement.minor_digits, "unit_price": longest(statement.lines["unit_price"])}
     writer = None
     for first in range(0, max(statement.lines.height, 1), PIECE):
         part = typed(statement, first, PIECE, scales).to_arrow()
@@ -50,7 +50,7 @@ def typed(statement: Statement, first: int, count: int, scales: dict[str, int]) 
     """Some lines with typed columns; ``scales`` are the decimals of those that are numbers."""
     texts = cells(statement, first, count, printable)
     texts = texts.with_columns(pl.when(pl.col(name) != "").then(pl.col(name)).alias(name) for name in texts.columns)
-    numbers = (pl.col(name).cast(pl.Decimal(_DIGITS, scale)) for name, scale in scales.items())
+    numbers = (pl.col(name).cast(pl.Decimal(DIGITS, scale)) for name, scale in scales.items())
     times = (
         pl.col(name).str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us", time_zone="UTC") for name in ("start", "end")
     )
@@ -58,13 +58,13 @@ def typed(statement: Statement, first: int, count: int, scales: dict[str, int]) 
     return made if statement.as_of is None else made.with_columns(pl.lit(statement.state).alias(STATE))
 
 
-def _longest(prices: pl.Series) -> int:
+def longest(prices: pl.Series) -> int:
     """The most decimals that a price has, so that none loses one."""
     longest = prices.unique().cast(pl.String).str.split(".").list.get(1, null_on_oob=True).str.len_chars().max()
     return int(longest) if isinstance(longest, int) else 0
 
 
-class _Sink:
+class Sink:
     """Somewhere to write for Arrow, from which what was written is taken piece by piece."""
 
     def __init__(self) -> None:
@@ -73,17 +73,20 @@ class _Sink:
         self.closed = False
 
     def write(self, data: bytes) -> int:
+        """Keep what Arrow wrote until it is taken."""
         self._parts.append(bytes(data))
         self._at += len(data)
         return len(data)
 
     def tell(self) -> int:
+        """Bytes written until now, those that were taken included."""
         return self._at
 
     def flush(self) -> None:
         """Nothing is held back."""
 
     def close(self) -> None:
+        """No more is written; what was can still be taken."""
         self.closed = True
 
     def taken(self) -> bytes:
