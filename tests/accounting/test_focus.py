@@ -7,19 +7,24 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 
 import polars as pl
 import pytest
 from hypothesis import given, settings
+from sqlalchemy import Engine
 
-from accounting.rates.rating import Rates
+from accounting.rates.rating import Distribution, Rates
 from accounting.statements import Statement
 from accounting.statements.columnar.focus import Bill, focus_csv, focus_parquet
+from accounting.statements.lines import Cards, stated
 from accounting.store.calendar import period_named
+from exporters.model import Disposition
 from tests.accounting import focus_rules
+from tests.accounting.october import october
 from tests.accounting.plain_lines import Usage
-from tests.accounting.produced import alike, produced
-from tests.accounting.usages import OCTOBER, charged, pencil_month, slurm, wild_usages
+from tests.accounting.produced import alike, produced, tables
+from tests.accounting.usages import OCTOBER, RATES, charged, nobodys, pencil_month, slurm, wild_usages
 
 BILL = Bill("hall", period_named("2026-10"))
 
@@ -167,3 +172,38 @@ def test_a_broken_file_is_noticed(finding: str) -> None:
     MUTATIONS[finding](rows)
 
     assert finding in focus_rules.wrong(rows)
+
+
+def test_a_share_of_idle_hours_is_an_amount_without_a_quantity() -> None:
+    idle = Distribution(("idle",), by_owner=False, worth=Decimal("0.5"), gpu_models=())
+    used = [charged(slurm("1"), 30), nobodys(Disposition.IDLE, 100)]
+    month = produced(used, Rates({"h100": Decimal(2)}, "EUR", distribute=(idle,)))
+    rows = rows_of(month)
+    (share,) = [row for row in rows if row["ChargeCategory"] == "Adjustment"]
+
+    assert set() == focus_rules.wrong(rows)
+    assert ("50.00", "", "", "") == tuple(
+        share[name] for name in ("BilledCost", "PricingQuantity", "ContractedUnitPrice", "ResourceId")
+    )
+    assert month.amount == sum(Decimal(row["BilledCost"]) for row in rows)
+
+
+def test_a_correction_is_billed_now_for_the_time_of_its_use() -> None:
+    earlier, words = tables([charged(slurm("1"), 2, start=OCTOBER - 7200, end=OCTOBER - 3600)], "2026-09")
+    month = stated(earlier, words, Cards(RATES, {"2026-09": RATES}), "2026-10")
+    (row,) = rows_of(month)
+
+    assert set() == focus_rules.wrong([row])
+    assert ("Correction", "2026-09", "2026-10/vision", "2026-10-01T00:00:00Z", "2026-09-30T22:00:00Z") == tuple(
+        row[name] for name in ("ChargeClass", "x_Corrects", "InvoiceId", "BillingPeriodStart", "ChargePeriodStart")
+    )
+
+
+def test_both_files_are_written_beside_the_statement(engine: Engine, tmp_path: Path) -> None:
+    site = october(engine, tmp_path)
+    told = site.run("statement", "2026-10", "--focus", "--out", str(tmp_path))
+    rows = focus_rules.read((tmp_path / "focus-cost-and-usage-2026-10.csv").read_bytes())
+
+    assert str(tmp_path / "focus-cost-and-usage-2026-10.parquet") in told
+    assert set() == focus_rules.wrong(rows)
+    assert sum(Decimal(line["amount"]) for line in site.lines("2026-10")) == sum(Decimal(r["BilledCost"]) for r in rows)

@@ -34,7 +34,7 @@ _SCALES = {
 def chargeback_parquet(statement: Statement) -> Iterator[bytes]:
     """Yield ``chargeback-YYYY-MM.parquet``, some lines at a time; of an open month with the column `STATE`."""
     sink = Sink()
-    scales = {**_SCALES, "amount": statement.minor_digits, "unit_price": longest(statement.lines["unit_price"])}
+    scales = scales_of(statement)
     writer = None
     for first in range(0, max(statement.lines.height, 1), PIECE):
         part = typed(statement, first, PIECE, scales).to_arrow()
@@ -44,6 +44,11 @@ def chargeback_parquet(statement: Statement) -> Iterator[bytes]:
     if writer is not None:
         writer.close()
     yield sink.taken()
+
+
+def scales_of(statement: Statement) -> dict[str, int]:
+    """The decimals of each column that is a number."""
+    return {**_SCALES, "amount": statement.minor_digits, "unit_price": longest(statement.lines["unit_price"])}
 
 
 def typed(statement: Statement, first: int, count: int, scales: dict[str, int]) -> pl.DataFrame:
