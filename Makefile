@@ -5,7 +5,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo record-demo deb test test-fast test-matrix test-bare fuzz explore lint bench docs alerts dashboards chart lock servers clean
+.PHONY: help demo record-demo deb test test-fast test-matrix test-bare fuzz explore lint bench docs alerts dashboards chart lock servers sbom audit clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -65,6 +65,17 @@ COMPILE := $(VENV)/bin/uv pip compile --universal --python-version 3.11 --genera
 lock: $(VENV)/.package ## requirements.lock, and requirements-runtime.lock without the tools of development
 	$(COMPILE) --group dev pyproject.toml -o requirements.lock
 	$(COMPILE) --constraint requirements.lock pyproject.toml -o requirements-runtime.lock
+
+SBOM := build
+sbom: $(VENV)/.package ## what is shipped, as CycloneDX with licences: build/sbom.cdx.json and build/licences.tsv
+	$(VENV)/bin/uv venv --quiet --clear --python $(PYTHON) $(SBOM)/runtime
+	$(VENV)/bin/uv pip install --quiet --python $(SBOM)/runtime/bin/python --require-hashes -r requirements-runtime.lock
+	$(VENV)/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type application --gather-license-texts \
+	    --output-reproducible --validate --output-file $(SBOM)/sbom.cdx.json $(SBOM)/runtime/bin/python
+	$(PYTHON) packaging/licences.py $(SBOM)/sbom.cdx.json $(SBOM)/licences.tsv
+
+audit: $(VENV)/.package ## known vulnerabilities of what the runtime lock pins; says so where the database is out of reach
+	$(PYTHON) packaging/audit.py requirements-runtime.lock
 
 servers: $(VENV)/.package ## the real servers that the tests start, through apt
 	$(PYTHON) -m tests.lab.install

@@ -138,9 +138,9 @@ def test_every_folder_of_code_is_a_package() -> None:
     assert [] == sorted(folder for folder in folders if not (folder / "__init__.py").exists())
 
 
-def test_continuous_integration_runs_all_tests_and_the_matrix() -> None:
+def test_continuous_integration_looks_for_vulnerabilities_and_runs_all_tests_and_the_matrix() -> None:
     script = ROOT / ".ci/run"
 
     assert script.stat().st_mode & stat.S_IXUSR
     assert "set -euo pipefail" in script.read_text()
-    assert 'for target in test test-matrix; do\n    begun=$SECONDS\n    make "$target"\n' in script.read_text()
+    assert 'for target in audit test test-matrix; do\n    begun=$SECONDS\n    make "$target"\n' in script.read_text()
