@@ -192,3 +192,11 @@ def test_every_fault_of_the_reliability_page_is_held_by_a_test_that_there_is() -
 
     assert set() == set(named) - there
     assert len(faults) == len(named) > 30
+
+
+def test_every_series_that_takes_the_place_of_another_is_served() -> None:
+    named = set(re.findall(r"meterbridge_[a-z_]+", (DOCS / "migrate.md").read_text()))
+    served = set(re.findall(r"^\| `(meterbridge_[a-z_]+)`", (DOCS / "metrics.md").read_text(), re.MULTILINE))
+
+    assert set() == named - served
+    assert len(named) > 8
