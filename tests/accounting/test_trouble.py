@@ -39,6 +39,7 @@ ASKING = [
     ("seal", "2026-10"),
     ("settle", "2026-10"),
     ("statement", "2026-10"),
+    ("usage", "2026-10"),
 ]
 """Every verb that asks the books or works on what is in them; none of them begins a ledger."""
 
@@ -61,6 +62,7 @@ OF_A_MONTH = [
     ("seal", "{}"),
     ("settle", "{}"),
     ("statement", "{}"),
+    ("usage", "{}"),
 ]
 
 
