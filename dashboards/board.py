@@ -9,7 +9,7 @@ from typing import Any
 from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.models import dashboard as model
 
-from dashboards import variables
+from dashboards.parts import SOURCE, cluster, datasource
 
 TAG = "meterbridge"
 Panels = Sequence[Any]
@@ -25,8 +25,11 @@ def board(
     *,
     since: str = "now-6h",
     refresh: str = "1m",
+    marks: Sequence[tuple[str, str, str]] = (),
 ) -> build.Dashboard:
-    """A board with the uid ``meterbridge-<name>``. ``sections`` are headings and the panels below them."""
+    """A board with the uid ``meterbridge-<name>``. ``sections`` are headings and the panels below them, ``marks`` the moments
+    that are drawn across all of them: name, query and colour.
+    """
     links = (
         build.DashboardLink("meterbridge")
         .type(model.DashboardLinkType.DASHBOARDS)
@@ -46,11 +49,15 @@ def board(
         .refresh(refresh)
         .timezone("browser")
         .link(links)
-        .with_variable(variables.datasource())
-        .with_variable(variables.cluster())
+        .with_variable(datasource())
+        .with_variable(cluster())
     )
     for variable in chosen:
         found = found.with_variable(variable)
+    for mark, expr, colour in marks:
+        found = found.annotation(
+            build.AnnotationQuery().name(mark).datasource(SOURCE).enable(True).icon_color(colour).expr(expr)
+        )
     number = count(1)  # every panel needs an id of its own, and keeps it while nothing before it changes
     for heading, panels in sections:
         found = found.with_row(build.Row(heading).id(next(number)))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from dashboards.board import board
-from dashboards.parts import COLOURS, COUNT, bars, named, number, rows, to
-from dashboards.variables import choice
+from dashboards.parts import COLOURS, COUNT, bars, choice, named, number, rows, to
 
 _MONTH = 'period=~"$period"'
 _ALL = f"sum(meterbridge_ledger_gpu_seconds{{{_MONTH}}})"
@@ -209,7 +208,7 @@ def chargeback() -> Dashboard:
                         {"period": named("month"), "state": named("state")},
                         "meterbridge_ledger_period_info",
                         span=12,
-                        height=6,
+                        height=5,
                     ),
                     rows(
                         "Histories",
@@ -221,7 +220,7 @@ def chargeback() -> Dashboard:
                         },
                         "meterbridge_ledger_intake_position_timestamp_seconds * 1000",
                         span=12,
-                        height=6,
+                        height=5,
                     ),
                 ],
             ),

@@ -6,8 +6,7 @@ from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from dashboards.board import board
 from dashboards.faults import NOTHING, port_faults
-from dashboards.parts import COUNT, JOB, lines, named, number, query, rows, to
-from dashboards.variables import choice
+from dashboards.parts import COUNT, JOB, choice, lines, named, number, query, rows, to
 
 _AT = '{node=~"$node",device=~"$device"}'
 _OF = (
@@ -145,6 +144,7 @@ def fabric() -> Dashboard:
                         f" * on ({JOB}) group_left(display_id) topk by ({JOB}) (1,"
                         ' last_over_time(meterbridge_job_info{cluster=~"$cluster"}[$__range]))',
                         span=24,
+                        height=6,
                     ),
                 ],
             ),
@@ -160,6 +160,7 @@ def fabric() -> Dashboard:
                             _PORT,
                         ),
                         unit="percentunit",
+                        steps=((None, "transparent"), (0.05, "orange"), (0.2, "red")),
                         span=8,
                     ),
                     lines(
@@ -190,6 +191,7 @@ def fabric() -> Dashboard:
                         "Packets a second that a port discarded.",
                         query(_top("discards"), _PORT),
                         unit="pps",
+                        steps=((None, "transparent"), (100, "orange")),
                         span=8,
                     ),
                     lines(
@@ -207,6 +209,7 @@ def fabric() -> Dashboard:
                         "Expired acknowledgement timers a second, by port.",
                         query(_top("ack_timeouts"), _PORT),
                         unit="ops",
+                        steps=((None, "transparent"), (1, "orange")),
                         span=8,
                     ),
                 ],
@@ -220,7 +223,8 @@ def fabric() -> Dashboard:
                         "bonds with a link that is down.",
                         {**port, "what": named("what"), "Value #A": named("value", unit=COUNT)},
                         f"{port_faults(_AT)} {NOTHING}",
-                        span=16,
+                        span=13,
+                        height=7,
                         sort="Value #A",
                     ),
                     rows(
@@ -235,6 +239,7 @@ def fabric() -> Dashboard:
                         'label_replace(max by (node, scheduler) (meterbridge_node_scheduler_up{node=~"$node"}) == 0, "what",'
                         f' "out of service", "", "") {NOTHING}',
                         span=8,
+                        height=7,
                     ),
                     number(
                         "Lossless priorities",
@@ -242,7 +247,8 @@ def fabric() -> Dashboard:
                         "max by (priority) (meterbridge_rdma_lossless_priority_info)",
                         legend="{{priority}}",
                         words=True,
-                        span=4,
+                        span=3,
+                        height=7,
                     ),
                 ],
             ),

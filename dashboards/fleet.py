@@ -126,6 +126,7 @@ def fleet() -> Dashboard:
                         "max by (scheduler, cluster, job_id)"
                         f' (max_over_time(meterbridge_orphaned_gpus{{cluster=~"$cluster"}}[$__range])) * {by_name()} > 0',
                         span=8,
+                        height=6,
                         sort="Value #A",
                     ),
                     rows(
@@ -142,6 +143,7 @@ def fleet() -> Dashboard:
                         "max by (scheduler, cluster, job_id, opponent)"
                         f' (max_over_time(meterbridge_disputed_gpus{{cluster=~"$cluster"}}[$__range])) * {by_name()} > 0',
                         span=8,
+                        height=6,
                         sort="Value #A",
                     ),
                     rows(
@@ -154,6 +156,7 @@ def fleet() -> Dashboard:
                         },
                         f"sum by (scheduler, cluster) ({_WAITS})",
                         span=8,
+                        height=6,
                         sort="Value #A",
                     ),
                 ],
@@ -167,7 +170,7 @@ def fleet() -> Dashboard:
                         f"count(count by (node, gpu) ({card_faults()})) or vector(0)",
                         steps=((None, "green"), (1, "orange")),
                         span=4,
-                        height=10,
+                        height=7,
                     ),
                     rows(
                         "What cards report",
@@ -181,7 +184,7 @@ def fleet() -> Dashboard:
                         },
                         f"{card_faults()} or {switch_faults()} {NOTHING}",
                         span=20,
-                        height=10,
+                        height=7,
                         sort="Value #A",
                     ),
                 ],

@@ -39,12 +39,14 @@ def itself() -> Dashboard:
                         "Age of the oldest source's data at the last join.",
                         f"max(meterbridge_source_age_seconds{_S})",
                         unit="s",
+                        steps=((None, "green"), (600, "red")),
                     ),
                     number(
                         "Join",
                         "How long the last join took.",
                         "max(meterbridge_join_duration_seconds)",
                         unit="s",
+                        steps=((None, "green"), (5, "orange")),
                         decimals=2,
                     ),
                     number(
@@ -116,6 +118,7 @@ def itself() -> Dashboard:
                         "Age of each source's data at the join.",
                         query(f"meterbridge_source_age_seconds{_S} < +Inf", _NAME),
                         unit="s",
+                        steps=((None, "transparent"), (600, "red")),
                         span=8,
                     ),
                     lines(

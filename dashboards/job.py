@@ -6,21 +6,23 @@ from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from dashboards.board import board
 from dashboards.faults import NOTHING, card_faults
+from dashboards.job_machines import host, network, targets
 from dashboards.job_queries import (
     CARDS,
     CHOICES,
+    ENDS,
     ID,
     JOB,
     PORTS,
+    STARTS,
+    alerts_about,
     busy_by_kind,
     cards_by_node,
     in_range,
     job_rate,
-    port_rate,
     why_it_is_slow,
 )
-from dashboards.parts import lines, named, number, query, rows, to
-from dashboards.variables import choice
+from dashboards.parts import choice, lines, named, number, query, rows, to
 
 
 def job() -> Dashboard:
@@ -47,6 +49,7 @@ def job() -> Dashboard:
                 ordered=True,
                 regex='/display_id="(?<text>[^"]*)".*job_id="(?<value>[^"]*)"/',
             ),
+            targets(),
         ],
         [
             (
@@ -59,16 +62,15 @@ def job() -> Dashboard:
                         {"why": named("why"), "Value #A": named("how much", decimals=2)},
                         why_it_is_slow(),
                         span=14,
-                        height=6,
+                        height=5,
                     ),
                     rows(
                         "Alerts about it",
                         "What fires now about the job, its machines or its cards.",
                         {"alertname": named("alert"), "severity": named("severity"), "node": named("machine")},
-                        f'max by (alertname, severity, node) (ALERTS{{alertstate="firing",job_id=~"{ID}"}})'
-                        ' or on () label_replace(vector(0), "alertname", "none", "", "")',
+                        alerts_about(),
                         span=10,
-                        height=6,
+                        height=5,
                     ),
                 ],
             ),
@@ -132,6 +134,7 @@ def job() -> Dashboard:
                         "Part of the card-seconds observed in which tensor cores were busy.",
                         f"{in_range('gpu_tensor_active_seconds')} / {in_range('gpu_observed_seconds')}",
                         unit="percentunit",
+                        span=5,
                     ),
                     number(
                         "Energy",
@@ -139,6 +142,7 @@ def job() -> Dashboard:
                         f"{in_range('gpu_energy_joules')} / 3.6e6",
                         unit="kwatth",
                         decimals=1,
+                        span=5,
                     ),
                     number(
                         "Coverage",
@@ -146,18 +150,21 @@ def job() -> Dashboard:
                         f"{in_range('gpu_samples')} / {in_range('gpu_samples_expected')}",
                         unit="percentunit",
                         steps=((None, "red"), (0.9, "orange"), (0.99, "green")),
+                        span=5,
                     ),
                     number(
                         "Disputed cards",
                         "Cards of the job that somebody else holds, too, with no link between the two.",
                         f"sum(max_over_time(meterbridge_disputed_gpus{JOB}[$__range])) or vector(0)",
                         steps=((None, "text"), (0.001, "red")),
+                        span=5,
                     ),
                     number(
                         "Orphaned cards",
                         "Cards that the job held and the pods it made did not use: the most at once in the time shown.",
                         f"sum(max_over_time(meterbridge_orphaned_gpus{JOB}[$__range])) or vector(0)",
                         steps=((None, "text"), (0.001, "orange")),
+                        span=4,
                     ),
                 ],
             ),
@@ -178,6 +185,7 @@ def job() -> Dashboard:
                         "Busy part of the time of each card in the job's hands, as last read.",
                         query(f"meterbridge_card_engine_active_ratio * {CARDS}", "{{node}} GPU {{gpu}}"),
                         unit="percentunit",
+                        steps=((None, "transparent"), (0.02, "orange")),
                         most=1,
                     ),
                     lines(
@@ -247,6 +255,7 @@ def job() -> Dashboard:
                         },
                         f"{card_faults(f'* {CARDS}')} {NOTHING}",
                         span=12,
+                        height=6,
                         sort="Value #A",
                     ),
                     rows(
@@ -262,6 +271,7 @@ def job() -> Dashboard:
                         f"sum by (node) (meterbridge_rdma_port_up * {PORTS})",
                         f"max by (node) (meterbridge_rdma_port_up * {PORTS}) * on () group_left() max(meterbridge_job_rdma_ports{JOB})",
                         span=12,
+                        height=6,
                     ),
                     rows(
                         "Whose cards",
@@ -273,6 +283,7 @@ def job() -> Dashboard:
                         },
                         f"max by (node, gpu, uuid) (last_over_time(meterbridge_job_card_info{JOB}[$__range]))",
                         span=12,
+                        height=7,
                     ),
                     rows(
                         "Linked",
@@ -288,56 +299,12 @@ def job() -> Dashboard:
                         f"max_over_time(meterbridge_job_linked_gpus{JOB}[$__range])"
                         f' or max_over_time(meterbridge_job_linked_gpus{{outer_cluster=~"$cluster",outer_job_id=~"{ID}"}}[$__range])',
                         span=12,
+                        height=7,
                     ),
                 ],
             ),
-            (
-                "Between cards and machines",
-                [
-                    lines(
-                        "NVLink",
-                        "Bytes a second between the job's cards of one machine, headers included.",
-                        query(job_rate("nvlink_transmit_bytes"), "sent"),
-                        query(job_rate("nvlink_receive_bytes"), "received", ref="B"),
-                        unit="Bps",
-                        span=8,
-                    ),
-                    lines(
-                        "RoCE by machine",
-                        "Bytes a second through the RDMA ports of each of the job's machines. Ports that it shares count "
-                        "whole.",
-                        query(port_rate("transmit_bytes"), "{{node}} sent"),
-                        query(port_rate("receive_bytes"), "{{node}} received", ref="B"),
-                        unit="Bps",
-                        span=8,
-                    ),
-                    lines(
-                        "Paused by the network, by machine",
-                        "Part of the time in which the network paused the job's machines (victims), all ports of a "
-                        "machine together.",
-                        query(port_rate("pause_received_seconds"), "{{node}}"),
-                        unit="percentunit",
-                        span=8,
-                    ),
-                    lines(
-                        "Pausing the network, by machine",
-                        "Part of the time in which the job's machines paused the network: the slow receivers.",
-                        query(port_rate("pause_transmitted_seconds"), "{{node}}"),
-                        unit="percentunit",
-                        span=8,
-                    ),
-                    lines(
-                        "Congestion marks and losses",
-                        "Packets a second on the job's ports: marked on the way, out of sequence, sent again.",
-                        query(port_rate("ce_marked_packets"), "marked on {{node}}", ref="D"),
-                        query(port_rate("receive_packets"), "received by {{node}}", ref="E"),
-                        query(job_rate("rdma_ce_marked_packets"), "marked"),
-                        query(job_rate("rdma_out_of_sequence_packets"), "out of sequence", ref="B"),
-                        query(job_rate("rdma_retransmissions"), "sent again", ref="C"),
-                        unit="pps",
-                        span=8,
-                    ),
-                ],
-            ),
+            ("Between cards and machines", network()),
+            ("CPU, memory and files", host()),
         ],
+        marks=(("holds cards from here", STARTS, "green"), ("holds none any more", ENDS, "red")),
     )

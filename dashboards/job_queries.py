@@ -19,6 +19,17 @@ CHOICES = (
 """The jobs of the time shown, first the one of whose cards most is known."""
 
 
+_BY_JOB = "max by (scheduler, cluster, job_id)"
+STARTS = (
+    f"{_BY_JOB} (meterbridge_job_gpus{JOB})"
+    f" unless {_BY_JOB} (last_over_time(meterbridge_job_gpus{JOB}[1d] offset $__interval))"
+)
+"""The moment from which the job holds cards. It is seen again after an exporter's restart, which is no start."""
+
+ENDS = f"{_BY_JOB} (meterbridge_job_final{JOB}) unless {_BY_JOB} (meterbridge_job_final{JOB} offset $__interval)"
+"""The moment from which it holds none."""
+
+
 def job_rate(name: str) -> str:
     """A counter of the job, per second."""
     return f"sum(rate(meterbridge_job_{name}_total{JOB}[$__rate_interval]))"
@@ -60,6 +71,16 @@ def busy_by_kind() -> str:
         ("FP16 cores", "fp16_active_ratio"),
     )
     return " or ".join(f'label_replace({mean_of_cards(name)}, "kind", "{kind}", "", "")' for kind, name in kinds)
+
+
+def alerts_about() -> str:
+    """What fires about the job, and about its machines without naming a job: a lost machine, an NVSwitch."""
+    return (
+        "max by (alertname, severity, node) ("
+        f'ALERTS{{alertstate="firing",job_id=~"{ID}"}} or (ALERTS{{alertstate="firing",job_id=""}}'
+        f" and on (node) last_over_time(meterbridge_job_card_info{JOB}[15m])))"
+        ' or on () label_replace(vector(0), "alertname", "none", "", "")'
+    )
 
 
 def why_it_is_slow() -> str:

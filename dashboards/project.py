@@ -5,8 +5,7 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from dashboards.board import board
-from dashboards.parts import COLOURS, COUNT, JOB, bars, by_name, lines, named, number, query, rows, to
-from dashboards.variables import choice
+from dashboards.parts import COLOURS, COUNT, JOB, bars, by_name, choice, lines, named, number, query, rows, to
 
 _OF = '{project=~"$project",cluster=~"$cluster"}'
 _JOBS = f"last_over_time(meterbridge_job_info{_OF}[$__range])"

@@ -20,6 +20,10 @@ FIELDS = {
     Field.TENSOR_ACTIVE: ("DCGM_FI_PROF_PIPE_TENSOR_ACTIVE", "nobody sees whether tensor cores are used"),
     Field.MEMORY_USED: ("DCGM_FI_DEV_FB_USED", "no memory on any board"),
     Field.ENERGY: ("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", "energy is power added up, or none"),
+    Field.NVLINK_HEALTH: (
+        "DCGM_EXP_GPU_HEALTH_STATUS",
+        "GpuNvlinkDown cannot fire: an NVLink that goes is told by XID 74 alone, one that never came up by nothing",
+    ),
     Field.NVLINK_TX: ("DCGM_FI_PROF_NVLINK_TX_BYTES", "no NVLink traffic by job"),
 }
 """Fields of dcgm-exporter that boards and alerts use, and what is missing without each."""

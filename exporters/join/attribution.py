@@ -167,7 +167,6 @@ def attribute(
         memory.devices(tuple(names)),
         [row for part in parts.values() for row in part.card_rows],
         [row for part in parts.values() for row in part.node_rows],
-        frozenset(c.job for m, there in claims.items() if not shard.owns(m) for c in there),
         frozenset(machine for machine, part in parts.items() if part.unequal),
         strays(samples, {m for m in {*nodes, *claims} if nodes[m] or claims[m]}) if any(nodes.values()) else {},
     )

@@ -145,9 +145,8 @@ class Picture:
     ``devices`` are the names of ``cards``; ``card_rows`` say which card is in whose hands,
     ``node_rows`` what each machine's cards are.
     ``ports`` are the ports read lately, each on its machine. ``nodes_up`` says whether a machine takes work, by
-    (machine, scheduler, cluster), of schedulers that were read lately. ``elsewhere`` are jobs with claims on
-    machines of other shards. ``unequal`` are machines on which Slurm's numbers for cards are not NVML's; ``strays`` the
-    devices read as of a machine that no scheduler has, by its name.
+    (machine, scheduler, cluster), of schedulers that were read lately. ``unequal`` are machines on which Slurm's
+    numbers for cards are not NVML's; ``strays`` the devices read as of a machine that no scheduler has, by its name.
     """
 
     at: float
@@ -166,7 +165,6 @@ class Picture:
     devices: Devices = field(default_factory=lambda: Devices(()))
     card_rows: Sequence[CardRow] = ()
     node_rows: Sequence[NodeRow] = ()
-    elsewhere: frozenset[JobKey] = frozenset()
     unequal: frozenset[str] = frozenset()
     strays: Mapping[str, int] = field(default_factory=dict)
 

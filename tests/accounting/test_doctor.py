@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 from accounting.doctor.books import books
 from accounting.doctor.examine import examine
 from accounting.doctor.finding import Finding, Level, as_json, as_text, look, unseen, well, wrong
-from accounting.doctor.joined import joined, near_names
+from accounting.doctor.joined import FIELDS, joined, near_names
 from accounting.doctor.monitoring import GROUPS, grafana, prometheus
 from accounting.doctor.slurm_settings import as_of, judged, parse, slurm_settings
 from accounting.doctor.sources import sources
@@ -199,7 +199,7 @@ def of_site(collector: Collector, dcgm: bool = True) -> list[Finding]:
     return list(joined(collector.join(), collector.nodes(), dcgm))
 
 
-ALL = dict.fromkeys((Field.ENGINE_ACTIVE, Field.TENSOR_ACTIVE, Field.MEMORY_USED, Field.ENERGY, Field.NVLINK_TX), 0.5)
+ALL = dict.fromkeys(FIELDS, 0.5)
 
 
 def test_a_site_that_is_joined_well_has_nothing_wrong() -> None:

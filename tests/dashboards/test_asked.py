@@ -70,7 +70,9 @@ def asked(reader: Reader) -> tuple[Asked, dict[str, float]]:
     slowest: dict[str, float] = defaultdict(float)
     for name, board in boards().items():
         for choice, chosen in choices(reader, board):
-            for panel in panels(board):
+            drawn = board["annotations"].get("list", ())
+            marks = [{"title": mark["name"], "targets": [{**mark, "refId": "A"}]} for mark in drawn]
+            for panel in (*panels(board), *marks):
                 for target in panel["targets"]:
                     answer = patiently(reader, target, chosen)
                     found[name, panel["title"], target["refId"]][choice] = len(answer.series)

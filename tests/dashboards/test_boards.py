@@ -42,6 +42,8 @@ def targets() -> Iterator[tuple[str, str, str]]:
         for panel in panels(board):
             for target in panel["targets"]:
                 yield name, panel["title"], target["expr"]
+        for mark in board.get("annotations", {}).get("list", ()):
+            yield name, mark["name"], mark["expr"]
 
 
 def test_the_committed_json_is_what_the_code_makes() -> None:

@@ -293,7 +293,7 @@ def test_a_reading_is_on_the_machine_that_its_host_names_or_by_rule_on_one_of_th
     assert ["10.0.0.9", "gn01", "gn02"] == [use.machine for use in picture.cards]
 
 
-def test_jobs_with_claims_on_another_shards_machines_are_elsewhere_and_no_others() -> None:
+def test_a_shard_joins_its_own_machines_alone() -> None:
     wide, here, there = (w.slurm_job(n) for n in (1, 2, 3))
     claims = [w.slurm_claim(wide, m, 1000, (0,)) for m in ("gn01", "gn04")]
     claims += [w.slurm_claim(here, "gn04", 1000, (1,)), w.slurm_claim(there, "gn01", 1000, (1,))]
@@ -303,7 +303,7 @@ def test_jobs_with_claims_on_another_shards_machines_are_elsewhere_and_no_others
     picture = attribute(readings, machines_of(nodes, claims), {}, grace=60, now=NOW, shard=Shard(0, 2))
 
     assert {"gn04"} == {h.machine for h in picture.held}
-    assert {wide.key, there.key} == picture.elsewhere
+    assert {wide.key, here.key} == {h.claim.job for h in picture.held}
     assert {("gn04", "slurm", "lab")} == picture.nodes_up.keys()
 
 

@@ -22,6 +22,7 @@ from demo.site import EVERY, DemoSite
 from exporters import build
 from exporters.config import parse
 from tests.lab.daemons import wait_for
+from tests.lab.demo_hosts import host_pages
 from tests.lab.grafana import Span
 from tests.lab.prometheus import Prometheus, promtool
 
@@ -67,7 +68,10 @@ def _month(root: Path, file: TextIO, every: int) -> Span:
                 collector.join()
                 page = collector.page()
                 if page:
-                    _write(file, page.body().decode(), "meterbridge", moment)
+                    text = page.body().decode()
+                    _write(file, text, "meterbridge", moment)
+                    for job, instance, hosts in host_pages(text, moment):
+                        _write(file, hosts, job, moment, instance)
             end = site.now
             for cluster in config.slurm:
                 book.ingest(config, cluster, int(site.now))
@@ -100,9 +104,9 @@ def _service_pages(url: str) -> list[str]:
     return [get("/metrics"), get("/api/v1/metrics")]
 
 
-def _write(file: TextIO, page: str, job: str, at: int) -> None:
+def _write(file: TextIO, page: str, job: str, at: int, instance: str = "") -> None:
     """A page as OpenMetrics samples with a time, and with the labels that Prometheus gives a target."""
-    target = f'instance="{job}.example:9810",job="{job}"'
+    target = f'instance="{instance or f"{job}.example:9810"}",job="{job}"'
     for line in page.splitlines():
         found = _SAMPLE.match(line)
         if found:

@@ -1,9 +1,10 @@
 """Boards drawn without Grafana: layout, queries, data and the text of every number are real, the brush is ours.
 
-    python -m tests.lab.draw OUT [light|dark]
+    python -m tests.lab.draw OUT [light|dark|both] [WIDTH ...]
 
-draws every board over the demo's month, as HTML and as a picture (Chromium). For eyes, and for the README. Numbers are
-put into words by Grafana's own package (`tests.lab.grafana_data`), since what a unit does to a value is its own matter.
+draws every board over the demo's month, as HTML and as a picture (Chromium), WIDTH pixels wide (1920). For eyes, and
+for the README. Numbers are put into words by Grafana's own package (`tests.lab.grafana_data`): what a unit does to a
+value is its own matter.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from tests.lab.servers import program
 Point = tuple[float, float, float]
 """Time, and the lower and the upper edge of what is drawn there."""
 
-COLUMN, ROW, GAP = 79, 30, 8
+ROW, GAP = 30, 8
 NAMED = {
     "green": "#73bf69", "blue": "#5794f2", "yellow": "#f2cc0c", "red": "#f2495c", "purple": "#b877d9",
     "orange": "#ff9830", "text": "currentColor", "transparent": "none",
@@ -49,17 +50,18 @@ td, th {{ padding: 2px 6px; border-top: 1px solid {3}; text-align: left; white-s
 """
 
 
-def draw(board: Mapping[str, Any], reader: Reader, theme: str) -> str:
-    """A board as one HTML page."""
+def draw(board: Mapping[str, Any], reader: Reader, theme: str, wide: int = 1920) -> str:
+    """A board as one HTML page, ``wide`` pixels wide."""
+    column = (wide - 24) // 24
     chosen = reader.defaults(board, reader.choices(board))
     parts = []
     bottom = 0
     for panel in board["panels"]:
         box = panel["gridPos"]
         x, y, w, h = (
-            box["x"] * COLUMN,
+            box["x"] * column,
             40 + box["y"] * (ROW + GAP),
-            box["w"] * COLUMN - GAP,
+            box["w"] * column - GAP,
             box["h"] * (ROW + GAP) - GAP,
         )
         bottom = max(bottom, y + h)
@@ -138,6 +140,14 @@ def _lines(panel: Mapping[str, Any], answers: Sequence[Answer], width: int, heig
                 drawn.append(f'<polygon points="{line} {back}" fill="{colour}" fill-opacity="0.7"/>')
             else:
                 drawn.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="1.2"/>')
+    if custom.get("thresholdsStyle", {}).get("mode") == "dashed":
+        for step in panel["fieldConfig"]["defaults"]["thresholds"]["steps"]:
+            if step["value"] is not None and step["value"] <= top:
+                y = 5 + inner_h * (1 - step["value"] / top)
+                drawn.append(
+                    f'<line x1="60" x2="{60 + inner_w}" y1="{y:.0f}" y2="{y:.0f}" stroke-dasharray="6 4" '
+                    f'stroke="{NAMED.get(step["color"], step["color"])}"/>'
+                )
     for part in (0, 0.5, 1):
         y = 5 + inner_h * (1 - part)
         drawn.append(f'<text x="2" y="{y + 4:.0f}" fill="currentColor" font-size="10">{later(top * part, unit)}</text>')
@@ -243,18 +253,24 @@ def picture(page: Path, out: Path, height: int, width: int = 1920) -> None:
         )  # fmt: skip
 
 
-def main(out: Path, theme: str) -> None:
-    """Draw every board."""
+def main(out: Path, themes: Sequence[str], widths: Sequence[int]) -> None:
+    """Draw every board in each theme and at each width."""
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, scraped_demo(Path(folder)) as (prometheus, span):
         reader = Reader(prometheus.url, span)
         for name, board in boards().items():
-            page = out / f"{name}-{theme}.html"
-            page.write_text(draw(board, reader, theme), encoding="utf-8")
             bottom = max(p["gridPos"]["y"] + p["gridPos"]["h"] for p in board["panels"])
-            picture(page, out / f"{name}-{theme}.png", 60 + bottom * (ROW + GAP))
-            print(out / f"{name}-{theme}.png", len(list(panels(board))), "panels")
+            for theme, wide in product(themes, widths):
+                page = out / f"{name}-{theme}-{wide}.html"
+                page.write_text(draw(board, reader, theme, wide), encoding="utf-8")
+                picture(page, page.with_suffix(".png"), 60 + bottom * (ROW + GAP), wide)
+                print(page.with_suffix(".png"), len(list(panels(board))), "panels")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]).resolve(), sys.argv[2] if len(sys.argv) > 2 else "dark")
+    asked = sys.argv[2] if len(sys.argv) > 2 else "dark"
+    main(
+        Path(sys.argv[1]).resolve(),
+        tuple(THEMES) if asked == "both" else (asked,),
+        tuple(map(int, sys.argv[3:])) or (1920,),
+    )

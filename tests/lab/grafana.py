@@ -78,7 +78,8 @@ class Reader:
         for variable in board["templating"]["list"]:
             values = offered.get(variable["name"])
             if variable.get("includeAll"):
-                chosen[variable["name"]] = variable["allValue"]
+                listed = "|".join(map(re.escape, values or ()))
+                chosen[variable["name"]] = variable.get("allValue") or f"({listed})".replace("\\", "\\\\")
             elif values:
                 chosen[variable["name"]] = values[0]
         return chosen
@@ -108,7 +109,7 @@ class Reader:
         texts = {**self.span.texts(), **chosen}
         for name in sorted(texts, key=len, reverse=True):
             expr = re.sub(rf"\$\{{{name}\}}|\${name}\b", lambda _, name=name: texts[name], expr)  # type: ignore[misc]
-        assert "$" not in expr, f"a variable that nobody has: {expr}"
+        assert not re.search(r"\$(?!\d)", expr), f"a variable that nobody has: {expr}"  # $1 is of label_replace
         return expr
 
     def ask(self, target: Mapping[str, Any], chosen: Mapping[str, str]) -> Answer:

@@ -73,6 +73,8 @@ _TABLE = {
     FieldSpec(Field.MEMORY_USED, _MEBI, Scope.INSTANCE): ("DCGM_FI_DEV_FB_USED",),
     FieldSpec(Field.POWER, 1.0, Scope.CARD): ("DCGM_FI_DEV_POWER_USAGE", "DCGM_FI_DEV_BOARD_POWER_WATTS"),
     FieldSpec(Field.ENERGY, _MILLI, Scope.CARD): ("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION",),
+    # Its successor in DCGM 4.6 is another field, in joules.
+    FieldSpec(Field.ENERGY, 1.0, Scope.CARD): ("DCGM_FI_DEV_GPU_ENERGY_JOULES_TOTAL",),
     # A rate in bytes per second, though it is called "total number of bytes".
     FieldSpec(Field.NVLINK_TX_RATE, 1.0, Scope.CARD): ("DCGM_FI_PROF_NVLINK_TX_BYTES",),
     FieldSpec(Field.NVLINK_RX_RATE, 1.0, Scope.CARD): ("DCGM_FI_PROF_NVLINK_RX_BYTES",),

@@ -150,6 +150,15 @@ def test_every_spelling_of_the_pod_is_read(labels: str, pods: tuple[tuple[str, s
     assert pods == found[0].pods
 
 
+@pytest.mark.parametrize(
+    ("name", "told"), [("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", 7000.0), ("DCGM_FI_DEV_GPU_ENERGY_JOULES_TOTAL", 7.0)]
+)
+def test_energy_is_in_joules_by_either_field(name: str, told: float) -> None:
+    found, _ = read(f'{name}{{gpu="0",UUID="GPU-a",Hostname="gn01"}} {told}\n')
+
+    assert 7.0 == found[0].values[Field.ENERGY]
+
+
 def test_bandwidth_totals_of_nvlink_are_not_taken_for_bytes() -> None:
     assert not [name for name in FIELDS if "BANDWIDTH" in name or "THROUGHPUT" in name]
 
