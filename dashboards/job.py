@@ -97,13 +97,19 @@ def job() -> Dashboard:
                         "When the job started.",
                         f"max(last_over_time(meterbridge_job_start_timestamp_seconds{JOB}[$__range])) * 1000",
                         unit="dateTimeAsIso",
-                        span=6,
+                        span=3,
                     ),
                     number(
                         "Run time",
                         "Time from the job's start to when it was last seen with cards.",
                         f"max(timestamp(last_over_time(meterbridge_job_gpus{JOB}[$__range])))"
                         f" - max(last_over_time(meterbridge_job_start_timestamp_seconds{JOB}[$__range]))",
+                        unit="dtdurations",
+                    ),
+                    number(
+                        "Time limit",
+                        "How long the scheduler lets the job run: no data where it has no limit.",
+                        f"max(last_over_time(meterbridge_job_time_limit_seconds{JOB}[$__range]))",
                         unit="dtdurations",
                     ),
                     number(

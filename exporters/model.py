@@ -89,7 +89,8 @@ class Job:
     ``account`` is the Slurm account or the Kubernetes namespace; ``partition`` the Slurm partition or the queue label.
     ``labels`` are the Kubernetes labels that a project map may select on (empty for Slurm).
     ``state`` is the scheduler's own word, upper case for Slurm (``RUNNING``), the pod phase for Kubernetes.
-    ``start``/``end`` are None while the job has not started / not ended.
+    ``start``/``end`` are None while the job has not started / not ended. ``limit`` are the seconds that the scheduler
+    lets it run (Slurm's TimeLimit), None where it has no limit or nobody tells: of live jobs, and never recorded.
     """
 
     key: JobKey
@@ -106,6 +107,7 @@ class Job:
     start: int | None = None
     end: int | None = None
     labels: Mapping[str, str] = field(default_factory=dict, compare=False)
+    limit: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -145,6 +145,16 @@ ROWS: tuple[SeriesRow, ...] = (
         merge="max",
     ),
     SeriesRow(
+        "meterbridge_job_time_limit_seconds",
+        "gauge",
+        "seconds",
+        "How long the job may run by its scheduler, where it has a limit (Slurm's TimeLimit, by squeue or slurmrestd).",
+        JOB,
+        v.limits,
+        folded="drop",
+        merge="max",
+    ),
+    SeriesRow(
         "meterbridge_job_gpu_memory_used_bytes",
         "gauge",
         "bytes",

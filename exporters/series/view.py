@@ -80,6 +80,11 @@ def started(view: View) -> Iterable[Row]:
     return [(key, float(job.start)) for key, job in view.jobs.items() if job.start is not None]
 
 
+def limits(view: View) -> Iterable[Row]:
+    """How long each job that is shown may run, where it has a limit."""
+    return [(key, float(job.limit)) for key, job in view.jobs.items() if job.limit is not None]
+
+
 def held_by_job(view: View) -> Iterable[Row]:
     """Cards counted on each job, per GPU model."""
     sums: dict[tuple[str, ...], int] = defaultdict(int)

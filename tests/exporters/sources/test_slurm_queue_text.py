@@ -33,6 +33,32 @@ def details(items: list[LiveJob | Reject]) -> list[tuple[str, ...]]:
     return [item.detail for item in items if isinstance(item, LiveJob)]
 
 
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [
+        ("365-00:00:00", 365 * 86400),
+        ("01:30:15", 5415),
+        ("1-02:00:00", 93600),
+        ("UNLIMITED", None),
+        ("Partition_Limit", None),
+    ],
+)
+def test_the_time_limit_is_the_blocks(told: str, seconds: int | None) -> None:
+    line = f"   RunTime=00:00:04 TimeLimit={told} TimeMin=N/A\n   SubmitTime=100"
+    (job,) = as_text({}, block().replace("   SubmitTime=100", line))
+
+    assert isinstance(job, LiveJob)
+    assert seconds == job.limit
+
+
+def test_a_name_that_imitates_a_time_limit_takes_the_limit_away_and_nothing_else() -> None:
+    two = "".join(f"   RunTime=0 TimeLimit={n}-00:00:00 TimeMin=N/A\n" for n in (1, 2))
+    (job,) = as_text({}, block().replace("   SubmitTime", f"{two}   SubmitTime"))
+
+    assert isinstance(job, LiveJob)
+    assert (None, 2) == (job.limit, len(job.detail))
+
+
 def test_an_answer_that_ends_within_a_row_is_not_whole() -> None:
     delimiter = "|x|"
     with pytest.raises(live_job.FormError, match="in the middle of a row"):

@@ -56,6 +56,9 @@ def test_json_and_text_yield_the_same_nouns(folder: Path, tmp_path: Path) -> Non
     assert sorted(as_json.claims, key=repr) == sorted(as_text.claims, key=repr)
     assert sorted(as_json.demands, key=repr) == sorted(as_text.demands, key=repr)
     assert as_json.nodes == as_text.nodes
+    running = [{j.key: j.limit for j in told.jobs if j.start is not None} for told in (as_json, as_text)]
+    assert running[0] == running[1]
+    assert any(running[0].values())
 
 
 def test_a_site_may_name_runs_by_job_and_submit_time_in_every_release(folder: Path, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ class LiveJob:
     completes: where it still does), ``node_count`` on how many it ran (some clients count those that are left of a
     completing job). ``detail`` is the GRES per node, in the order of ``nodes``, empty when unknown. ``tres`` is
     allocated, or requested while it waits; ``tasks`` how many tasks of an array wait in this one record. ``resize`` is
-    when it was last resized.
+    when it was last resized, ``limit`` its time limit in seconds, None where it has none.
     """
 
     native_id: str
@@ -54,6 +54,7 @@ class LiveJob:
     tasks: int = 1
     admin_comment: str = ""
     cluster: str = ""
+    limit: int | None = None
     raw: str = field(default="", compare=False)
 
 
@@ -180,6 +181,7 @@ def _add(queue: Queue, item: LiveJob, cluster: str, now: int, slots: Slots) -> N
         state="COMPLETING" if completing else item.states[0],
         submit=submit,
         start=began if phase is Phase.HOLDS else None,
+        limit=item.limit,
     )
     if phase is Phase.WAITS:
         milligpu = sum(cards.milligpu for cards in gres.cards_of(item.tres)) + _slots_asked(item.tres, slots)

@@ -19,6 +19,7 @@ FAULTS = (ValueError, KeyError, TypeError, AttributeError, OverflowError, Recurs
 """What reading one record may raise where it is not what it should be: that record is rejected, and no other."""
 
 TOO_LARGE = 1 << 63
+_INFINITE = 0xFFFFFFFE  # NO_VAL; INFINITE is one more
 """No number of Slurm's is larger, but identities, which are kept as text."""
 
 
@@ -102,8 +103,15 @@ def _job(job: Mapping[str, Any], *, sluids: bool) -> LiveJob:
         tasks=task_count(waiting_tasks) if waiting_tasks else 1,
         admin_comment=_text(job.get("admin_comment")),
         cluster=_text(job.get("cluster")),
+        limit=_limit(job.get("time_limit")),
         raw=f"squeue job {native_id}",
     )
+
+
+def _limit(value: Any) -> int | None:
+    """A time limit, told in minutes, in seconds; None for none, of which some releases say so by slurm.h's INFINITE."""
+    minutes = number(value)
+    return minutes * 60 if minutes is not None and 0 < minutes < _INFINITE else None
 
 
 def _text(value: Any) -> str:

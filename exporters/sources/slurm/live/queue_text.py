@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from exporters.model import Reject
@@ -30,6 +30,7 @@ WIDTHS = {
 
 _JOB = re.compile(r"^JobId=(\d+)(?: |$)", re.MULTILINE)
 _DETAIL = re.compile(r"^     Nodes=(\S+) CPU_IDs=\S* Mem=\S+ GRES=(\S*) *$", re.MULTILINE)
+_LIMIT = re.compile(r"^   RunTime=\S+ TimeLimit=(?:(\d{1,6})-)?(\d\d):(\d\d):(\d\d) ", re.MULTILINE)
 _RESIZE = re.compile(r"^   ResizeTime=(\d+) *$", re.MULTILINE)
 
 
@@ -47,6 +48,7 @@ class Block:
     start: int
     resize: int
     details: Mapping[str, str]  # node -> GRES
+    limit: int | None = field(default=None, compare=False)  # seconds
 
 
 def read_queue(squeue: str, scontrol: str, delimiter: str, *, sluids: bool) -> list[LiveJob | Reject]:
@@ -126,7 +128,7 @@ def _with_cards(job: LiveJob, blocks: Mapping[str, Sequence[Block]]) -> Iterator
         return
     block = fitting[0]
     detail = tuple(block.details.get(node, "") for node in job.nodes) if any(block.details.values()) else ()
-    yield replace(job, resize=block.resize, detail=detail)
+    yield replace(job, resize=block.resize, detail=detail, limit=block.limit)
 
 
 def _fits(block: Block, job: LiveJob) -> bool:
@@ -176,7 +178,12 @@ def _block(body: str) -> Block | None:
         submitted, started, resized = (epoch("a time", told[0]) if told else 0 for told in (submit, start, resize))
     except ValueError:
         return None
-    return Block(submitted, started, resized, details)
+    limits = {_seconds(*told) for told in _LIMIT.findall(body)}
+    return Block(submitted, started, resized, details, limits.pop() if len(limits) == 1 else None)
+
+
+def _seconds(days: str, hours: str, minutes: str, seconds: str) -> int:
+    return ((int(days or 0) * 24 + int(hours)) * 60 + int(minutes)) * 60 + int(seconds)
 
 
 def _time(value: str) -> int:
