@@ -184,13 +184,14 @@ _OF_PODS: Mapping[str, Sequence[str]] = {
     "queue": _VALUES["partition"],
     "state": ["FAILED"],
 }
-"""What a pod's account and partition are called as well; a job of Slurm has neither. No usage here failed."""
+"""What a pod's account and partition are called as well; a job of Slurm has neither. No usage here failed. What a rule
+asks of slices, and in numbers (cards, seconds, cores), has tests of its own."""
 
 
 @given(st.data())
 def test_any_rules_give_the_prices_that_they_give_one_by_one(data: st.DataObject) -> None:
     """Rules of one and the same columns beside each other: none of them has equal right with another."""
-    order = data.draw(st.permutations(SEEN))
+    order = data.draw(st.permutations([name for name in SEEN if name in {**_VALUES, **_OF_PODS}]))
     shapes = [tuple(order[:n]) for n in range(len(order) + 1)]
     rules = [PriceRule(Decimal(999))]
     for number, names in enumerate(data.draw(st.lists(st.sampled_from(shapes[1:]), unique=True, max_size=4))):
