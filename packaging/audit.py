@@ -23,14 +23,21 @@ def verdict(report: dict[str, Any] | None, said: str) -> tuple[int, list[str]]:
         if any(sign in said for sign in UNREACHABLE):
             return 0, ["NOT AUDITED: the database of vulnerabilities could not be reached; run make audit where it can"]
         return 2, [f"the audit failed: {said.strip() or 'pip-audit said nothing'}"]
-    known = report.get("dependencies", [])
-    skipped = [f"{d['name']}: not looked at: {d['skip_reason']}" for d in known if "skip_reason" in d]
+    told = report.get("dependencies", [])
+    skipped = [d for d in told if "skip_reason" in d]
     found = [
         f"{d['name']} {d['version']}: {v['id']}, mended in {', '.join(v['fix_versions']) or 'no release yet'}"
-        for d in known
+        for d in told
         for v in d.get("vulns", ())
     ]
-    return int(bool(found)), [*found, *skipped, f"{len(known)} packages, {len(found)} known vulnerabilities"]
+    if len(skipped) == len(told):  # an index that is no PyPI knows of no vulnerability, and says so of each package
+        why = skipped[0]["skip_reason"] if skipped else "the report is empty"
+        return 0, [f"NOT AUDITED: none of {len(told)} packages could be looked up: {why}"]
+    lines = [*found, *(f"{d['name']}: not looked at: {d['skip_reason']}" for d in skipped)]
+    return int(bool(found)), [
+        *lines,
+        f"{len(told) - len(skipped)} packages looked up, {len(found)} known vulnerabilities",
+    ]
 
 
 def main(lock: str) -> int:

@@ -73,7 +73,7 @@ def test_a_known_vulnerability_fails_the_audit_and_says_what_mends_it() -> None:
         [
             "bad 2: PYSEC-1, mended in 2.1",
             "odd: not looked at: not on the index",
-            "3 packages, 1 known vulnerabilities",
+            "2 packages looked up, 1 known vulnerabilities",
         ],
     ) == audit.verdict(report, "")
 
@@ -82,6 +82,12 @@ def test_a_database_that_cannot_be_reached_is_said_and_fails_nothing() -> None:
     code, (line,) = audit.verdict(None, "ERROR:pip_audit._cli:Could not connect to PyPI's vulnerability feed")
 
     assert (0, True) == (code, line.startswith("NOT AUDITED"))
+
+
+def test_an_index_that_knows_none_of_the_packages_proves_nothing() -> None:
+    report = {"dependencies": [{"name": "odd", "skip_reason": "not found on PyPI"}]}
+
+    assert (0, ["NOT AUDITED: none of 1 packages could be looked up: not found on PyPI"]) == audit.verdict(report, "")
 
 
 def test_an_audit_that_failed_otherwise_is_no_success() -> None:
