@@ -31,6 +31,8 @@ VERBS = {
     "exporter": "exporters.commands.exporter:exporter",
     "ingest": "accounting.commands.ingest:ingest",
     "init": "accounting.commands.doctor:init",
+    "job": "accounting.commands.explain:job",
+    "job-mail": "accounting.commands.explain:job_mail",
     "ledger": "accounting.commands.export:ledger",
     "merge": "exporters.commands.merge:merge",
     "node": "exporters.commands.node:node",
