@@ -43,7 +43,7 @@ def _when(f: Facts) -> Iterator[str]:
 
 
 def _nodes(f: Facts) -> Iterator[str]:
-    yield f"  {f['cards'] or UNKNOWN} cards on {len(f['nodes'])} nodes"
+    yield f"  {f['cards'] or UNKNOWN} cards on {len(f['nodes'])} {'node' if len(f['nodes']) == 1 else 'nodes'}"
     if not f["nodes"]:
         return
     head = ("node", "cards", "model", "busy", "tensor", "W/card", "kWh", "NVLink GB out", "in", "measured")
