@@ -29,6 +29,8 @@ ASKING = [
     ("disputes",),
     ("explain", "L1"),
     ("export", "beancount", "2026-10"),
+    ("job", "12345"),
+    ("job-mail", "12345"),
     ("ledger", "backup", "copy"),
     ("ledger", "vacuum"),
     ("periods",),

@@ -39,6 +39,7 @@ COMMANDS = (
     "tests/test_cli.py::test_what_only_tells_loads_click_alone[months --help]",
     "tests/test_docs.py::test_a_page_made_from_the_code_is_what_the_code_makes[cli.md]",
     "tests/test_docs.py::test_every_command_and_option_says_what_it_does[months]",
+    "tests/accounting/test_trouble.py::test_every_verb_is_known_to_make_a_ledger_or_not",
 )
 
 
@@ -51,6 +52,7 @@ def test_add_a_verb(tree: Tree) -> None:
 
     forgotten = tree.failing(*COMMANDS)
     tree.replace("accounting/commands/month_list.py", heavy, VERB)
+    tree.insert("tests/accounting/test_trouble.py", '    ("months",),\n', before='    ("periods",),')
     tree.make("docs")
     settings = tree.root / "meterbridge.yaml"
     settings.write_text("ledger: {url: 'sqlite:///ledger.db'}\n")
@@ -62,6 +64,7 @@ def test_add_a_verb(tree: Tree) -> None:
     assert {
         "test_what_only_tells_loads_click_alone",
         "test_every_command_and_option_says_what_it_does",
+        "test_every_verb_is_known_to_make_a_ledger_or_not",
         "test_a_page_made_from_the_code_is_what_the_code_makes",
     } == forgotten
     assert set() == tree.failing(*COMMANDS)
