@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,14 +25,15 @@ WITH_SEALS = [name for name in sorted(p.name[1:5] for p in VERSIONS.glob("v*.py"
 
 
 @pytest.fixture(scope="module")
-def sealed(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+def sealed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """October, closed and sealed."""
     folder = tmp_path_factory.mktemp("sealed")
     engine = open_ledger(f"sqlite:///{folder / 'new.db'}")
     site = october(engine, folder)
     site.run("close", "2026-10")
     site.run("seal", "2026-10")
-    return engine
+    yield engine
+    engine.dispose()
 
 
 def put_into(old: Engine, new: Engine) -> None:
