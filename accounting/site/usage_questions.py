@@ -9,7 +9,7 @@ import polars as pl
 from accounting.rates.rating import SU_DIGITS
 from accounting.site import book
 from accounting.site.known_months import known_month, month_names
-from accounting.statements.grouped import grouped
+from accounting.statements.grouped import added, grouped
 from accounting.statements.hours import DECIMALS
 from accounting.store.database import LedgerError
 from exporters.config import Config
@@ -34,10 +34,7 @@ def usage_rows(
             digits[statement.currency] = statement.minor_digits
             found.append(grouped(statement, by, project))
     keys = [*by, "currency"]
-    sums = ("charged_gpu_hours", "amount", "service_units")
-    rows = (
-        pl.concat(found, how="vertical_relaxed").group_by(keys, maintain_order=True).agg(pl.col(c).sum() for c in sums)
-    )
+    rows = added(pl.concat(found, how="vertical_relaxed"), keys)
     first = ["month"] if "month" in by else []
     rest = [key for key in keys if key not in first]
     order = [*first, "charged_gpu_hours", "amount", *rest]

@@ -47,9 +47,10 @@ def grouped(statement: Statement, by: Sequence[str], project: str | None = None)
             counted = counted.filter(pl.col("project") == printable(project))
         named = counted.with_columns(pl.col(column).alias(name) for name, column in BY.items())
         sums = (pl.when(pl.col(c) != "").then(pl.col(c)).cast(_EXACT).fill_null(0) for c in SUMS)
-        found.append(_added(named.with_columns(sums), keys))
-    return _added(pl.concat(found), keys) if found else pl.DataFrame(schema=dict.fromkeys([*keys, *SUMS], pl.String))
+        found.append(added(named.with_columns(sums), keys))
+    return added(pl.concat(found), keys) if found else pl.DataFrame(schema=dict.fromkeys([*keys, *SUMS], pl.String))
 
 
-def _added(lines: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+def added(lines: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """The `SUMS` of some lines, or of some groups, a row for each group of ``keys`` in the order of their first one."""
     return lines.group_by(keys, maintain_order=True).agg(pl.col(c).sum() for c in SUMS)
